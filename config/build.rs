@@ -1,0 +1,10 @@
+//! Compiles the sync contract's messages. Each plane generates its own half of the service
+//! (client in the proxy, server in the control plane), so that this crate stays free of any runtime.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let proto = "proto/clearway/sync/v1/sync.proto";
+    println!("cargo::rerun-if-changed={proto}");
+    let descriptors = protox::compile([proto], ["proto"])?;
+    prost_build::Config::new().skip_protoc_run().compile_fds(descriptors)?;
+    Ok(())
+}

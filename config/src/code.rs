@@ -1,0 +1,137 @@
+//! Every error that either plane can answer, in one place: its code, its status, what it means.
+//!
+//! The code is the contract with clients: it may gain members, never change meaning. `docs/errors.md`
+//! is generated from this file.
+
+use serde::Serialize;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal;)+) => {
+        /// What went wrong, for a program to match on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {$(
+            $(#[doc = $doc])+
+            $name,
+        )+}
+
+        impl ErrorCode {
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),+];
+
+            /// The word in the body, in logs and in metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self {$(ErrorCode::$name => $code),+}
+            }
+
+            /// The HTTP status it is answered with.
+            pub const fn status(self) -> u16 {
+                match self {$(ErrorCode::$name => $status),+}
+            }
+
+            /// What it means and what to do about it.
+            pub const fn meaning(self) -> &'static str {
+                match self {$(ErrorCode::$name => concat!($($doc),+).trim_ascii()),+}
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request can be read in more than one way: a path with `..`, an encoded slash or a control character, or a repeated Host or credential header.
+    AmbiguousRequest = "ambiguous_request", 400;
+    /// No route matches the host and path.
+    RouteNotFound = "route_not_found", 404;
+    /// A route matches the host and path, but not the method.
+    MethodNotAllowed = "method_not_allowed", 405;
+    /// The route asks for an API key and the request carries none: send `Authorization: Bearer clw_…` or `X-API-Key: clw_…`.
+    KeyMissing = "key_missing", 401;
+    /// What was sent is not a key: prefix, length or checksum is wrong. Often a key that was cut when it was copied.
+    KeyMalformed = "key_malformed", 401;
+    /// The key is well formed, but no account has it.
+    KeyUnknown = "key_unknown", 401;
+    /// The key, or this secret of it, has been revoked.
+    KeyRevoked = "key_revoked", 401;
+    /// The key, or this secret of it, has expired.
+    KeyExpired = "key_expired", 401;
+    /// The account that owns the key is suspended.
+    AccountSuspended = "account_suspended", 403;
+    /// The key may not be used from this address.
+    AddressNotAllowed = "address_not_allowed", 403;
+    /// The key lacks a scope that the route or operation asks for.
+    ScopeMissing = "scope_missing", 403;
+    /// Too many requests in this second.
+    RateLimitExceeded = "rate_limit_exceeded", 429;
+    /// The requests of this day or month are used up.
+    QuotaExceeded = "quota_exceeded", 429;
+    /// Too many requests are being served at the same time.
+    ConcurrencyExceeded = "concurrency_exceeded", 429;
+    /// The gateway has not heard from its control plane for the auth lease and refuses to decide by what may be out of date.
+    AuthLeaseExpired = "auth_lease_expired", 503;
+    /// The gateway has not received its keys and plans yet.
+    NotReady = "not_ready", 503;
+    /// The quota ledger cannot record the request.
+    LedgerUnavailable = "ledger_unavailable", 503;
+    /// The upstream refused the connection or broke it off.
+    UpstreamUnreachable = "upstream_unreachable", 502;
+    /// The upstream did not answer in time.
+    UpstreamTimeout = "upstream_timeout", 504;
+    /// The gateway is stopping.
+    Draining = "draining", 503;
+    /// A field of the request is missing or out of bounds; `details` names each one.
+    ValidationError = "validation_error", 400;
+    /// The body is not JSON.
+    MalformedBody = "malformed_body", 400;
+    /// The body is larger than this operation takes.
+    BodyTooLarge = "body_too_large", 413;
+    /// The body's media type is not application/json.
+    UnsupportedMediaType = "unsupported_media_type", 415;
+    /// There is no such object, or it belongs to another account.
+    NotFound = "not_found", 404;
+    /// The object's state does not allow this: it exists already, or has been revoked.
+    Conflict = "conflict", 409;
+    /// The idempotency key was used before with another request.
+    IdempotencyKeyReused = "idempotency_key_reused", 422;
+    /// A request with this idempotency key is being worked on.
+    IdempotencyKeyInUse = "idempotency_key_in_use", 409;
+    /// The account's plan does not allow more of these.
+    PlanLimitReached = "plan_limit_reached", 403;
+    /// The database cannot be reached; nothing was changed.
+    StoreUnavailable = "store_unavailable", 503;
+    /// The operation took too long and was given up.
+    TimedOut = "timed_out", 503;
+    /// A fault of Clearway's own; the trace id finds it in the log.
+    InternalError = "internal_error", 500;
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_statuses_are_errors() {
+        let words: HashSet<_> = ErrorCode::ALL.iter().map(|c| c.as_str()).collect();
+        assert_eq!(words.len(), ErrorCode::ALL.len());
+        assert!(ErrorCode::ALL.iter().all(|c| (400..600).contains(&c.status()) && c.meaning().ends_with('.')));
+    }
+
+    #[test]
+    fn a_failure_of_ours_is_never_answered_as_a_bad_key() {
+        for ours in [ErrorCode::StoreUnavailable, ErrorCode::NotReady, ErrorCode::LedgerUnavailable, ErrorCode::AuthLeaseExpired]
+        {
+            assert_eq!(ours.status(), 503);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Settings: raw TOML as written, resolved once into types that cannot be wrong.
+//!
+//! Three files: `clearway.toml` (how the processes run), `gateway.toml` (routes and upstreams,
+//! re-read when it changes) and `plans.toml`. An unknown word is an error, never a default, and every
+//! error names file, line and key.
+
+pub mod gateway;
+pub mod plans;
+pub mod process;
+
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+pub use gateway::{Auth, Gateway, Route, Upstream, UpstreamAddress};
+pub use plans::{Plan, Plans};
+pub use process::{Mode, Settings};
+
+/// Bytes in a settings file at most.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// What is wrong with a settings file, in one line: `gateway.toml:12: routes.path: must start with /`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    pub file: PathBuf,
+    pub line: Option<usize>,
+    pub key: Option<String>,
+    pub message: String,
+}
+
+impl std::error::Error for SettingsError {}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// One settings file's text, for turning positions into lines.
+#[derive(Debug)]
+pub struct Source {
+    file: PathBuf,
+    text: String,
+}
+
+impl Source {
+    pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), text: text.into() }
+    }
+
+    /// Reads a file of at most [`FILE_BYTES_MAX`].
+    pub fn read(file: &Path) -> Result<Self, SettingsError> {
+        let fault = |message: String| SettingsError { file: file.to_owned(), line: None, key: None, message };
+        let length = std::fs::metadata(file).map_err(|e| fault(format!("cannot be read: {e}")))?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(fault(format!("is larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(file).map_err(|e| fault(format!("cannot be read: {e}")))?;
+        Ok(Self::new(file, text))
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        toml::from_str(&self.text).map_err(|e| SettingsError {
+            file: self.file.clone(),
+            line: e.span().map(|span| self.line_of(&span)),
+            key: e.span().and_then(|span| self.key_at(&span)),
+            message: e.message().trim().replace('\n', " "),
+        })
+    }
+
+    fn fault(&self, span: &Range<usize>, key: &str, message: impl Into<String>) -> SettingsError {
+        SettingsError {
+            file: self.file.clone(),
+            line: Some(self.line_of(span)),
+            key: Some(key.to_owned()),
+            message: message.into(),
+        }
+    }
+
+    fn line_of(&self, span: &Range<usize>) -> usize {
+        let start = span.start.min(self.text.len());
+        self.text.as_bytes()[..start].iter().filter(|&&b| b == b'\n').count() + 1
+    }
+
+    /// The key that stands before the value at `span`, on the same line.
+    fn key_at(&self, span: &Range<usize>) -> Option<String> {
+        let line = self.text.lines().nth(self.line_of(span) - 1)?;
+        let (key, _) = line.split_once('=')?;
+        let key = key.trim();
+        (!key.is_empty() && !key.starts_with('#')).then(|| key.to_owned())
+    }
+}
+
+/// Deserialises a duration from text such as `"30s"` or `"250ms"`.
+pub(crate) mod duration {
+    pub(crate) use humantime_serde::deserialize;
+}
