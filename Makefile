@@ -1,4 +1,56 @@
-# Every recipe is one habit; `make help` lists them.
-.PHONY: help
+# One habit a recipe; CI runs these and nothing else. `make help` lists them.
+#
+# A fresh Debian needs Rust and make. What else a recipe needs it installs, as root, from Debian's
+# packages; elsewhere it says in one line what is missing.
+
+CARGO ?= cargo
+DATA_DIR ?= data
+BIN = target/$(PROFILE)
+PROFILE ?= release
+
+.PHONY: help run test check fmt generate bench fuzz prerequisites
+
 help: ## List the recipes
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: prerequisites ## Build and start everything here, with demo keys; try what it prints
+	$(CARGO) build --profile $(PROFILE) -p clearway -p clearway-proxy -p clearway-control
+	$(BIN)/clearway up --demo --data-dir $(DATA_DIR)
+
+test: prerequisites ## Everything that must hold; T=name runs only the tests whose name contains it
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --no-fail-fast -- $(T)
+
+check: prerequisites ## Formatting, lints, documentation links, settings that ship, a short fuzz
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	$(CARGO) run --quiet -p clearway-proxy -- --config config/clearway.toml --check
+	$(CARGO) run --quiet -p clearway-control -- --config config/clearway.toml --check
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then $(MAKE) fuzz SECONDS_EACH=10; \
+	else echo "fuzzing left out: cargo install cargo-fuzz, and a nightly toolchain, to have it"; fi
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+generate: prerequisites ## Write what is derived from the code: the OpenAPI document, the list of errors
+	$(CARGO) run --quiet -p clearway-control -- openapi > docs/api/openapi.json.new
+	mv docs/api/openapi.json.new docs/api/openapi.json
+	$(CARGO) run --quiet -p clearway-control -- errors > docs/errors.md.new
+	mv docs/errors.md.new docs/errors.md
+
+bench: prerequisites ## Time the decisions, the ledger, and the whole proxy beside a bare pass-through and nginx
+	$(CARGO) bench -p clearway-benches
+	$(CARGO) build --release -p clearway-proxy -p clearway-benches --bins
+	target/release/load all
+
+SECONDS_EACH ?= 60
+fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fuzz, nightly)
+	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
+	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
+
+prerequisites:
+	@command -v cc >/dev/null && command -v cmake >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "installing cmake and a C compiler"; apt-get update -qq && apt-get install -y -qq cmake gcc g++ make >/dev/null; \
+	else echo "cmake and a C compiler are missing: apt-get install cmake gcc g++"; exit 1; fi
