@@ -5,8 +5,6 @@
 
 CARGO ?= cargo
 DATA_DIR ?= data
-BIN = target/$(PROFILE)
-PROFILE ?= release
 
 .PHONY: help run test check fmt generate bench fuzz prerequisites
 
@@ -14,8 +12,8 @@ help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: prerequisites ## Build and start everything here, with demo keys; try what it prints
-	$(CARGO) build --profile $(PROFILE) -p clearway -p clearway-proxy -p clearway-control
-	$(BIN)/clearway up --demo --data-dir $(DATA_DIR)
+	$(CARGO) build --release -p clearway -p clearway-proxy -p clearway-control
+	target/release/clearway up --demo --data-dir $(DATA_DIR)
 
 test: prerequisites ## Everything that must hold; T=name runs only the tests whose name contains it
 	$(CARGO) build --workspace --bins
@@ -41,8 +39,8 @@ generate: prerequisites ## Write what is derived from the code: the OpenAPI docu
 
 bench: prerequisites ## Time the decisions, the ledger, and the whole proxy beside a bare pass-through and nginx
 	$(CARGO) bench -p clearway-benches
-	$(CARGO) build --release -p clearway-proxy -p clearway-benches --bins
-	target/release/load all
+	$(CARGO) build --profile dist -p clearway-proxy -p clearway-control -p clearway-benches --bins
+	target/dist/load all
 
 SECONDS_EACH ?= 60
 fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fuzz, nightly)
