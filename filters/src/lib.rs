@@ -1,1 +1,18 @@
+//! The decisions of the request path, pure: what a request asks for, who it is from, whether it may
+//! pass and what is left of its quota.
+//!
+//! Nothing here reads a clock, performs IO, waits, or knows the HTTP server around it: time, peer and
+//! counters are arguments. In the order in which a request meets them: [`request`] reads it once
+//! into one canonical view, [`route`] finds where it goes, [`access`] checks who sends it, [`quota`]
+//! charges it, [`headers`] says what is not forwarded, [`ratelimit`] writes what is left. Whoever
+//! refuses does so with a [`Reject`].
 
+pub mod access;
+pub mod headers;
+pub mod quota;
+pub mod ratelimit;
+pub mod reject;
+pub mod request;
+pub mod route;
+
+pub use reject::Reject;

@@ -1,0 +1,76 @@
+//! Why a request is refused. Being refused is an outcome, not an error: there is no source, and
+//! every variant knows the code that the client is answered with.
+
+use clearway_config::{ErrorCode, Scope};
+
+use crate::quota::{Refusal, Refused, Standing, Window};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reject {
+    /// The request can be read in more than one way; names what.
+    Ambiguous(&'static str),
+    RouteNotFound,
+    MethodNotAllowed,
+    KeyMissing,
+    KeyMalformed,
+    KeyUnknown,
+    KeyRevoked,
+    KeyExpired,
+    AccountSuspended,
+    AddressNotAllowed,
+    /// The first scope that is wanted and not held.
+    ScopeMissing(Scope),
+    /// Boxed, so that the answer to every accepted request stays small.
+    Quota(Box<Refused>),
+    AuthLeaseExpired,
+    NotReady,
+    LedgerUnavailable,
+}
+
+impl Reject {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Reject::Ambiguous(_) => ErrorCode::AmbiguousRequest,
+            Reject::RouteNotFound => ErrorCode::RouteNotFound,
+            Reject::MethodNotAllowed => ErrorCode::MethodNotAllowed,
+            Reject::KeyMissing => ErrorCode::KeyMissing,
+            Reject::KeyMalformed => ErrorCode::KeyMalformed,
+            Reject::KeyUnknown => ErrorCode::KeyUnknown,
+            Reject::KeyRevoked => ErrorCode::KeyRevoked,
+            Reject::KeyExpired => ErrorCode::KeyExpired,
+            Reject::AccountSuspended => ErrorCode::AccountSuspended,
+            Reject::AddressNotAllowed => ErrorCode::AddressNotAllowed,
+            Reject::ScopeMissing(_) => ErrorCode::ScopeMissing,
+            Reject::Quota(refused) => match refused.refusal.window {
+                Window::Second => ErrorCode::RateLimitExceeded,
+                Window::Day | Window::Month => ErrorCode::QuotaExceeded,
+                Window::Concurrent => ErrorCode::ConcurrencyExceeded,
+            },
+            Reject::AuthLeaseExpired => ErrorCode::AuthLeaseExpired,
+            Reject::NotReady => ErrorCode::NotReady,
+            Reject::LedgerUnavailable => ErrorCode::LedgerUnavailable,
+        }
+    }
+
+    /// Which limit was met, where one was.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Reject::Quota(refused) => Some(&refused.refusal),
+            _ => None,
+        }
+    }
+
+    /// What is left of every limit, where limits were looked at.
+    pub fn standing(&self) -> Option<&Standing> {
+        match self {
+            Reject::Quota(refused) => Some(&refused.standing),
+            _ => None,
+        }
+    }
+}
+
+impl From<Box<Refused>> for Reject {
+    fn from(refused: Box<Refused>) -> Self {
+        Reject::Quota(refused)
+    }
+}
