@@ -2,9 +2,8 @@
 -- micro-units. Text that is compared or paged by is collated "C", as on SQLite.
 
 -- One row: which database this is. Revisions are numbered within it.
-CREATE TABLE installation (
-    only_row   BOOLEAN PRIMARY KEY CHECK (only_row),
-    store_id   BYTEA NOT NULL CHECK (octet_length(store_id) = 16),
+CREATE TABLE stores (
+    id         TEXT COLLATE "C" PRIMARY KEY,
     created_at BIGINT NOT NULL
 );
 
@@ -123,17 +122,19 @@ CREATE INDEX audit_log_object_id ON audit_log (object_id, id);
 CREATE TABLE changes (
     revision   BIGINT PRIMARY KEY,
     kind       TEXT NOT NULL CHECK (kind IN ('plan', 'account', 'key', 'secret_removed')),
-    object_id  TEXT COLLATE "C" NOT NULL,
-    changed_at BIGINT NOT NULL
+    subject_id TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL
 );
 
+-- lease_ms is NULL for a proxy that was told to serve without a lease.
 CREATE TABLE proxies (
-    id             TEXT COLLATE "C" PRIMARY KEY,
-    name           TEXT NOT NULL,
-    version        TEXT NOT NULL,
-    acked_revision BIGINT NOT NULL,
-    first_seen_at  BIGINT NOT NULL,
-    last_seen_at   BIGINT NOT NULL
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    name         TEXT NOT NULL,
+    version      TEXT NOT NULL,
+    revision     BIGINT NOT NULL,
+    lease_ms     BIGINT,
+    created_at   BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL
 );
 
 -- What a POST with an Idempotency-Key was answered, without any secret.

@@ -2,9 +2,8 @@
 -- micro-units. JSON is text.
 
 -- One row: which database this is. Revisions are numbered within it.
-CREATE TABLE installation (
-    only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
-    store_id   BLOB NOT NULL CHECK (length(store_id) = 16),
+CREATE TABLE stores (
+    id         TEXT PRIMARY KEY,
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -123,17 +122,19 @@ CREATE INDEX audit_log_object_id ON audit_log (object_id, id);
 CREATE TABLE changes (
     revision   INTEGER PRIMARY KEY,
     kind       TEXT NOT NULL CHECK (kind IN ('plan', 'account', 'key', 'secret_removed')),
-    object_id  TEXT NOT NULL,
-    changed_at INTEGER NOT NULL
+    subject_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL
 ) STRICT;
 
+-- lease_ms is NULL for a proxy that was told to serve without a lease.
 CREATE TABLE proxies (
-    id             TEXT PRIMARY KEY,
-    name           TEXT NOT NULL,
-    version        TEXT NOT NULL,
-    acked_revision INTEGER NOT NULL,
-    first_seen_at  INTEGER NOT NULL,
-    last_seen_at   INTEGER NOT NULL
+    id           TEXT PRIMARY KEY,
+    name         TEXT NOT NULL,
+    version      TEXT NOT NULL,
+    revision     INTEGER NOT NULL,
+    lease_ms     INTEGER,
+    created_at   INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL
 ) STRICT;
 
 -- What a POST with an Idempotency-Key was answered, without any secret.

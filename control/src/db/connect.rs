@@ -1,0 +1,156 @@
+//! Opening a database: where it is, how its connections are set up, and bringing its schema up to date.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    Connection,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::Db;
+
+const SQLITE_READERS: u32 = 4;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A PostgreSQL connection that has been idle for longer is asked whether it still lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(5);
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum Location {
+    Sqlite(PathBuf),
+    /// A URL; it may hold a password and is never shown.
+    Postgres(String),
+}
+
+/// Why the database cannot be used, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("database unreachable: {place}: {why}")]
+    Unreachable { place: String, why: String },
+    #[error(
+        "wrong schema version: the database is at {found}, this binary knows {known} at most; start a newer clearway-control"
+    )]
+    SchemaNewer { found: i64, known: i64 },
+    #[error("wrong schema version: migration {version} was applied with another text")]
+    SchemaChanged { version: i64 },
+    #[error("the schema cannot be brought up to date: {why}")]
+    Migration { why: String },
+}
+
+impl Location {
+    /// `sqlite:FILE`, `postgres://…`, or empty for `fallback`.
+    pub fn parse(url: &str, fallback: &Path) -> Result<Self, OpenError> {
+        if url.is_empty() {
+            return Ok(Location::Sqlite(fallback.to_owned()));
+        }
+        if let Some(file) = url.strip_prefix("sqlite:") {
+            return Ok(Location::Sqlite(file.strip_prefix("//").unwrap_or(file).into()));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Location::Postgres(url.to_owned()));
+        }
+        let why = "the URL must begin with sqlite: or postgres://".into();
+        Err(OpenError::Unreachable { place: "database_url".into(), why })
+    }
+}
+
+impl Db {
+    /// Connects, and brings the schema up to date. `connections` bounds the pool of PostgreSQL.
+    pub async fn open(location: &Location, connections: u32) -> Result<Self, OpenError> {
+        let db = match location {
+            Location::Sqlite(file) => open_sqlite(file).await?,
+            Location::Postgres(url) => open_postgres(url, connections).await?,
+        };
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    async fn migrate(&self) -> Result<(), OpenError> {
+        let (migrations, outcome) = match self {
+            Db::Sqlite { write, .. } => (&SQLITE_MIGRATIONS, SQLITE_MIGRATIONS.run(write).await),
+            Db::Postgres(pool) => (&POSTGRES_MIGRATIONS, POSTGRES_MIGRATIONS.run(pool).await),
+        };
+        let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+        outcome.map_err(|error| match error {
+            MigrateError::VersionMissing(found) => OpenError::SchemaNewer { found, known },
+            MigrateError::VersionMismatch(version) => OpenError::SchemaChanged { version },
+            other => OpenError::Migration { why: chain(&other) },
+        })
+    }
+}
+
+/// `synchronous = FULL`: with NORMAL a power cut can lose the last commits, a revocation among them.
+async fn open_sqlite(file: &Path) -> Result<Db, OpenError> {
+    let unreachable =
+        |error: sqlx::Error| OpenError::Unreachable { place: format!("sqlite:{}", file.display()), why: chain(&error) };
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-65536")
+        .optimize_on_close(true, 400);
+    let pool = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let write: SqlitePool = pool(1).connect_with(options.clone()).await.map_err(unreachable)?;
+    let read = pool(SQLITE_READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
+    Ok(Db::Sqlite { read, write })
+}
+
+async fn open_postgres(url: &str, connections: u32) -> Result<Db, OpenError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| OpenError::Unreachable { place: "postgres".into(), why: chain(&error) })?
+        .application_name("clearway-control")
+        .options([("statement_timeout", "30s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")]);
+    let place = format!("postgres://{}:{}", options.get_host(), options.get_port());
+    let pool: PgPool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(|error| OpenError::Unreachable { place, why: chain(&error) })?;
+    Ok(Db::Postgres(pool))
+}
+
+/// An error and its sources, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let source_says = source.to_string();
+        // sqlx already repeats some of its sources.
+        if !line.contains(&source_says) {
+            line = format!("{line}: {source_says}");
+        }
+        next = source.source();
+    }
+    line.replace('\n', " ")
+}

@@ -1,0 +1,100 @@
+//! What can go wrong in the database, in words that a caller can act on, the same for both engines.
+
+use sqlx::error::{DatabaseError, ErrorKind};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A unique rule refused the write; `rule` is `<table>_<column>…_key` on both engines.
+    #[error("already exists: {rule}")]
+    Conflict { rule: String },
+    #[error("refers to something that does not exist")]
+    MissingReference,
+    /// Another transaction was in the way: running this one again may work.
+    #[error("the database is busy")]
+    Retry,
+    /// The database cannot be reached or cannot work; nothing was changed, as far as is known.
+    #[error("the database cannot be used")]
+    Unavailable(#[source] sqlx::Error),
+    /// A fault of the program.
+    #[error("{bound} values are bound to {marked} markers in: {sql}")]
+    Markers { sql: &'static str, marked: usize, bound: usize },
+    #[error("the database refused a statement")]
+    Other(#[source] sqlx::Error),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether this is the unique rule `rule`.
+    pub fn is_conflict(&self, rule: &str) -> bool {
+        matches!(self, Error::Conflict { rule: met } if met == rule)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match &error {
+            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => return Error::Unavailable(error),
+            _ => {}
+        }
+        let Some(database) = error.as_database_error() else { return Error::Other(error) };
+        match database.kind() {
+            ErrorKind::UniqueViolation => return Error::Conflict { rule: unique_rule(database) },
+            ErrorKind::ForeignKeyViolation => return Error::MissingReference,
+            _ => {}
+        }
+        let code = database.code().unwrap_or_default().into_owned();
+        match reach(&code) {
+            Reach::Busy => Error::Retry,
+            Reach::Away => Error::Unavailable(error),
+            Reach::Here => Error::Other(error),
+        }
+    }
+}
+
+enum Reach {
+    Busy,
+    Away,
+    Here,
+}
+
+/// What an engine's own code says. PostgreSQL's have five characters; SQLite's are numbers whose low byte is the kind.
+fn reach(code: &str) -> Reach {
+    if code.len() == 5 {
+        return match code {
+            // Serialization failure, deadlock, lock not available.
+            "40001" | "40P01" | "55P03" => Reach::Busy,
+            // Too many connections, out of disk or memory, statement timeout, shutting down or starting, read only.
+            "57014" | "57P01" | "57P02" | "57P03" | "25006" => Reach::Away,
+            _ if code.starts_with("08") || code.starts_with("53") => Reach::Away,
+            _ => Reach::Here,
+        };
+    }
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        // BUSY, LOCKED.
+        Ok(5 | 6) => Reach::Busy,
+        // NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB. READONLY is not here: it is a write that was sent to a reader.
+        Ok(7 | 10 | 11 | 13 | 14 | 26) => Reach::Away,
+        _ => Reach::Here,
+    }
+}
+
+/// SQLite names the columns (`UNIQUE constraint failed: t.a, t.b`) or the index, PostgreSQL the rule; both
+/// become PostgreSQL's default name, `t_a_b_key` or `t_pkey`.
+fn unique_rule(error: &dyn DatabaseError) -> String {
+    if let Some(rule) = error.constraint() {
+        return rule.to_owned();
+    }
+    let Some((_, columns)) = error.message().split_once("failed: ") else { return String::new() };
+    if let Some(index) = columns.strip_prefix("index '") {
+        return index.trim_end_matches('\'').to_owned();
+    }
+    let table = columns.split('.').next().unwrap_or_default();
+    // SQLITE_CONSTRAINT_PRIMARYKEY
+    if error.code().as_deref() == Some("1555") {
+        return format!("{table}_pkey");
+    }
+    let names: Vec<_> = columns.split(", ").map(|column| column.split_once('.').map_or(column, |(_, name)| name)).collect();
+    format!("{table}_{}_key", names.join("_"))
+}
