@@ -1,0 +1,50 @@
+//! The whole table as the messages it came in, for writing it to disk while deltas go on.
+
+use clearway_config::{
+    Scope,
+    sync::{CHUNK_CREDENTIALS_MAX, v1},
+};
+
+use super::Snapshot;
+
+impl Snapshot {
+    /// Calls `write` with chunks of at most [`CHUNK_CREDENTIALS_MAX`] rows until all were named or it fails.
+    /// A row that a delta changes meanwhile is named as before or as after.
+    pub(super) fn export<E>(&self, mut write: impl FnMut(v1::Changes) -> Result<(), E>) -> Result<(), E> {
+        let plans = self.plans.iter().filter(|plan| plan.known);
+        let plans = plans.map(|plan| v1::Plan { name: plan.name.to_string(), limits: Some(plan.limits.into()) }).collect();
+        write(v1::Changes { plans, ..Default::default() })?;
+
+        let mut accounts = self.accounts.iter().map(|account| v1::Account {
+            id: account.id.to_vec(),
+            plan: self.plans.at(account.plan()).name.to_string(),
+            suspended: account.is_suspended(),
+        });
+        loop {
+            let accounts: Vec<_> = accounts.by_ref().take(CHUNK_CREDENTIALS_MAX).collect();
+            if accounts.is_empty() {
+                break;
+            }
+            write(v1::Changes { accounts, ..Default::default() })?;
+        }
+
+        let mut chunk = Vec::with_capacity(CHUNK_CREDENTIALS_MAX);
+        let guard = self.credentials.map.guard();
+        for (hash, credential) in self.credentials.map.iter(&guard) {
+            chunk.push(v1::Credential {
+                hash: hash.as_bytes().to_vec(),
+                key_id: credential.key_id.to_vec(),
+                account_id: self.accounts.at(credential.account).id.to_vec(),
+                revoked: credential.revoked,
+                expires_at: credential.expires_at(),
+                scopes: credential.profile.scopes.iter().map(Scope::to_string).collect(),
+                allowed_addresses: credential.profile.allowed.iter().map(ToString::to_string).collect(),
+                limits: Some(credential.profile.limits.into()),
+            });
+            if chunk.len() == CHUNK_CREDENTIALS_MAX {
+                write(v1::Changes { credentials: std::mem::take(&mut chunk), ..Default::default() })?;
+            }
+        }
+        write(v1::Changes { credentials: chunk, ..Default::default() })
+    }
+}

@@ -1,0 +1,208 @@
+//! What the request path knows of keys, accounts and plans: one table in memory, changed one row at a
+//! time while requests read it.
+//!
+//! [`Snapshot::pin`] gives a request its view and [`View::find`] the holder of a key, without a lock, an
+//! allocation or a wait. [`Snapshot::apply`] and the three steps of a full snapshot are called by the
+//! sync client alone. [`disk`] keeps the same messages in files, so that a proxy starts and serves while
+//! control is away. [`Lease`] says how long that is allowed.
+//!
+//! Nothing here decides about a request: `clearway_filters` does.
+
+mod accounts;
+mod apply;
+mod credentials;
+pub mod disk;
+mod export;
+mod lease;
+mod plans;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use clearway_config::{AccountId, KeyHash, KeyId, Limits, Scopes};
+use clearway_filters::access::Held;
+use ipnet::IpNet;
+use parking_lot::Mutex;
+
+use accounts::{Account, Accounts};
+use credentials::{Credential, Credentials};
+use plans::{Plan, Plans};
+
+pub use apply::Applied;
+pub use lease::{Lease, Mode, uptime_ms};
+
+/// Internally concurrent: any number of readers, one writer at a time.
+#[derive(Debug)]
+pub struct Snapshot {
+    credentials: Credentials,
+    accounts: Accounts,
+    plans: Plans,
+    writer: Mutex<apply::Writer>,
+    revision: AtomicU64,
+    ready: AtomicBool,
+    lease: Lease,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Snapshot {
+    pub fn new() -> Self {
+        Self {
+            credentials: Credentials::default(),
+            accounts: Accounts::default(),
+            plans: Plans::default(),
+            writer: Mutex::default(),
+            revision: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            lease: Lease::default(),
+        }
+    }
+
+    /// What a request reads. Not `Send`: it cannot be held across an await.
+    pub fn pin(&self) -> View<'_> {
+        View { snapshot: self, guard: self.credentials.map.guard() }
+    }
+
+    /// Whether a whole snapshot has been read, from disk or from control. Until then nothing can be decided.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Everything through this revision has been applied.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// How many credentials are held, give or take those being changed right now.
+    pub fn credentials(&self) -> usize {
+        self.credentials.map.len()
+    }
+
+    /// How many accounts are held, counting those that were and may come again.
+    pub fn accounts(&self) -> usize {
+        self.accounts.len()
+    }
+
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+/// One consistent-enough look at a [`Snapshot`]: a row is read whole, two rows may be of two revisions.
+pub struct View<'s> {
+    snapshot: &'s Snapshot,
+    guard: papaya::LocalGuard<'s>,
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("revision", &self.snapshot.revision()).finish_non_exhaustive()
+    }
+}
+
+impl View<'_> {
+    /// Who holds the key with this hash.
+    pub fn find(&self, hash: &KeyHash) -> Option<Found<'_>> {
+        let credential = self.snapshot.credentials.map.get(hash, &self.guard)?;
+        let account = self.snapshot.accounts.at(credential.account);
+        let plan = self.snapshot.plans.at(account.plan());
+        Some(Found { credential, account, plan })
+    }
+}
+
+/// A key, its account and the account's plan, as long as the [`View`] lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'v> {
+    credential: &'v Credential,
+    account: &'v Account,
+    plan: &'v Plan,
+}
+
+impl<'v> Found<'v> {
+    pub fn key_id(&self) -> KeyId {
+        self.credential.key_id
+    }
+
+    pub fn account_id(&self) -> AccountId {
+        self.account.id
+    }
+
+    /// What [`clearway_filters::access::check`] asks for.
+    pub fn held(&self) -> Held<'v> {
+        Held {
+            revoked: self.credential.revoked,
+            expires_at: self.credential.expires_at(),
+            // An account or a plan that control has not described cannot be served: fail closed.
+            suspended: self.account.is_suspended() || !self.plan.known,
+            allowed: &self.credential.profile.allowed,
+            scopes: &self.credential.profile.scopes,
+        }
+    }
+
+    pub fn scopes(&self) -> &'v Scopes {
+        &self.credential.profile.scopes
+    }
+
+    pub fn allowed_addresses(&self) -> &'v [IpNet] {
+        &self.credential.profile.allowed
+    }
+
+    /// What the plan allows all keys of the account together.
+    pub fn account_limits(&self) -> &'v Limits {
+        &self.plan.limits
+    }
+
+    /// The key's own limits beside its account's.
+    pub fn key_limits(&self) -> &'v Limits {
+        &self.credential.profile.limits
+    }
+
+    pub fn plan(&self) -> &'v str {
+        &self.plan.name
+    }
+
+    /// Where the ledger keeps the key's counts.
+    pub fn key_slot(&self) -> &'v SlotCache {
+        &self.credential.slot
+    }
+
+    /// Where the ledger keeps the account's counts.
+    pub fn account_slot(&self) -> &'v SlotCache {
+        &self.account.slot
+    }
+}
+
+/// Remembers a subject's ledger slot, so that the ledger's directory is asked on first use only. It may
+/// forget (a row was replaced), never be wrong: a subject's slot does not change while the process lives.
+#[derive(Debug)]
+pub struct SlotCache(AtomicU32);
+
+impl SlotCache {
+    const UNKNOWN: u32 = u32::MAX;
+
+    pub fn load(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&slot| slot != Self::UNKNOWN)
+    }
+
+    pub fn store(&self, slot: u32) {
+        self.0.store(slot, Ordering::Relaxed);
+    }
+}
+
+impl Default for SlotCache {
+    fn default() -> Self {
+        Self(AtomicU32::new(Self::UNKNOWN))
+    }
+}
+
+impl Clone for SlotCache {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
+    }
+}
