@@ -1,0 +1,358 @@
+//! The ledger's file in memory. All unsafe code of the ledger is here.
+//!
+//! What the file holds is atomics and locks, nothing else: whatever bits stand in it, reading them is
+//! sound, and what they mean is for the modules above to judge. The head of the file (header and
+//! in-flight records) is mapped once; subjects live in segments that are mapped one by one as the
+//! file grows, so that nothing ever moves. Space is allocated before it is mapped: a full disk is an
+//! error when the file grows, never a signal when a page is touched.
+
+#![expect(unsafe_code, reason = "a mapped file is raw memory; this module turns it into atomics")]
+
+use std::{
+    fs::File,
+    io::{self, Seek, SeekFrom, Write},
+    mem::{offset_of, size_of},
+    os::unix::fs::FileExt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use clearway_filters::quota::{WINDOWS_WORDS, Windows};
+use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::{
+    Mutex, RawMutex,
+    lock_api::{GuardNoSend, RawMutex as _},
+};
+use rustix::fs::FallocateFlags;
+
+/// Requests that can be in flight, or finished and not yet in the access log, at the same time.
+pub const IN_FLIGHT_MAX: usize = 65_536;
+/// Subjects in a segment.
+pub(super) const SEGMENT_SLOTS: usize = 65_536;
+/// Segments at most: 268 million subjects, 24 GiB.
+const SEGMENTS_MAX: usize = 4_096;
+
+// Offsets in the file are multiples of 64 KiB, the largest page size that Linux uses for mapping.
+const HEADER_BYTES: usize = 65_536;
+const HEAD_BYTES: usize = HEADER_BYTES + IN_FLIGHT_MAX * size_of::<Record>();
+const SLOTS_BYTES: usize = SEGMENT_SLOTS * size_of::<Slot>();
+const SEGMENT_BYTES: usize = SLOTS_BYTES + SEGMENT_SLOTS * size_of::<Name>();
+/// Where [`Progress`] stands in the header, behind what never changes.
+const PROGRESS_OFFSET: usize = 4_096;
+
+const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Name>() == 32 && size_of::<Record>() == 192);
+const _: () = assert!(HEAD_BYTES.is_multiple_of(65_536) && SEGMENT_BYTES.is_multiple_of(65_536));
+const _: () = assert!(PROGRESS_OFFSET + size_of::<Progress>() <= HEADER_BYTES);
+const _: () = assert!(SEGMENTS_MAX * SEGMENT_SLOTS < u32::MAX as usize);
+
+/// The part of the header that moves on.
+#[repr(C)]
+pub(super) struct Progress {
+    /// Slots in use. Grows only after the new slot is whole.
+    slots: AtomicU32,
+    /// No request is counted on this day or an earlier one any more.
+    pub(super) closed_day: AtomicU32,
+    /// The totals of this day and all earlier ones are in the spool.
+    pub(super) spooled_day: AtomicU32,
+}
+
+/// A subject's counters: what every decision reads and writes, in one cache line.
+#[repr(C, align(64))]
+pub(super) struct Slot {
+    lock: RawMutex,
+    kind: AtomicU8,
+    /// 0, 4 or 6: what kind of address the subject was last used from.
+    family: AtomicU8,
+    unused: u8,
+    address_v4: AtomicU32,
+    windows: [AtomicU64; WINDOWS_WORDS],
+}
+
+/// Who a slot belongs to: what decisions do not need.
+#[repr(C)]
+pub(super) struct Name {
+    pub(super) id: Bytes16,
+    pub(super) address_v6: Bytes16,
+}
+
+/// An admitted request: the redo record of its admission, then the proof that it is owed a release
+/// and a line in the access log.
+#[repr(C, align(64))]
+pub(super) struct Record {
+    pub(super) state: AtomicU32,
+    pub(super) account_slot: AtomicU32,
+    pub(super) key_slot: AtomicU32,
+    pub(super) status: AtomicU32,
+    pub(super) request: Bytes16,
+    pub(super) admitted_ms: AtomicU64,
+    pub(super) duration_ms: AtomicU64,
+    account: [AtomicU64; WINDOWS_WORDS],
+    key: [AtomicU64; WINDOWS_WORDS],
+    unused: [u64; 4],
+}
+
+/// Sixteen bytes that can be read while they are written; who needs them whole holds a lock.
+#[repr(transparent)]
+pub(super) struct Bytes16([AtomicU64; 2]);
+
+/// Which slot. Any number may be one; [`Mapping::slot`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlotId(pub u32);
+
+/// The mapped file.
+pub(super) struct Mapping {
+    file: File,
+    head: MmapRaw,
+    segments: Box<[OnceLock<MmapRaw>]>,
+    /// Held while a slot is appended.
+    appending: Mutex<()>,
+}
+
+/// Makes `file`, which is empty, a ledger without subjects: `header`, then zeros, all of it allocated.
+pub(super) fn write_empty(file: &mut File, header: &[u8], day: u32) -> io::Result<()> {
+    assert!(header.len() <= PROGRESS_OFFSET, "the header stays clear of what moves");
+    allocate(file, 0, HEAD_BYTES)?;
+    file.write_all_at(header, 0)?;
+    for offset in [offset_of!(Progress, closed_day), offset_of!(Progress, spooled_day)] {
+        file.write_all_at(&day.to_ne_bytes(), (PROGRESS_OFFSET + offset) as u64)?;
+    }
+    file.sync_all()
+}
+
+impl Mapping {
+    /// Maps a file whose header has been checked. `None` when the file is shorter than it says.
+    pub(super) fn open(file: File) -> io::Result<Option<Self>> {
+        let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        if bytes < HEAD_BYTES {
+            return Ok(None);
+        }
+        let head = MmapOptions::new().len(HEAD_BYTES).map_raw(&file)?;
+        let segments = (0..SEGMENTS_MAX).map(|_| OnceLock::new()).collect();
+        let mapping = Self { file, head, segments, appending: Mutex::new(()) };
+        let slots = mapping.slots() as usize;
+        if slots.div_ceil(SEGMENT_SLOTS) > ((bytes - HEAD_BYTES) / SEGMENT_BYTES).min(SEGMENTS_MAX) {
+            return Ok(None);
+        }
+        for index in 0..slots.div_ceil(SEGMENT_SLOTS) {
+            let segment = mapping.map_segment(index)?;
+            for slot in 0..SEGMENT_SLOTS.min(slots - index * SEGMENT_SLOTS) {
+                reset_lock(&segment, slot);
+            }
+            mapping.segments[index].set(segment).expect("nobody else has this mapping yet");
+        }
+        Ok(Some(mapping))
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        // SAFETY: the head is HEAD_BYTES long, PROGRESS_OFFSET + size_of::<Progress>() lies within (asserted
+        // above) and is aligned, since mappings begin at a page. The mapping lives as long as `self`, and
+        // nothing but these atomics refers to these bytes.
+        unsafe { &*self.head.as_ptr().add(PROGRESS_OFFSET).cast::<Progress>() }
+    }
+
+    pub(super) fn records(&self) -> &[Record] {
+        // SAFETY: HEAD_BYTES covers IN_FLIGHT_MAX records behind HEADER_BYTES, which is a multiple of their
+        // alignment. A record is atomics and padding: every bit pattern is valid, and shared references are
+        // the only ones ever made. The mapping lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.head.as_ptr().add(HEADER_BYTES).cast::<Record>(), IN_FLIGHT_MAX) }
+    }
+
+    /// How many slots are in use.
+    #[inline]
+    pub(super) fn slots(&self) -> u32 {
+        self.progress().slots.load(Ordering::Acquire)
+    }
+
+    /// `None` for a slot that is not in use.
+    #[inline]
+    pub(super) fn slot(&self, id: SlotId) -> Option<&Slot> {
+        let (segment, at) = self.locate(id)?;
+        // SAFETY: a segment begins with SEGMENT_SLOTS slots and `at` is below that; mappings begin at a page,
+        // which is a multiple of a slot's alignment. The slot is in use, so its lock was initialised before
+        // `slots` was raised past it, and since then it is only used through shared references. The mapping is
+        // never unmapped before `self` is dropped.
+        Some(unsafe { &*segment.as_ptr().cast::<Slot>().add(at) })
+    }
+
+    /// `None` for a slot that is not in use.
+    pub(super) fn name(&self, id: SlotId) -> Option<&Name> {
+        let (segment, at) = self.locate(id)?;
+        Some(name_in(segment, at))
+    }
+
+    /// Takes the next slot into use, with all counters at zero.
+    pub(super) fn append(&self, kind: u8, id: [u8; 16]) -> io::Result<SlotId> {
+        let _alone = self.appending.lock();
+        let slot = self.slots();
+        let (index, at) = (slot as usize / SEGMENT_SLOTS, slot as usize % SEGMENT_SLOTS);
+        let segment = match self.segments.get(index) {
+            None => return Err(io::Error::other("the ledger holds as many subjects as it can")),
+            Some(cell) => match cell.get() {
+                Some(segment) => segment,
+                None => {
+                    allocate(&self.file, HEAD_BYTES + index * SEGMENT_BYTES, SEGMENT_BYTES)?;
+                    // The new length must be on disk before a count can be: a shorter file would not open.
+                    self.file.sync_all()?;
+                    let segment = self.map_segment(index)?;
+                    cell.get_or_init(|| segment)
+                }
+            },
+        };
+        reset_lock(segment, at);
+        // SAFETY: as in `slot`; that the slot is not in use yet means that nobody else refers to it, and its
+        // lock was initialised the line before.
+        let new = unsafe { &*segment.as_ptr().cast::<Slot>().add(at) };
+        new.kind.store(kind, Ordering::Relaxed);
+        new.family.store(0, Ordering::Relaxed);
+        store_windows(&new.windows, &Windows::default());
+        name_in(segment, at).id.store(id);
+        self.progress().slots.store(slot + 1, Ordering::Release);
+        Ok(SlotId(slot))
+    }
+
+    /// Writes to disk what has changed in memory.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        self.head.flush()?;
+        self.segments.iter().map_while(OnceLock::get).try_for_each(MmapRaw::flush)
+    }
+
+    #[inline]
+    fn locate(&self, id: SlotId) -> Option<(&MmapRaw, usize)> {
+        if id.0 >= self.slots() {
+            return None;
+        }
+        let segment = self.segments.get(id.0 as usize / SEGMENT_SLOTS)?.get()?;
+        Some((segment, id.0 as usize % SEGMENT_SLOTS))
+    }
+
+    fn map_segment(&self, index: usize) -> io::Result<MmapRaw> {
+        MmapOptions::new().offset((HEAD_BYTES + index * SEGMENT_BYTES) as u64).len(SEGMENT_BYTES).map_raw(&self.file)
+    }
+}
+
+impl std::fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mapping").field("slots", &self.slots()).finish_non_exhaustive()
+    }
+}
+
+fn name_in(segment: &MmapRaw, at: usize) -> &Name {
+    // SAFETY: names follow the slots of a segment, SEGMENT_SLOTS of them, and `at` is below that; SLOTS_BYTES
+    // is a multiple of their alignment. They are atomics, and only shared references to them are made.
+    unsafe { &*segment.as_ptr().add(SLOTS_BYTES).cast::<Name>().add(at) }
+}
+
+/// Unlocks a lock that nobody of this process can hold: what stands there is another process's memory of it.
+fn reset_lock(segment: &MmapRaw, at: usize) {
+    debug_assert!(at < SEGMENT_SLOTS);
+    // SAFETY: `at` is below SEGMENT_SLOTS, so the lock lies within the segment and is aligned. The callers
+    // hold the only access to this slot: at opening nobody has the mapping yet, at appending the slot is not in use.
+    unsafe { (&raw mut (*segment.as_mut_ptr().cast::<Slot>().add(at)).lock).write(RawMutex::INIT) }
+}
+
+/// Allocates real blocks; where the file system cannot, by writing zeros. The bytes must not be in use.
+fn allocate(mut file: &File, offset: usize, length: usize) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), offset as u64, length as u64) {
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            file.seek(SeekFrom::Start(offset as u64))?;
+            io::copy(&mut io::Read::take(io::repeat(0), length as u64), &mut file)?;
+            file.flush()
+        }
+        other => Ok(other?),
+    }
+}
+
+/// A locked slot.
+pub(super) struct SlotGuard<'s> {
+    slot: &'s Slot,
+    /// A lock is given back by the thread that took it.
+    _here: std::marker::PhantomData<GuardNoSend>,
+}
+
+impl Slot {
+    #[inline]
+    pub(super) fn kind(&self) -> u8 {
+        self.kind.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> SlotGuard<'_> {
+        self.lock.lock();
+        SlotGuard { slot: self, _here: std::marker::PhantomData }
+    }
+}
+
+impl SlotGuard<'_> {
+    #[inline]
+    pub(super) fn windows(&self) -> Windows {
+        load_windows(&self.slot.windows)
+    }
+
+    #[inline]
+    pub(super) fn set_windows(&self, windows: &Windows) {
+        store_windows(&self.slot.windows, windows);
+    }
+
+    /// 0, 4 or 6, and the address where that is 4.
+    pub(super) fn address(&self) -> (u8, u32) {
+        (self.slot.family.load(Ordering::Relaxed), self.slot.address_v4.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn set_address(&self, family: u8, v4: u32) {
+        self.slot.family.store(family, Ordering::Relaxed);
+        self.slot.address_v4.store(v4, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SlotGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: a guard exists only between `lock` and this, and cannot leave its thread.
+        unsafe { self.slot.lock.unlock() }
+    }
+}
+
+impl Record {
+    /// What the account's and the key's counters are to be.
+    pub(super) fn windows(&self) -> (Windows, Windows) {
+        (load_windows(&self.account), load_windows(&self.key))
+    }
+
+    #[inline]
+    pub(super) fn set_windows(&self, account: &Windows, key: &Windows) {
+        store_windows(&self.account, account);
+        store_windows(&self.key, key);
+    }
+}
+
+impl Bytes16 {
+    #[inline]
+    pub(super) fn load(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0[0].load(Ordering::Relaxed).to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.0[1].load(Ordering::Relaxed).to_ne_bytes());
+        bytes
+    }
+
+    #[inline]
+    pub(super) fn store(&self, bytes: [u8; 16]) {
+        let [a, b, c, d, e, f, g, h, low @ ..] = bytes;
+        self.0[0].store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]), Ordering::Relaxed);
+        self.0[1].store(u64::from_ne_bytes(low), Ordering::Relaxed);
+    }
+}
+
+#[inline]
+fn load_windows(words: &[AtomicU64; WINDOWS_WORDS]) -> Windows {
+    Windows::from_words(std::array::from_fn(|at| words[at].load(Ordering::Relaxed)))
+}
+
+#[inline]
+fn store_windows(words: &[AtomicU64; WINDOWS_WORDS], windows: &Windows) {
+    for (word, value) in words.iter().zip(windows.to_words()) {
+        word.store(value, Ordering::Relaxed);
+    }
+}

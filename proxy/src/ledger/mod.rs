@@ -1,0 +1,170 @@
+//! The quota ledger: every count that a limit is decided by, in a memory-mapped file that survives the
+//! death of the process with nothing lost and nothing counted twice.
+//!
+//! One slot a subject (account or key) holds its windows under a lock of one byte. An admission locks
+//! the account's slot, then the key's, decides on copies, writes the outcome into an in-flight record,
+//! commits it with one store and only then writes the slots; a process killed at any point leaves
+//! either nothing or a record from which the next start finishes the job. Why not plain atomics:
+//! `docs/decisions/ledger-locks-and-redo-record.md`.
+//!
+//! The ledger reads no clock, starts no thread and sends nothing: its owner calls [`Ledger::flush`] and
+//! [`Ledger::spool_ended_days`] now and then, and reports [`Ledger::totals`]. It is exact for one
+//! process; a fleet's shares are not its business.
+
+mod admission;
+mod directory;
+mod error;
+mod in_flight;
+mod mapping;
+mod open;
+mod spool;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use clearway_config::{Limits, RequestId};
+use clearway_filters::{
+    Reject,
+    quota::{Now, Windows, decide},
+};
+use parking_lot::Mutex;
+
+pub use admission::{Admission, Interrupted, STATUS_CLIENT_GONE, Unlogged};
+pub use directory::Subject;
+pub use error::LedgerError;
+pub use mapping::{IN_FLIGHT_MAX, SlotId};
+pub use open::Opened;
+pub use spool::SpooledDay;
+pub use usage::Total;
+
+use directory::{Directory, KIND_ACCOUNT, KIND_KEY};
+use in_flight::{FreeRecords, State};
+use mapping::{Mapping, Slot, SlotGuard};
+use usage::Dirty;
+
+/// The open ledger of this process.
+#[derive(Debug)]
+pub struct Ledger {
+    map: Mapping,
+    directory: Directory,
+    free: FreeRecords,
+    dirty: Dirty,
+    /// Held while days are spooled.
+    spooling: Mutex<()>,
+    id: [u8; 16],
+    file: PathBuf,
+    spool: PathBuf,
+}
+
+impl Ledger {
+    /// Names the file: totals of one ledger only ever grow.
+    pub fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
+    /// Where a subject is counted; for its whole life, so that a caller may remember it. Allocates a slot on
+    /// a subject's first request ever, which fails on a full disk.
+    pub fn slot(&self, subject: &Subject) -> Result<SlotId, LedgerError> {
+        self.directory.slot(&self.map, subject).map_err(LedgerError::io("grow", &self.file))
+    }
+
+    /// Admits a request and counts it in every window of its account and its key, or refuses it and counts it in none.
+    #[inline]
+    pub fn admit(
+        self: &Arc<Self>,
+        now: &Now,
+        request: RequestId,
+        from: IpAddr,
+        account: (SlotId, &Limits),
+        key: (SlotId, &Limits),
+    ) -> Result<Admission, Reject> {
+        let ((account, account_limits), (key, key_limits)) = (account, key);
+        // Accounts are locked before keys, so that no two requests wait for each other. Asking both for their
+        // kind also fetches both cache lines at once, where the locks would fetch one after the other.
+        let account_slot = self.slot_of_kind(account, KIND_ACCOUNT)?;
+        let key_slot = self.slot_of_kind(key, KIND_KEY)?;
+        let number = self.free.take().ok_or(Reject::LedgerUnavailable)?;
+        let record = &self.map.records()[number as usize];
+        let (account_guard, key_guard) = (account_slot.lock(), key_slot.lock());
+        let decided = self.decide(now, (&account_guard, account_limits), (&key_guard, key_limits));
+        let (standing, account_windows, key_windows) = match decided {
+            Ok(decided) => decided,
+            Err(reject) => {
+                self.free.give_back(number);
+                return Err(reject);
+            }
+        };
+        record.stage(request, now.ms, (account, &account_windows), (key, &key_windows));
+        record.set_state(State::Committed); // From here on it has happened.
+        account_guard.set_windows(&account_windows);
+        key_guard.set_windows(&key_windows);
+        record.set_state(State::Admitted);
+        self.note_address(key, &key_guard, from);
+        self.dirty.mark(account);
+        self.dirty.mark(key);
+        drop((account_guard, key_guard));
+        Ok(Admission::of(self.clone(), number, standing))
+    }
+
+    /// Writes to disk what has changed in memory: bounds what a power cut can take. Takes as long as the disk does.
+    pub fn flush(&self) -> Result<(), LedgerError> {
+        self.map.flush().map_err(LedgerError::io("write", &self.file))
+    }
+
+    /// Accounts and keys that have ever been counted here.
+    pub fn subjects(&self) -> u32 {
+        self.map.slots()
+    }
+
+    /// Requests in flight, and those that have ended and wait for the access log.
+    pub fn in_flight(&self) -> usize {
+        IN_FLIGHT_MAX - self.free.count()
+    }
+
+    /// What both subjects' windows are to be. The slots are left alone.
+    #[inline]
+    fn decide(
+        &self,
+        now: &Now,
+        (account, account_limits): (&SlotGuard<'_>, &Limits),
+        (key, key_limits): (&SlotGuard<'_>, &Limits),
+    ) -> Result<(clearway_filters::quota::Standing, Windows, Windows), Reject> {
+        // Read under the locks: a day that is closed while we wait for one is closed for us.
+        let progress = self.map.progress();
+        let now = now.not_before_day(progress.closed_day.load(Ordering::Acquire).saturating_add(1));
+        let (mut account, mut key) = (account.windows(), key.windows());
+        let spooled = progress.spooled_day.load(Ordering::Acquire);
+        let is_lost = |windows: &Windows| windows.day_dropped_by(&now).is_some_and(|(day, _)| day > spooled);
+        if is_lost(&account) || is_lost(&key) {
+            return Err(Reject::LedgerUnavailable);
+        }
+        let standing = decide(&now, (&mut account, account_limits), (&mut key, key_limits))?;
+        Ok((standing, account, key))
+    }
+
+    /// A slot number that is not one of this ledger, or of the other kind, is a fault of ours: it is refused
+    /// rather than charged to somebody else.
+    #[inline]
+    fn slot_of_kind(&self, id: SlotId, kind: u8) -> Result<&Slot, Reject> {
+        self.map.slot(id).filter(|slot| slot.kind() == kind).ok_or(Reject::LedgerUnavailable)
+    }
+
+    #[inline]
+    fn note_address(&self, id: SlotId, slot: &SlotGuard<'_>, from: IpAddr) {
+        match from {
+            IpAddr::V4(v4) => slot.set_address(4, v4.to_bits()),
+            IpAddr::V6(v6) => {
+                slot.set_address(6, 0);
+                if let Some(name) = self.map.name(id) {
+                    name.address_v6.store(v6.octets());
+                }
+            }
+        }
+    }
+}
