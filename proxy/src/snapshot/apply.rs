@@ -12,7 +12,6 @@ pub(super) struct Writer {
     accounts: accounts::Index,
     plans: plans::Names,
     profiles: Profiles,
-    store_id: Vec<u8>,
     generation: u32,
     /// The full snapshot being read. While there is one, what is held is of no single revision.
     full: Option<Full>,
@@ -20,7 +19,6 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 struct Full {
-    store_id: Vec<u8>,
     plans: HashSet<String>,
 }
 
@@ -46,7 +44,7 @@ impl Snapshot {
     pub fn begin_full(&self, begin: &v1::SnapshotBegin) {
         let mut writer = self.writer.lock();
         writer.generation = writer.generation.wrapping_add(1);
-        writer.full = Some(Full { store_id: begin.store_id.clone(), plans: HashSet::new() });
+        writer.full = Some(Full { plans: HashSet::new() });
         drop(writer);
         let more = (begin.credentials as usize).saturating_sub(self.credentials.map.len());
         // A number from outside is a hint, never a reason to run out of memory.
@@ -70,17 +68,15 @@ impl Snapshot {
             account.suspend();
         }
         writer.plans.retain(&self.plans, |name| full.plans.contains(name));
-        writer.store_id = full.store_id;
         self.revision.store(end.revision, Ordering::Release);
         self.ready.store(true, Ordering::Release);
         Some(before.saturating_sub(self.credentials.map.len()))
     }
 
-    /// The store whose revisions these are; empty before the first snapshot and while one is being read,
-    /// because only a whole new one can then be relied on.
-    pub fn store_id(&self) -> Vec<u8> {
+    /// Which whole snapshot this goes back to; `None` while one is being read, or was when its connection broke.
+    pub fn whole(&self) -> Option<u32> {
         let writer = self.writer.lock();
-        if writer.full.is_some() { Vec::new() } else { writer.store_id.clone() }
+        writer.full.is_none().then_some(writer.generation)
     }
 
     fn change(&self, writer: &mut Writer, changes: &v1::Changes) -> Applied {

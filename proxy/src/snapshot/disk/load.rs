@@ -1,0 +1,166 @@
+//! Reading the files at start.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use clearway_config::sync::v1::from_control::Message;
+
+use super::{
+    OnDisk,
+    frame::{self, BASE_MAGIC, Damage, Header, LOG_MAGIC},
+};
+use crate::snapshot::Snapshot;
+
+pub(super) const BASE: &str = "snapshot.bin";
+pub(super) const LOG: &str = "deltas.log";
+/// The log of a base that is being written. It becomes [`LOG`] after its base has become [`BASE`].
+pub(super) const NEXT_LOG: &str = "deltas.next";
+pub(super) const NEXT_BASE: &str = "snapshot.next";
+pub(super) const COMPACTED_BASE: &str = "snapshot.compact";
+
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) on_disk: OnDisk,
+    /// The pair in use and where the log ends; `None` without a usable base.
+    pub(super) files: Option<Files>,
+}
+
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) header: Header,
+    pub(super) base_bytes: u64,
+    pub(super) log: File,
+    pub(super) log_bytes: u64,
+}
+
+pub(super) fn load(directory: &Path, snapshot: &Snapshot) -> io::Result<Loaded> {
+    for unfinished in [NEXT_BASE, COMPACTED_BASE] {
+        remove(&directory.join(unfinished))?;
+    }
+    let nothing = Loaded { on_disk: OnDisk::default(), files: None };
+    let path = directory.join(BASE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(nothing),
+        Err(e) => return Err(e),
+    };
+    let base_bytes = file.metadata()?.len();
+    let (header, mut on_disk) = match read_base(file, snapshot) {
+        Ok(read) => read,
+        Err(damage) => {
+            tracing::warn!(file = %path.display(), %damage, "disk snapshot refused: waiting for control");
+            return Ok(nothing);
+        }
+    };
+    let log = open_log(directory, &header)?;
+    let (log, log_bytes) = read_log(log, &header, snapshot, &mut on_disk)?;
+    if header.version != env!("CARGO_PKG_VERSION") {
+        // It is served, and asked for anew: the other version may have left out what it did not understand.
+        on_disk.store_id.clear();
+    }
+    Ok(Loaded { on_disk, files: Some(Files { header, base_bytes, log, log_bytes }) })
+}
+
+/// Without its last message nothing of a base counts: [`Snapshot::is_ready`] stays false.
+fn read_base(file: File, snapshot: &Snapshot) -> Result<(Header, OnDisk), Damage> {
+    let mut from = BufReader::with_capacity(1 << 20, file);
+    let (header, _) = Header::read(BASE_MAGIC, &mut from)?;
+    let mut on_disk = OnDisk::default();
+    loop {
+        match frame::read_message(&mut from)?.ok_or(Damage::Torn)?.0 {
+            Message::SnapshotBegin(begin) => {
+                snapshot.begin_full(&begin);
+                on_disk.store_id = begin.store_id;
+            }
+            Message::SnapshotChunk(chunk) => {
+                snapshot.apply_chunk(&chunk);
+            }
+            Message::HeartbeatReply(reply) => on_disk.available = !reply.strict,
+            Message::SnapshotEnd(end) => {
+                snapshot.end_full(&end).ok_or(Damage::Format)?;
+                on_disk.revision = end.revision;
+                return Ok((header, on_disk));
+            }
+            Message::Challenge(_) | Message::Delta(_) | Message::UsageAck(_) => return Err(Damage::Format),
+        }
+    }
+}
+
+/// The log of this base, wherever a crash left it; a new one when there is none.
+fn open_log(directory: &Path, header: &Header) -> io::Result<File> {
+    let (log, next) = (directory.join(LOG), directory.join(NEXT_LOG));
+    if belongs(&next, header) {
+        fs::rename(&next, &log)?;
+        sync_directory(directory)?;
+    }
+    remove(&next)?;
+    if !belongs(&log, header) {
+        start_log(&log, header)?;
+        sync_directory(directory)?;
+    }
+    OpenOptions::new().read(true).write(true).open(&log)
+}
+
+fn belongs(log: &Path, header: &Header) -> bool {
+    let Ok(mut file) = File::open(log) else { return false };
+    Header::read(LOG_MAGIC, &mut file).is_ok_and(|(found, _)| found.base_id == header.base_id)
+}
+
+pub(super) fn start_log(path: &Path, header: &Header) -> io::Result<(File, u64)> {
+    let mut file = File::create(path)?;
+    header.write(LOG_MAGIC, &mut file)?;
+    file.sync_all()?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}
+
+/// Applies the log as far as it is whole and cuts off the rest, which was never acknowledged.
+fn read_log(log: File, header: &Header, snapshot: &Snapshot, on_disk: &mut OnDisk) -> io::Result<(File, u64)> {
+    let mut from = BufReader::with_capacity(1 << 20, log);
+    let (_, mut good) = Header::read(LOG_MAGIC, &mut from).map_err(io::Error::other)?;
+    let damage = loop {
+        match frame::read_message(&mut from) {
+            Ok(None) => break None,
+            Ok(Some((message, bytes))) => {
+                match message {
+                    Message::Delta(delta) => {
+                        snapshot.apply(&delta);
+                        on_disk.revision = on_disk.revision.max(delta.revision);
+                    }
+                    Message::HeartbeatReply(reply) => on_disk.available = !reply.strict,
+                    Message::Challenge(_)
+                    | Message::SnapshotBegin(_)
+                    | Message::SnapshotChunk(_)
+                    | Message::SnapshotEnd(_)
+                    | Message::UsageAck(_) => break Some(Damage::Format),
+                }
+                good += bytes;
+            }
+            Err(damage) => break Some(damage),
+        }
+    };
+    let mut log = from.into_inner();
+    if let Some(damage) = damage {
+        let lost = log.metadata()?.len().saturating_sub(good);
+        tracing::warn!(%damage, bytes = lost, base = ?header.base_id, "end of the delta log cut off");
+        log.set_len(good)?;
+        log.sync_all()?;
+    }
+    log.seek(SeekFrom::Start(good))?;
+    Ok((log, good))
+}
+
+pub(super) fn remove(path: &PathBuf) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// A rename is there after a crash only when its directory was flushed.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
