@@ -169,3 +169,108 @@ impl Routes {
         Node::try_from(self.nodes.len() - 1).expect("settings bound the number of routes and the length of their paths")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clearway_config::settings::{Source, UpstreamAddress};
+
+    use super::*;
+
+    fn routes(table: &[(&str, &str, &str, &str)]) -> Routes {
+        let mut text = String::new();
+        for (name, host, path, methods) in table {
+            text += &format!("[[routes]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"control\"\nauth = \"open\"\n");
+            text += &format!("strip_prefix = true\nmethods = [{methods}]\n");
+            if !host.is_empty() {
+                text += &format!("host = \"{host}\"\n");
+            }
+        }
+        let control = UpstreamAddress::parse("http://127.0.0.1:1").unwrap();
+        Routes::new(&Gateway::resolve(&[Source::new("gateway.toml", text)], &control).unwrap())
+    }
+
+    fn found<'r>(routes: &'r Routes, host: &str, path: &str) -> Option<&'r str> {
+        routes.find(host, path, &Method::GET).ok().map(|found| found.route.name.as_str())
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_a_host_before_a_path() {
+        let routes = routes(&[
+            ("root", "", "/", ""),
+            ("orders", "", "/orders", ""),
+            ("open-orders", "", "/orders/open", ""),
+            ("a", "a.example", "/", ""),
+            ("b-orders", "b.example", "/orders", ""),
+        ]);
+        for (host, path, name) in [
+            ("x", "/", "root"),
+            ("x", "/other", "root"),
+            ("x", "/orders", "orders"),
+            ("x", "/orders/", "orders"),
+            ("x", "/ordersx", "root"),
+            ("x", "/orders/17/items", "orders"),
+            ("x", "/orders/open", "open-orders"),
+            ("x", "/orders/open/1", "open-orders"),
+            ("a.example", "/orders/open", "a"),
+            ("b.example", "/orders/open", "b-orders"),
+            ("b.example", "/other", "root"),
+        ] {
+            assert_eq!(found(&routes, host, path), Some(name), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn precedence_is_host_then_length() {
+        let precedence = |host, segments| Precedence { host, segments };
+        assert!(precedence(HostMatch::Exact, 0) > precedence(HostMatch::Any, 9));
+        assert!(precedence(HostMatch::Any, 2) > precedence(HostMatch::Any, 1));
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_walks_around_its_route() {
+        let routes = routes(&[("root", "", "/", ""), ("admin", "", "/admin:x/y", "")]);
+        for path in ["/admin:x/y", "/admin%3Ax/y", "/admin:x;v=1/y", "/admin:x;/y;", "/admin%3Ax%3Bv/y/z", "/admin:x/y/"] {
+            assert_eq!(found(&routes, "", path), Some("admin"), "{path}");
+        }
+        for path in ["/admin:x", "/admin/y", "/admin:X/y", "/admin%253Ax/y"] {
+            assert_eq!(found(&routes, "", path), Some("root"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_the_most_specific_route_refuses_is_not_tried_on_another() {
+        let routes = routes(&[
+            ("root", "", "/", ""),
+            ("read", "", "/a", "\"GET\", \"HEAD\""),
+            ("write", "", "/a", "\"POST\""),
+            ("any", "", "/b", ""),
+            ("b-get", "", "/b", "\"GET\""),
+        ]);
+        let name = |path: &str, method: &Method| routes.find("", path, method).map(|found| found.route.name.clone());
+        assert_eq!(name("/a", &Method::POST).as_deref(), Ok("write"));
+        assert_eq!(name("/a", &Method::DELETE), Err(Reject::MethodNotAllowed));
+        assert_eq!((name("/b", &Method::GET).as_deref(), name("/b", &Method::PUT).as_deref()), (Ok("b-get"), Ok("any")));
+    }
+
+    #[test]
+    fn without_a_matching_route_there_is_none() {
+        let routes = routes(&[("a", "a.example", "/a", "")]);
+        for (host, path) in [("a.example", "/"), ("a.example", "/b"), ("b.example", "/a"), ("", "/a")] {
+            assert!(matches!(routes.find(host, path, &Method::GET), Err(Reject::RouteNotFound)), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn a_stripped_prefix_leaves_a_path() {
+        let routes = routes(&[("orders", "", "/v1/orders", ""), ("root", "", "/", "")]);
+        for (path, forwarded) in [
+            ("/v1/orders", "/"),
+            ("/v1/orders/", "/"),
+            ("/v1/orders/17", "/17"),
+            ("/v1;x=2/orders;y/17;z", "/17;z"),
+            ("/other/x", "/other/x"),
+        ] {
+            assert_eq!(routes.find("", path, &Method::GET).unwrap().forwarded_path(path), forwarded, "{path}");
+        }
+    }
+}

@@ -284,7 +284,8 @@ fn resolve_host(source: &Source, host: &Spanned<String>) -> Result<String, Setti
     if fits { Ok(text) } else { Err(source.fault(&host.span(), "routes.host", "must be a host name without a port")) }
 }
 
-/// A route's path is written the way requests are matched: normalised, so that no request can spell it differently.
+/// A route's path is written the way requests are matched: normalised, so that no request can spell it differently;
+/// and without parameters (`;v=1`), which matching ignores.
 fn resolve_path(path: &str) -> Result<String, &'static str> {
     if !path.starts_with('/') {
         return Err("must start with /");
@@ -297,10 +298,10 @@ fn resolve_path(path: &str) -> Result<String, &'static str> {
         !segment.is_empty()
             && segment != "."
             && segment != ".."
-            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&b))
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&b))
     };
     if trimmed.len() > 1024 || !trimmed[1..].split('/').all(fits) {
-        return Err("must be whole segments of letters, digits and -._~!$&'()*+,;=:@, without an empty one, `.` or `..`");
+        return Err("must be whole segments of letters, digits and -._~!$&'()*+,=:@, without an empty one, `.` or `..`");
     }
     Ok(trimmed.to_owned())
 }
@@ -353,7 +354,7 @@ keep_credentials = true
             (
                 "path = \"/orders/\"",
                 "path = \"/a/../b\"",
-                "gateway.toml:9: routes.path: must be whole segments of letters, digits and -._~!$&'()*+,;=:@, without an empty one, `.` or `..`",
+                "gateway.toml:9: routes.path: must be whole segments of letters, digits and -._~!$&'()*+,=:@, without an empty one, `.` or `..`",
             ),
             ("upstream = \"orders\"", "upstream = \"order\"", "gateway.toml:11: routes.upstream: there is no upstream `order`"),
             (

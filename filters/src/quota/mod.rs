@@ -77,19 +77,23 @@ pub struct Refused {
 /// On a refusal neither is changed, beyond being rolled to the windows of `now`. Of several limits
 /// that refuse it names the one that does so for longest: whoever waits for that meets no other.
 #[inline]
-pub fn decide(now: &Now, account: (&mut Windows, &Limits), key: (&mut Windows, &Limits)) -> Result<Standing, Box<Refused>> {
+pub fn decide(
+    now: &Now,
+    (account, account_limits): (&mut Windows, &Limits),
+    (key, key_limits): (&mut Windows, &Limits),
+) -> Result<Standing, Box<Refused>> {
     let month_seconds = u32::try_from(now::month_seconds(now.month)).unwrap_or(u32::MAX);
     let mut standing = Standing::new(now.ms, month_seconds);
     let mut refusal = None;
-    for (subject, (windows, limits)) in [(Subject::Account, (&mut *account.0, account.1)), (Subject::Key, (&mut *key.0, key.1))] {
-        windows.roll(now);
-        windows.weigh(now, subject, limits, &mut standing, &mut refusal);
-    }
+    account.roll(now);
+    account.weigh(now, Subject::Account, account_limits, &mut standing, &mut refusal);
+    key.roll(now);
+    key.weigh(now, Subject::Key, key_limits, &mut standing, &mut refusal);
     if let Some(refusal) = refusal {
         return Err(Box::new(Refused { refusal, standing }));
     }
-    account.0.count(now);
-    key.0.count(now);
+    account.count(now);
+    key.count(now);
     standing.charge();
     Ok(standing)
 }
