@@ -1,1 +1,18 @@
+//! Clearway's data plane: Pingora and IO around the decisions of `clearway_filters`.
+//!
+//! [`start::Proxy`] is the whole process as a value: it binds, serves, follows its files and its
+//! control plane, and drains. Who may pass is decided in `gateway::decide` by three things: the
+//! operator's routes, the [`snapshot`] of keys and the quota [`ledger`].
+
+mod access_log;
+mod admin;
+pub mod args;
+pub mod data_dir;
+mod gateway;
+pub mod ledger;
+pub mod metrics;
+mod routes;
 pub mod snapshot;
+pub mod start;
+mod upstreams;
+mod vitals;

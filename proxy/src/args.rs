@@ -1,0 +1,94 @@
+//! The command line of `clearway-proxy`. A flag comes before the same setting in the file.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use clearway_config::settings::{Settings, SettingsError};
+
+/// Clearway's gateway: checks, counts and forwards requests.
+///
+/// SIGTERM drains: requests in flight finish, then it exits. SIGHUP reads the routes and reopens the
+/// access log.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "clearway-proxy", version)]
+pub struct Args {
+    /// Settings file; without one the defaults hold.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the ledger, the snapshot of keys and the access log are kept.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where clients connect; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub gateway_addr: Option<SocketAddr>,
+    /// Where the control API is, for routes whose upstream is `control`.
+    #[arg(long, value_name = "URL")]
+    pub control_url: Option<String>,
+    /// Where control accepts proxies.
+    #[arg(long, value_name = "URL")]
+    pub sync_connect: Option<String>,
+    /// Prometheus and health; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_addr: Option<SocketAddr>,
+    /// A routes file in place of the settings'; may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub routes: Vec<PathBuf>,
+    /// Print the addresses as one line of JSON once requests are taken.
+    #[arg(long)]
+    pub json: bool,
+    /// Check settings and routes, and exit.
+    #[arg(long)]
+    pub check: bool,
+    /// Drain when standard input ends, as it does when the parent process is gone.
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+}
+
+impl Args {
+    /// The settings file with the flags over it, and the routes files.
+    pub fn settings(&self) -> Result<(Settings, Vec<PathBuf>), SettingsError> {
+        let mut settings = Settings::load(self.config.as_deref())?;
+        if let Some(dir) = &self.data_dir {
+            settings.data_dir.clone_from(dir);
+        }
+        if let Some(addr) = self.gateway_addr {
+            settings.gateway.addr = addr;
+        }
+        if let Some(url) = &self.control_url {
+            settings.gateway.control_url.clone_from(url);
+        }
+        if let Some(url) = &self.sync_connect {
+            settings.sync.connect.clone_from(url);
+        }
+        if let Some(addr) = self.metrics_addr {
+            settings.metrics.proxy_addr = addr;
+        }
+        let routes = if self.routes.is_empty() { vec![settings.gateway.routes_file.clone()] } else { self.routes.clone() };
+        Ok((settings, routes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_comes_before_the_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("clearway.toml");
+        std::fs::write(&file, "[gateway]\naddr = \"127.0.0.1:1\"\nroutes_file = \"r.toml\"\n").unwrap();
+        let file = file.to_str().unwrap();
+        let parse = |more: &[&str]| Args::parse_from([&["clearway-proxy", "--config", file], more].concat()).settings().unwrap();
+        let (settings, routes) = parse(&[]);
+        assert_eq!((settings.gateway.addr.port(), routes), (1, vec![dir.path().join("r.toml")]));
+        let (settings, routes) = parse(&["--gateway-addr", "127.0.0.1:2", "--routes", "a", "--routes", "b"]);
+        assert_eq!((settings.gateway.addr.port(), routes), (2, vec!["a".into(), "b".into()]));
+    }
+}

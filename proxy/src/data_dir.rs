@@ -1,0 +1,110 @@
+//! The proxy's part of the data directory: one process at a time, one identity for good.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clearway_config::ProxyId;
+
+/// Held while the process lives; the kernel lets go of the lock when it ends, however it does.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    proxy_id: ProxyId,
+    _lock: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error("data directory {path} cannot be written: {source}")]
+    Unwritable { path: PathBuf, source: io::Error },
+    #[error("data directory {path} is in use by another process")]
+    InUse { path: PathBuf },
+    #[error("{path} does not hold a proxy id; remove it to be a new proxy")]
+    MalformedId { path: PathBuf },
+}
+
+impl DataDir {
+    /// Makes `data_dir/proxy` where it is missing and takes it.
+    pub fn take(data_dir: &Path, now_ms: u64, random: u128) -> Result<Self, DataDirError> {
+        let path = data_dir.join("proxy");
+        let unwritable = |source| DataDirError::Unwritable { path: path.clone(), source };
+        fs::create_dir_all(&path).map_err(unwritable)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = file.map_err(unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse { path }),
+            Err(TryLockError::Error(source)) => return Err(DataDirError::Unwritable { path, source }),
+        }
+        let proxy_id = identity(&path, now_ms, random)?;
+        Ok(Self { path, proxy_id, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn proxy_id(&self) -> ProxyId {
+        self.proxy_id
+    }
+}
+
+fn identity(dir: &Path, now_ms: u64, random: u128) -> Result<ProxyId, DataDirError> {
+    let path = dir.join("proxy.id");
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| DataDirError::MalformedId { path }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let id = ProxyId::new(now_ms, random);
+            write_whole(dir, &path, &id).map_err(|source| DataDirError::Unwritable { path: dir.to_owned(), source })?;
+            Ok(id)
+        }
+        Err(source) => Err(DataDirError::Unwritable { path, source }),
+    }
+}
+
+/// Under its name the file is there whole or not at all, whenever the power goes.
+fn write_whole(dir: &Path, path: &Path, id: &ProxyId) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = File::create(&unfinished)?;
+    writeln!(file, "{id}")?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_serves_one_process_and_keeps_its_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDir::take(dir.path(), 1, 2 << 64).unwrap();
+        let id = first.proxy_id();
+        let again = DataDir::take(dir.path(), 3, 4 << 64).unwrap_err();
+        assert_eq!(
+            again.to_string(),
+            format!("data directory {} is in use by another process", dir.path().join("proxy").display())
+        );
+        drop(first);
+        assert_eq!(DataDir::take(dir.path(), 3, 4 << 64).unwrap().proxy_id(), id);
+    }
+
+    #[test]
+    fn a_damaged_identity_is_not_replaced_silently() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::take(dir.path(), 1, 2).unwrap());
+        fs::write(dir.path().join("proxy/proxy.id"), "prx_").unwrap();
+        assert!(matches!(DataDir::take(dir.path(), 1, 2), Err(DataDirError::MalformedId { .. })));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_said_so_in_one_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = DataDir::take(file.path(), 1, 2).unwrap_err().to_string();
+        assert!(error.contains("cannot be written") && !error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Answers that the gateway makes itself: the v1 envelope, with the headers its code asks for.
+
+use clearway_config::{
+    ErrorCode,
+    envelope::{Failure, Meta, Problem, RateLimit},
+};
+use clearway_filters::{
+    Reject,
+    quota::{Refusal, Standing},
+    ratelimit::{nearest, retry_after_s},
+};
+use serde_json::json;
+
+use super::trace;
+
+/// Seconds after which a request that failed for a reason of ours may be tried again.
+const OUR_RETRY_AFTER_S: u64 = 1;
+
+/// An answer without its standing headers, which every answer carries.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: ErrorCode,
+    pub(crate) body: Vec<u8>,
+    pub(crate) authenticate: Option<String>,
+    pub(crate) retry_after_s: Option<u64>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'r> {
+    pub(crate) request_id: &'r str,
+    pub(crate) trace_id: u128,
+    pub(crate) now_ms: u64,
+}
+
+/// The answer to a request that was refused.
+pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
+    let code = reject.code();
+    let rate_limit = reject.standing().and_then(rate_limit);
+    let (message, details) = match reject {
+        Reject::Ambiguous(what) => (format!("The request can be read in more than one way: {what}."), json!({ "reason": what })),
+        Reject::ScopeMissing(scope) => (format!("The key lacks the scope {scope}."), json!({ "scope": scope.as_str() })),
+        Reject::Quota(refused) => (code.meaning().to_owned(), limit_met(&refused.refusal)),
+        _ => (code.meaning().to_owned(), serde_json::Value::Null),
+    };
+    Answer {
+        code,
+        body: body(asked, code, message, details, rate_limit),
+        authenticate: authenticate(reject),
+        retry_after_s: reject.refusal().map(|r| retry_after_s(r.retry_after_ms)).or_else(|| ours(code)),
+    }
+}
+
+/// The answer to a request that was let through and failed.
+pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, standing: Option<&Standing>) -> Answer {
+    let rate_limit = standing.and_then(rate_limit);
+    let body = body(asked, code, code.meaning().to_owned(), serde_json::Value::Null, rate_limit);
+    Answer { code, body, authenticate: None, retry_after_s: ours(code) }
+}
+
+/// The whole answer, head and all, to what could not be read as a request.
+pub(crate) fn unreadable(code: ErrorCode) -> Vec<u8> {
+    let now_ms = super::now_ms();
+    let (request_id, random) = trace::fresh_ids(now_ms);
+    let request_id = request_id.to_string();
+    let asked = Asked { request_id: &request_id, trace_id: random.0, now_ms };
+    let body = failed(&asked, code, None).body;
+    let status = http::StatusCode::from_u16(code.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
+    let head = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nX-Request-Id: {request_id}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error"),
+        body.len(),
+    );
+    [head.into_bytes(), body].concat()
+}
+
+fn ours(code: ErrorCode) -> Option<u64> {
+    (code.status() == 503).then_some(OUR_RETRY_AFTER_S)
+}
+
+fn rate_limit(standing: &Standing) -> Option<RateLimit> {
+    nearest(standing).map(|n| RateLimit { limit: n.limit, remaining: n.remaining, reset: n.reset })
+}
+
+fn limit_met(refusal: &Refusal) -> serde_json::Value {
+    json!({
+        "subject": refusal.subject.as_str(),
+        "window": refusal.window.as_str(),
+        "limit": refusal.limit,
+        "retry_after_ms": refusal.retry_after_ms,
+    })
+}
+
+/// RFC 6750, 3: a challenge on every 401, and on the 403 that a wider key would pass.
+fn authenticate(reject: &Reject) -> Option<String> {
+    let code = reject.code();
+    let challenge = match reject {
+        Reject::KeyMissing => "Bearer realm=\"clearway\"".to_owned(),
+        Reject::ScopeMissing(scope) => format!("Bearer realm=\"clearway\", error=\"insufficient_scope\", scope=\"{scope}\""),
+        _ if code.status() == 401 => {
+            format!("Bearer realm=\"clearway\", error=\"invalid_token\", error_description=\"{code}\"")
+        }
+        _ => return None,
+    };
+    Some(challenge)
+}
+
+fn body(
+    asked: &Asked<'_>,
+    code: ErrorCode,
+    message: String,
+    details: serde_json::Value,
+    rate_limit: Option<RateLimit>,
+) -> Vec<u8> {
+    let stamp = i64::try_from(asked.now_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    let failure = Failure {
+        id: asked.request_id.to_owned(),
+        status: "error".to_owned(),
+        code: code.status(),
+        error: Problem { kind: code.as_str().to_owned(), message, details },
+        meta: Meta { timestamp: format!("{stamp:.3}"), rate_limit, trace_id: format!("{:032x}", asked.trace_id) },
+    };
+    serde_json::to_vec(&failure).expect("strings and numbers always serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'static> = Asked { request_id: "req_x", trace_id: 0xab, now_ms: 1_770_724_800_250 };
+
+    #[test]
+    fn a_refusal_is_the_v1_envelope() {
+        let answer = rejected(&ASKED, &Reject::ScopeMissing("read:orders".parse().unwrap()));
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "id": "req_x",
+                "status": "error",
+                "code": 403,
+                "error": {
+                    "type": "scope_missing",
+                    "message": "The key lacks the scope read:orders.",
+                    "details": { "scope": "read:orders" },
+                },
+                "meta": { "timestamp": "2026-02-10T12:00:00.250Z", "trace_id": "000000000000000000000000000000ab" },
+            })
+        );
+        assert_eq!(
+            answer.authenticate.unwrap(),
+            "Bearer realm=\"clearway\", error=\"insufficient_scope\", scope=\"read:orders\""
+        );
+    }
+
+    #[test]
+    fn every_401_carries_a_challenge_and_every_503_says_when_to_come_back() {
+        for reject in [Reject::KeyMissing, Reject::KeyMalformed, Reject::KeyUnknown, Reject::KeyRevoked, Reject::KeyExpired] {
+            let answer = rejected(&ASKED, &reject);
+            assert!(answer.code.status() == 401 && answer.authenticate.is_some(), "{reject:?}");
+        }
+        for reject in [Reject::NotReady, Reject::AuthLeaseExpired, Reject::LedgerUnavailable] {
+            let answer = rejected(&ASKED, &reject);
+            assert_eq!((answer.code.status(), answer.retry_after_s, answer.authenticate), (503, Some(1), None));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_answered_whole() {
+        let text = String::from_utf8(unreadable(ErrorCode::AmbiguousRequest)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert!(body.contains("\"type\":\"ambiguous_request\""), "{body}");
+    }
+}

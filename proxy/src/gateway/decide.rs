@@ -1,0 +1,193 @@
+//! Whether a request passes, and where to. The whole path of a decision in one place, without a type
+//! of the HTTP server around it: parts of a request and the state in, a passage or a refusal out.
+//!
+//! Nothing here waits, and nothing is allocated but the request's own words.
+
+use std::{net::IpAddr, sync::Arc};
+
+use clearway_config::{AccountId, ErrorCode, KeyId, PlainKey, RequestId, settings::Auth};
+use clearway_filters::{
+    Reject, access,
+    quota::Now,
+    request::{Credential, RequestView},
+};
+use http::request::Parts;
+use ipnet::IpNet;
+
+use super::{
+    head,
+    texts::{Word, Writer},
+};
+use crate::{
+    ledger::{Admission, Ledger, SlotId, Subject},
+    routes::Table,
+    snapshot::{SlotCache, Snapshot},
+};
+
+/// What a decision is made by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grounds<'s> {
+    pub(crate) table: &'s Table,
+    pub(crate) snapshot: &'s Snapshot,
+    pub(crate) ledger: &'s Arc<Ledger>,
+    pub(crate) trusted_proxies: &'s [IpNet],
+}
+
+/// A request as it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Incoming<'r> {
+    pub(crate) parts: &'r Parts,
+    /// The head's bytes.
+    pub(crate) head: &'r [u8],
+    pub(crate) peer: IpAddr,
+    pub(crate) now_ms: u64,
+    pub(crate) request_id: RequestId,
+}
+
+/// What is known of a request, as far as it got: for the answer, the log and the metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) route: Option<usize>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) key: Option<KeyId>,
+    pub(crate) reject: Option<ErrorCode>,
+}
+
+/// A request that passes.
+#[derive(Debug)]
+pub(crate) struct Passage {
+    /// Index of the route.
+    pub(crate) route: usize,
+    pub(crate) upgrade: bool,
+    /// The target to forward, where it is not spelled as it came.
+    pub(crate) target: Option<Vec<u8>>,
+    /// Present where the route charges.
+    pub(crate) admission: Option<Admission>,
+}
+
+pub(crate) fn decide(
+    incoming: &Incoming<'_>,
+    on: &Grounds<'_>,
+    facts: &mut Facts,
+    words: &mut Writer,
+) -> Result<Passage, Reject> {
+    let target = head::target(incoming.head);
+    let view = read(incoming, target, on)?;
+    facts.address = Some(view.address());
+    words.put(Word::Host, view.host());
+    words.put(Word::Path, view.path());
+    words.put(Word::Address, view.address());
+
+    let matched = on.table.routes.find(view.host(), view.path(), view.method())?;
+    facts.route = Some(matched.index);
+    let admission = match matched.route.auth {
+        Auth::Open => None,
+        Auth::Key => Some(admit(incoming, &view, matched.index, on, facts, words)?),
+    };
+    Ok(Passage {
+        route: matched.index,
+        upgrade: view.is_upgrade(),
+        target: respelled(matched.forwarded_path(view.path()), view.query(), target),
+        admission,
+    })
+}
+
+fn read<'r>(incoming: &Incoming<'r>, target: &'r [u8], on: &Grounds<'_>) -> Result<RequestView<'r>, Reject> {
+    if incoming.parts.headers.contains_key(http::header::TRANSFER_ENCODING) && head::has_content_length(incoming.head) {
+        return Err(Reject::Ambiguous("Content-Length together with Transfer-Encoding"));
+    }
+    if head::has_odd_lines(incoming.head) {
+        return Err(Reject::Ambiguous("header line that is continued or does not end in CRLF"));
+    }
+    RequestView::read(incoming.parts, target, incoming.peer, on.trusted_proxies)
+}
+
+/// Authenticates, authorises and charges.
+fn admit(
+    incoming: &Incoming<'_>,
+    view: &RequestView<'_>,
+    route: usize,
+    on: &Grounds<'_>,
+    facts: &mut Facts,
+    words: &mut Writer,
+) -> Result<Admission, Reject> {
+    if !on.snapshot.is_ready() {
+        return Err(Reject::NotReady);
+    }
+    if !on.snapshot.lease().holds() {
+        return Err(Reject::AuthLeaseExpired);
+    }
+    let Credential::Key(presented) = view.credential() else {
+        return Err(Reject::KeyMissing);
+    };
+    let hash = PlainKey::parse(presented).map_err(|_| Reject::KeyMalformed)?.hash();
+    let pinned = on.snapshot.pin();
+    let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
+    let (account, key) = (found.account_id(), found.key_id());
+    (facts.account, facts.key) = (Some(account), Some(key));
+    words.put(Word::AccountId, account);
+    words.put(Word::KeyId, key);
+    words.put(Word::Plan, found.plan());
+
+    let wanted = &on.table.routes.all()[route].scopes;
+    access::check(&found.held(), wanted, view.address(), incoming.now_ms)?;
+    let account_slot = slot(on.ledger, found.account_slot(), || Subject::Account(account))?;
+    let key_slot = slot(on.ledger, found.key_slot(), || Subject::Key(key))?;
+    on.ledger.admit(
+        &Now::at(incoming.now_ms),
+        incoming.request_id,
+        view.address(),
+        (account_slot, found.account_limits()),
+        (key_slot, found.key_limits()),
+    )
+}
+
+/// Where a subject is counted: remembered, or asked for once.
+fn slot(ledger: &Ledger, held: &SlotCache, subject: impl FnOnce() -> Subject) -> Result<SlotId, Reject> {
+    if let Some(slot) = held.load() {
+        return Ok(SlotId(slot));
+    }
+    let slot = ledger.slot(&subject()).map_err(|e| {
+        tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot count a new subject");
+        Reject::LedgerUnavailable
+    })?;
+    held.store(slot.0);
+    Ok(slot)
+}
+
+/// `None` where the target already is what is to be forwarded.
+fn respelled(path: &str, query: Option<&str>, target: &[u8]) -> Option<Vec<u8>> {
+    let same = match query {
+        None => target == path.as_bytes(),
+        Some(query) => target
+            .strip_prefix(path.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"?"))
+            .is_some_and(|rest| rest == query.as_bytes()),
+    };
+    if same {
+        return None;
+    }
+    let mut respelled = Vec::with_capacity(path.len() + 1 + query.map_or(0, str::len));
+    respelled.extend_from_slice(path.as_bytes());
+    if let Some(query) = query {
+        respelled.push(b'?');
+        respelled.extend_from_slice(query.as_bytes());
+    }
+    Some(respelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_rewritten_only_where_it_is_spelled_differently() {
+        assert_eq!(respelled("/a", None, b"/a"), None);
+        assert_eq!(respelled("/a", Some("b=c"), b"/a?b=c"), None);
+        assert_eq!(respelled("/a", Some(""), b"/a?"), None);
+        assert_eq!(respelled("/a", None, b"/%61"), Some(b"/a".to_vec()));
+        assert_eq!(respelled("/", Some("q"), b"http://x/orders?q"), Some(b"/?q".to_vec()));
+        assert_eq!(respelled("/a", None, b"/a?"), Some(b"/a".to_vec()));
+    }
+}

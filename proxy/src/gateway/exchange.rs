@@ -1,0 +1,181 @@
+//! One request from its head to its line in the log: what the phases hand to each other.
+//!
+//! An exchange is concluded exactly once: by the logging phase, or, where the request's task is
+//! dropped in the middle (a panic, the end of a drain), by being dropped. Either way the ledger gets its
+//! concurrency back and the log its line.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clearway_config::{ErrorCode, RequestId};
+use http::Method;
+
+use super::{
+    State,
+    answer::Asked,
+    decide::Facts,
+    now_ms,
+    texts::{Texts, Word},
+    trace::{Trace, fresh_ids},
+};
+use crate::{
+    access_log::line::Line,
+    ledger::{Admission, STATUS_CLIENT_GONE},
+    routes::Table,
+};
+
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    state: Arc<State>,
+    table: Option<Arc<Table>>,
+    pub(super) started: Instant,
+    pub(super) now_ms: u64,
+    pub(super) request_id: RequestId,
+    pub(super) random: (u128, u64),
+    pub(super) trace: Trace,
+    method: Method,
+    pub(super) texts: Texts,
+    pub(super) facts: Facts,
+    pub(super) upgrade: bool,
+    pub(super) target: Option<Vec<u8>>,
+    pub(super) forwarded_proto: ForwardedProto,
+    admission: Option<Admission>,
+    pub(super) attempts: Attempts,
+    concluded: bool,
+}
+
+/// How the request reached the gateway, or a trusted proxy before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum ForwardedProto {
+    #[default]
+    Http,
+    Https,
+}
+
+/// Tries at the upstream.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// Whose turn it was when the request came.
+    pub(super) turn: usize,
+    pub(super) made: usize,
+    pub(super) target: Option<SocketAddr>,
+    /// When the last one began.
+    pub(super) began: Option<Instant>,
+    /// How long the upstream took to the head of its answer.
+    pub(super) took: Option<Duration>,
+}
+
+/// What the answer came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcome {
+    pub(super) status: Option<u16>,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Exchange {
+    /// Reads the clock: the one time that the request is decided, logged and answered by.
+    pub(super) fn begin(state: Arc<State>) -> Self {
+        let now_ms = now_ms();
+        let (request_id, random) = fresh_ids(now_ms);
+        state.metrics.in_flight.inc();
+        Self {
+            state,
+            table: None,
+            started: Instant::now(),
+            now_ms,
+            request_id,
+            random,
+            trace: Trace { id: random.0, span: random.1, flags: 0 },
+            method: Method::GET,
+            texts: Texts::default(),
+            facts: Facts::default(),
+            upgrade: false,
+            target: None,
+            forwarded_proto: ForwardedProto::default(),
+            admission: None,
+            attempts: Attempts::default(),
+            concluded: false,
+        }
+    }
+
+    /// The routes that this request is served by, whatever is loaded meanwhile.
+    pub(super) fn under(&mut self, table: Arc<Table>, method: &Method) {
+        self.table = Some(table);
+        self.method.clone_from(method);
+    }
+
+    pub(super) fn table(&self) -> Option<&Arc<Table>> {
+        self.table.as_ref()
+    }
+
+    pub(super) fn admitted(&mut self, admission: Option<Admission>) {
+        self.admission = admission;
+    }
+
+    pub(super) fn admission(&self) -> Option<&Admission> {
+        self.admission.as_ref()
+    }
+
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked { request_id: self.texts.text(Word::RequestId).unwrap_or_default(), trace_id: self.trace.id, now_ms: self.now_ms }
+    }
+
+    /// A request that passed and failed for this reason.
+    pub(super) fn failed(&mut self, code: ErrorCode) {
+        self.facts.reject = Some(code);
+    }
+
+    /// Gives back what the request held, and says what became of it.
+    pub(super) fn conclude(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.concluded, true) {
+            return;
+        }
+        let duration = self.started.elapsed();
+        let status = outcome.status.unwrap_or(STATUS_CLIENT_GONE);
+        let admission = self.admission.take();
+        let admitted = admission.is_some();
+        let ticket = admission.map(|a| a.finish(status, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)));
+
+        let route = self.facts.route.zip(self.table.as_ref());
+        let metrics = route.and_then(|(index, table)| table.metrics.get(index));
+        self.state.metrics.answered(metrics.map(|m| &**m), status, duration, self.attempts.took);
+        self.state.metrics.in_flight.dec();
+        let line = Line {
+            time_ms: self.now_ms,
+            request_id: self.request_id,
+            trace_id: self.trace.id,
+            method: self.method.as_str(),
+            host: self.texts.text(Word::Host).unwrap_or_default(),
+            path: self.texts.text(Word::Path).unwrap_or_default(),
+            route: route.and_then(|(index, table)| table.routes.all().get(index)).map(|route| route.name.as_str()),
+            status,
+            admitted,
+            reject: self.facts.reject,
+            account_id: self.facts.account,
+            key_id: self.facts.key,
+            plan: self.texts.text(Word::Plan),
+            address: self.facts.address,
+            duration_us: micros(duration),
+            upstream_us: self.attempts.took.map(micros),
+            upstream: self.attempts.target,
+            bytes_in: outcome.bytes_in,
+            bytes_out: outcome.bytes_out,
+            interrupted: false,
+        };
+        self.state.access_log.push(&line, ticket);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.conclude(Outcome::default());
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

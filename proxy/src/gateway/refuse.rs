@@ -1,0 +1,113 @@
+//! Writing an answer of the gateway's own, and leaving the connection in a state that cannot be
+//! misread.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clearway_filters::{Reject, quota::Standing};
+use http::{
+    HeaderName, HeaderValue, Method, Version,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use pingora::{Result, http::ResponseHeader, proxy::Session};
+
+use super::{
+    answer::{self, Answer},
+    exchange::Exchange,
+    forward,
+    texts::Word,
+};
+
+/// Of a refused request's body so much is read and thrown away, so that its connection can go on.
+const BODY_DRAINED_MAX: usize = 64 * 1024;
+/// And no longer than this.
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+/// What is read of a longer body after the answer: closing on unread bytes resets the connection, and
+/// the answer with it.
+const BODY_LINGERED_MAX: usize = 1024 * 1024;
+
+/// Answers a refused request. Its connection goes on only if its body has been read to the end.
+pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, reject: &Reject) -> Result<()> {
+    let answer = answer::rejected(&exchange.asked(), reject);
+    let read = drain(session, BODY_DRAINED_MAX).await;
+    if !read || matches!(reject, Reject::Ambiguous(_)) {
+        // Where an ambiguous request ends is a matter of opinion too.
+        session.set_keepalive(None);
+    }
+    let allow = matches!(reject, Reject::MethodNotAllowed).then(|| allowed_methods(exchange)).flatten();
+    write(session, exchange, answer, Some(Extra { standing: reject.standing(), allow })).await?;
+    if !read {
+        drain(session, BODY_LINGERED_MAX).await;
+    }
+    Ok(())
+}
+
+/// What only a refusal says.
+pub(super) struct Extra<'a> {
+    standing: Option<&'a Standing>,
+    allow: Option<String>,
+}
+
+pub(super) async fn write(session: &mut Session, exchange: &Exchange, answer: Answer, extra: Option<Extra<'_>>) -> Result<()> {
+    let mut head = ResponseHeader::build(answer.code.status(), Some(14))?;
+    head.set_version(Version::HTTP_11);
+    head.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+    head.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
+    let mut insert = |name: HeaderName, value: String| head.insert_header(name, value);
+    if let Some(challenge) = answer.authenticate {
+        insert(WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(seconds) = answer.retry_after_s {
+        insert(RETRY_AFTER, seconds.to_string())?;
+    }
+    let mut standing = exchange.admission().map(|a| a.standing());
+    if let Some(extra) = extra {
+        standing = extra.standing;
+        if let Some(allow) = extra.allow {
+            insert(ALLOW, allow)?;
+        }
+    }
+    forward::standing_headers(&mut head, exchange, standing)?;
+    let bodiless = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if bodiless {
+        session.as_downstream_mut().finish_body().await
+    } else {
+        session.write_response_body(Some(Bytes::from(answer.body)), true).await
+    }
+}
+
+/// Reads what is left of the request's body and throws it away. Says whether that was all of it.
+async fn drain(session: &mut Session, bytes_max: usize) -> bool {
+    let downstream = session.as_downstream_mut();
+    if downstream.is_body_done() {
+        return true;
+    }
+    if downstream.get_header(EXPECT).is_some() {
+        // The client waits to be asked for its body, and is not going to be.
+        return false;
+    }
+    let read = async {
+        let mut left = bytes_max;
+        while let Ok(chunk) = downstream.read_request_body().await {
+            let Some(chunk) = chunk else { return true };
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        false
+    };
+    tokio::time::timeout(DRAIN_TIME_MAX, read).await.unwrap_or(false)
+}
+
+/// RFC 9110, 15.5.6: a 405 names the methods that would do.
+fn allowed_methods(exchange: &Exchange) -> Option<String> {
+    const ASKED: [Method; 8] =
+        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE];
+    let table = exchange.table()?;
+    let (host, path) = (exchange.texts.text(Word::Host).unwrap_or_default(), exchange.texts.text(Word::Path)?);
+    let allowed = ASKED.iter().filter(|method| table.routes.find(host, path, method).is_ok());
+    Some(allowed.map(Method::as_str).collect::<Vec<_>>().join(", "))
+}

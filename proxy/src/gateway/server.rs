@@ -1,0 +1,278 @@
+//! Connections: accepted in one place, each served by one worker from beginning to end.
+//!
+//! A worker is a thread with a runtime, an `HttpProxy` and a pool of upstream connections of its own:
+//! nothing of a request crosses threads. The listener is ours, bound before anything else starts, so
+//! that a taken port is an error and a free one is known; Pingora's server and its signal handling are
+//! not used.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use pingora::{
+    apps::HttpServerApp,
+    protocols::{Stream, TcpKeepalive, http::ServerSession, l4::stream::Stream as L4Stream},
+    proxy::{HttpProxy, Session, http_proxy},
+    server::configuration::ServerConf,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::{Notify, mpsc, watch},
+};
+
+use super::{Gateway, State, downstream::Downstream};
+use crate::upstreams::UPGRADE_IDLE;
+
+/// How long a connection may be idle between requests, or dawdle over the head of one.
+const IDLE_S: u64 = 60;
+/// How long a connection without a request may still bring one after draining began.
+const DRAIN_IDLE: Duration = Duration::from_millis(300);
+/// Attempts at upstreams of one request, as Pingora counts them; ours are fewer.
+const PINGORA_ATTEMPTS: usize = 4;
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// The running workers.
+#[derive(Debug)]
+pub(crate) struct Server {
+    workers: Vec<Worker>,
+    stop_accepting: watch::Sender<bool>,
+    open: Arc<Open>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    connections: mpsc::UnboundedSender<(StdStream, SocketAddr)>,
+    load: Arc<AtomicUsize>,
+    /// True: answer what comes with `Connection: close`.
+    closing: watch::Sender<bool>,
+    /// Let go of connections without a request.
+    hang_up: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Counts connections, so that a drain can wait for the last.
+#[derive(Debug, Default)]
+struct Open {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+/// Binds with SO_REUSEADDR, so that a restart need not wait for old connections.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<StdListener> {
+    let domain = if addr.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Server {
+    /// Starts `threads` workers; [`Server::accept`] gives them work.
+    pub(crate) fn start(state: &Arc<State>, threads: usize, upstream_idle_max: usize) -> io::Result<Self> {
+        let open = Arc::new(Open::default());
+        let idle_max = upstream_idle_max.div_ceil(threads).max(1);
+        let workers = (0..threads).map(|n| Worker::start(n, state.clone(), idle_max, open.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { workers, stop_accepting: watch::Sender::new(false), open })
+    }
+
+    /// Accepts until [`Server::drain`], each connection to the worker that has the fewest.
+    pub(crate) fn accept(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
+        let workers: Vec<_> = self.workers.iter().map(|w| (w.connections.clone(), w.load.clone())).collect();
+        let mut stop = self.stop_accepting.subscribe();
+        async move {
+            let mut last = 0..BACKLOG;
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept(), if !*stop.borrow() => accepted,
+                    // Connections that the kernel has completed already are served.
+                    _ = stop.wait_for(|stop| *stop) => match last.next().and_then(|_| listener.accept().now_or_never()) {
+                        Some(accepted) => accepted,
+                        None => return,
+                    },
+                };
+                match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+                    Ok((stream, peer)) => {
+                        let least = workers.iter().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
+                        let Some((worker, load)) = least else { return };
+                        load.fetch_add(1, Ordering::Relaxed);
+                        if worker.send((stream, peer)).is_err() {
+                            return;
+                        }
+                    }
+                    Err(e) => {
+                        tracing::warn!(error = %e, "gateway cannot accept");
+                        // Out of descriptors: trying again at once would spin.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops accepting, lets requests in flight end, and ends the workers. Says how many connections
+    /// were cut off because `timeout` passed.
+    pub(crate) async fn drain(mut self, timeout: Duration) -> usize {
+        let deadline = Instant::now() + timeout;
+        self.stop_accepting.send_replace(true);
+        for worker in &self.workers {
+            worker.closing.send_replace(true);
+        }
+        if !self.open.wait(DRAIN_IDLE.min(timeout)).await {
+            for worker in &self.workers {
+                worker.hang_up.notify_one();
+            }
+            self.open.wait(deadline.saturating_duration_since(Instant::now())).await;
+        }
+        let cut = self.open.count.load(Ordering::Acquire);
+        for worker in &mut self.workers {
+            worker.stop();
+        }
+        cut
+    }
+}
+
+impl Worker {
+    fn start(number: usize, state: Arc<State>, idle_max: usize, open: Arc<Open>) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (connections, mut accepted) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let closing = watch::Sender::new(false);
+        let hang_up = Arc::new(Notify::new());
+        let (watched, told, counted) = (closing.subscribe(), hang_up.clone(), load.clone());
+        let serve = async move {
+            let conf = ServerConf {
+                threads: 1,
+                upstream_keepalive_pool_size: idle_max,
+                max_retries: PINGORA_ATTEMPTS,
+                ..ServerConf::default()
+            };
+            let proxy = Arc::new(http_proxy(&Arc::new(conf), Gateway::new(state.clone())));
+            let ender = proxy.clone();
+            tokio::spawn(async move {
+                told.notified().await;
+                ender.http_cleanup().await;
+            });
+            while let Some((stream, peer)) = accepted.recv().await {
+                let held = Held::new(open.clone(), counted.clone(), state.clone());
+                tokio::spawn(serve(stream, peer, proxy.clone(), state.clone(), watched.clone(), held));
+            }
+        };
+        let thread = thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
+            // Ends when the sender is dropped; the connections that are left go down with the runtime.
+            runtime.block_on(serve);
+        })?;
+        Ok(Self { connections, load, closing, hang_up, thread: Some(thread) })
+    }
+
+    fn stop(&mut self) {
+        self.connections = mpsc::unbounded_channel().0;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("gateway worker panicked");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Open {
+    /// Whether the last connection has ended within `timeout`.
+    async fn wait(&self, timeout: Duration) -> bool {
+        let ended = async {
+            loop {
+                let none = self.none.notified();
+                if self.count.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                none.await;
+            }
+        };
+        tokio::time::timeout(timeout, ended).await.is_ok()
+    }
+}
+
+/// One connection's place in the counts.
+struct Held {
+    open: Arc<Open>,
+    load: Arc<AtomicUsize>,
+    state: Arc<State>,
+}
+
+impl Held {
+    fn new(open: Arc<Open>, load: Arc<AtomicUsize>, state: Arc<State>) -> Self {
+        open.count.fetch_add(1, Ordering::AcqRel);
+        state.metrics.connections.inc();
+        Self { open, load, state }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.state.metrics.connections.dec();
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        if self.open.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.none.notify_waiters();
+        }
+    }
+}
+
+/// Serves a connection's requests one after the other.
+async fn serve(
+    stream: StdStream,
+    peer: SocketAddr,
+    proxy: Arc<HttpProxy<Gateway>>,
+    state: Arc<State>,
+    closing: watch::Receiver<bool>,
+    _held: Held,
+) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let mut stream = L4Stream::from(stream);
+    let keepalive = TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(0),
+    };
+    // Neither makes a difference to what is served.
+    let _ = (stream.set_nodelay(), stream.set_keepalive(&keepalive));
+    let mut stream: Stream = Box::new(Downstream::new(stream, peer.ip(), state));
+    let mut settings = None;
+    loop {
+        let mut session = ServerSession::new_http1(stream);
+        match settings.take() {
+            Some(settings) => pingora::apps::HttpPersistentSettings::apply_to_session(settings, &mut session),
+            None => session.set_pipelining_enabled(true),
+        }
+        session.set_keepalive(Some(IDLE_S));
+        let Some(reusable) = proxy.process_new_http(session, &closing).await else { return };
+        (stream, settings) = reusable.consume();
+        if let Some(downstream) = Downstream::of(&stream) {
+            downstream.rest();
+        }
+    }
+}
+
+/// An upgraded connection is no longer a request and an answer: what the client sends before the
+/// upstream has agreed is not another request, and silence is not a fault.
+pub(super) fn prepare_upgrade(session: &mut Session) {
+    session.set_pipelining_enabled(false);
+    session.set_read_timeout(Some(UPGRADE_IDLE));
+}

@@ -1,0 +1,78 @@
+//! `clearway-proxy`: starts, says where it listens, waits to be stopped.
+
+use std::{io::Read as _, process::ExitCode, sync::Arc, thread};
+
+use clap::Parser as _;
+use clearway_proxy::{
+    args::Args,
+    start::{self, Keys, Options, Proxy, StartError},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("clearway-proxy: {}", error.line());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), StartError> {
+    let (settings, routes) = args.settings()?;
+    if args.check {
+        let gateway = start::check(&settings, &routes)?;
+        say(format_args!("settings are right: {} routes, {} upstreams", gateway.routes.len(), gateway.upstreams.len()));
+        return Ok(());
+    }
+    let proxy = Proxy::start(Options { settings, routes, keys: Keys::FromControl })?;
+    let (gateway, metrics) = (proxy.gateway(), proxy.metrics());
+    if args.json {
+        say(format_args!(r#"{{"gateway":"http://{gateway}","metrics":"http://{metrics}"}}"#));
+    }
+    tracing::info!(%gateway, %metrics, "requests are taken");
+    proxy.background().block_on(until_stopped(&proxy, args.exit_with_stdin))?;
+    tracing::info!("draining");
+    let stopped = proxy.stop();
+    tracing::info!(connections.cut = stopped.connections_cut, "stopped");
+    Ok(())
+}
+
+/// Returns on SIGTERM or SIGINT, or when standard input ends if that is asked for.
+async fn until_stopped(proxy: &Proxy, with_stdin: bool) -> Result<(), StartError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let orphaned = Arc::new(Notify::new());
+    if with_stdin {
+        let orphaned = orphaned.clone();
+        thread::Builder::new().name("stdin".into()).spawn(move || {
+            // What is read does not matter; that there is no more of it does.
+            let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+            orphaned.notify_one();
+        })?;
+    }
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = orphaned.notified() => return Ok(()),
+            _ = hang_up.recv() => proxy.reload(),
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a caller asked for goes to standard output")]
+fn say(what: std::fmt::Arguments<'_>) {
+    println!("{what}");
+}

@@ -1,0 +1,183 @@
+//! The operator's routes: read at start, followed while running.
+//!
+//! Files are looked at every second and on SIGHUP. A changed set of files that is right takes the place
+//! of the old one between two requests; one that is wrong is refused with one line in the log, and the
+//! old one stays.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use clearway_config::settings::{Gateway, SettingsError, Source, UpstreamAddress, gateway::CONTROL_UPSTREAM};
+use clearway_filters::route::Routes;
+use parking_lot::Mutex;
+
+use crate::{
+    metrics::{Metrics, RouteMetrics},
+    upstreams::Upstream,
+};
+
+/// Routes, upstreams and metric handles that belong together.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) routes: Routes,
+    /// By the route's `upstream`.
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// By the route's index.
+    pub(crate) metrics: Vec<Arc<RouteMetrics>>,
+}
+
+impl Table {
+    fn new(gateway: &Gateway) -> Self {
+        Self {
+            routes: Routes::new(gateway),
+            upstreams: gateway.upstreams.iter().map(Upstream::new).collect(),
+            metrics: gateway.routes.iter().map(|route| RouteMetrics::new(&route.name)).collect(),
+        }
+    }
+
+    /// Resolves the names of upstreams again; blocks while it does.
+    pub(crate) fn resolve(&self) {
+        for upstream in self.upstreams.iter().filter(|u| u.is_named()) {
+            upstream.resolve();
+        }
+    }
+}
+
+/// The index of [`CONTROL_UPSTREAM`]; settings put it first.
+pub(crate) const CONTROL: usize = 0;
+
+/// The files and what they say now.
+#[derive(Debug)]
+pub(crate) struct RouteFiles {
+    files: Vec<PathBuf>,
+    control: UpstreamAddress,
+    current: ArcSwap<Table>,
+    seen: Mutex<Seen>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the files looked like when they were last read.
+#[derive(Debug, Default)]
+struct Seen {
+    stamps: Vec<Option<(SystemTime, u64)>>,
+    content: u64,
+}
+
+impl RouteFiles {
+    pub(crate) fn open(files: Vec<PathBuf>, control: UpstreamAddress, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
+        let stamps = files.iter().map(stamp).collect();
+        let sources = read(&files)?;
+        let gateway = Gateway::resolve(&sources, &control)?;
+        debug_assert_eq!(gateway.upstreams[CONTROL].name, CONTROL_UPSTREAM);
+        Ok(Self {
+            seen: Mutex::new(Seen { stamps, content: content(&sources) }),
+            current: ArcSwap::from_pointee(Table::new(&gateway)),
+            files,
+            control,
+            metrics,
+        })
+    }
+
+    pub(crate) fn current(&self) -> Arc<Table> {
+        self.current.load_full()
+    }
+
+    /// Follows the files if they changed; `asked` reads them in any case. Blocks while it does.
+    pub(crate) fn follow(&self, asked: bool) {
+        let mut seen = self.seen.lock();
+        let stamps: Vec<_> = self.files.iter().map(stamp).collect();
+        if stamps == seen.stamps && !asked {
+            return;
+        }
+        seen.stamps = stamps;
+        let table = read(&self.files).and_then(|sources| {
+            let content = content(&sources);
+            if content == seen.content {
+                return Ok(None);
+            }
+            seen.content = content;
+            Gateway::resolve(&sources, &self.control).map(|gateway| Some(Table::new(&gateway)))
+        });
+        match table {
+            Ok(None) => {}
+            Ok(Some(table)) => {
+                tracing::info!(routes = table.routes.all().len(), upstreams = table.upstreams.len(), "routes changed");
+                self.current.store(Arc::new(table));
+                self.metrics.reloaded(true);
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "routes refused, the old ones stay");
+                self.metrics.reloaded(false);
+            }
+        }
+    }
+}
+
+fn stamp(file: &PathBuf) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<Source>, SettingsError> {
+    files.iter().map(|file| Source::read(file)).collect()
+}
+
+fn content(sources: &[Source]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for source in sources {
+        source.text().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTE: &str = "[[routes]]\nname = \"NAME\"\npath = \"/\"\nupstream = \"control\"\nauth = \"open\"\n";
+
+    fn open(text: &str) -> (tempfile::TempDir, PathBuf, RouteFiles) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        std::fs::write(&file, text).unwrap();
+        let control = UpstreamAddress::parse("http://127.0.0.1:9").unwrap();
+        let files = RouteFiles::open(vec![file.clone()], control, Arc::new(Metrics::new())).unwrap();
+        (dir, file, files)
+    }
+
+    #[test]
+    fn a_changed_file_is_followed_and_a_wrong_one_is_refused_with_the_old_one_kept() {
+        let (_dir, file, files) = open(&ROUTE.replace("NAME", "one"));
+        let name = || files.current().routes.all()[0].name.clone();
+        assert_eq!(name(), "one");
+
+        std::fs::write(&file, ROUTE.replace("NAME", "second")).unwrap();
+        files.follow(false);
+        assert_eq!(name(), "second");
+
+        std::fs::write(&file, "[[routes]]\nnmae = 1\n").unwrap();
+        files.follow(false);
+        std::fs::remove_file(&file).unwrap();
+        files.follow(false);
+        assert_eq!(name(), "second");
+        assert!(files.metrics.render().contains("clearway_routes_reloads_total{result=\"refused\"} 2"));
+
+        std::fs::write(&file, ROUTE.replace("NAME", "third")).unwrap();
+        files.follow(false);
+        assert_eq!(name(), "third");
+    }
+
+    #[test]
+    fn a_file_that_was_only_touched_keeps_its_table() {
+        let (_dir, file, files) = open(&ROUTE.replace("NAME", "one"));
+        let before = files.current();
+        std::fs::write(&file, ROUTE.replace("NAME", "one")).unwrap();
+        files.follow(true);
+        assert!(Arc::ptr_eq(&before, &files.current()));
+    }
+}

@@ -1,0 +1,281 @@
+//! The whole proxy as a value: started, asked where it listens, stopped.
+//!
+//! What can be wrong is found in the order in which an operator would want to hear of it, and before
+//! anything is served: settings, data directory, addresses, routes, ledger, log.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use clearway_config::settings::{Gateway, Settings, SettingsError, UpstreamAddress};
+use clearway_filters::quota::Now;
+use tokio::runtime::{self, Runtime};
+
+use crate::{
+    access_log::{self, AccessLog},
+    data_dir::{DataDir, DataDirError},
+    gateway::{
+        State, now_ms, random,
+        server::{self, Server},
+    },
+    ledger::{Ledger, LedgerError},
+    metrics::Metrics,
+    routes::RouteFiles,
+    snapshot::{Snapshot, disk::Disk},
+    vitals::Health,
+};
+
+/// How often routes files are looked at, and the ledger is flushed.
+const TICK: Duration = Duration::from_secs(1);
+/// Threads for everything but requests.
+const BACKGROUND_THREADS: usize = 2;
+
+/// Where keys, accounts and plans come from.
+#[derive(Debug)]
+pub enum Keys {
+    /// From the control plane, and from disk until it answers.
+    FromControl,
+    /// From the caller, who changes them as it likes.
+    Held(Arc<Snapshot>),
+}
+
+/// What a proxy is started with.
+#[derive(Debug)]
+pub struct Options {
+    pub settings: Settings,
+    pub routes: Vec<PathBuf>,
+    pub keys: Keys,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("gateway.control_url: {why}")]
+    ControlUrl { why: &'static str },
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("address {addr} of the {what} is in use by another process")]
+    AddressInUse { what: &'static str, addr: SocketAddr },
+    #[error("address {addr} of the {what} cannot be listened at")]
+    Bind { what: &'static str, addr: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("the snapshot of keys in {path} cannot be read")]
+    Snapshot { path: PathBuf, source: io::Error },
+    #[error("access log {file} cannot be written")]
+    AccessLog { file: String, source: io::Error },
+    #[error("the process cannot start its threads")]
+    Threads(#[from] io::Error),
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    state: Arc<State>,
+    server: Server,
+    background: Runtime,
+    gateway: SocketAddr,
+    metrics: SocketAddr,
+    drain_timeout: Duration,
+    /// Held to the end: the snapshot's writer, then the lock on the directory.
+    _disk: Option<Disk>,
+    _data_dir: DataDir,
+}
+
+/// What [`Proxy::stop`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections whose requests were not finished in time.
+    pub connections_cut: usize,
+}
+
+/// Reads settings' routes and says what is wrong with them; serves nothing.
+pub fn check(settings: &Settings, routes: &[PathBuf]) -> Result<Gateway, StartError> {
+    Ok(Gateway::load(routes, &control_address(settings)?)?)
+}
+
+fn control_address(settings: &Settings) -> Result<UpstreamAddress, StartError> {
+    UpstreamAddress::parse(&settings.gateway.control_url).map_err(|why| StartError::ControlUrl { why })
+}
+
+impl Proxy {
+    /// Returns once requests are taken. Not from within a runtime: it starts its own.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let Options { settings, routes, keys } = options;
+        let control = control_address(&settings)?;
+        let data_dir = DataDir::take(&settings.data_dir, now_ms(), random())?;
+        let gateway_listener = bind("gateway", settings.gateway.addr)?;
+        let metrics_listener = bind("metrics listener", settings.metrics.proxy_addr)?;
+        let (gateway, metrics_addr) = (gateway_listener.local_addr()?, metrics_listener.local_addr()?);
+
+        let metrics = Arc::new(Metrics::new());
+        let routes = Arc::new(RouteFiles::open(routes, control, metrics.clone())?);
+        let opened = Ledger::open(data_dir.path(), &Now::at(now_ms()))?;
+        let log = access_log::Options {
+            enabled: settings.access_log.enabled,
+            file: settings.access_log_file(),
+            sample: settings.access_log.sample,
+        };
+        let log_file = log.file.clone().unwrap_or_else(|| "-".into()).display().to_string();
+        let access_log = AccessLog::open(log, opened.interrupted, metrics.clone())
+            .map_err(|source| StartError::AccessLog { file: log_file, source })?;
+        let background = runtime::Builder::new_multi_thread()
+            .worker_threads(BACKGROUND_THREADS)
+            .thread_name("background")
+            .enable_all()
+            .build()?;
+        let (snapshot, disk) = match keys {
+            Keys::Held(snapshot) => (snapshot, None),
+            Keys::FromControl => {
+                let snapshot = Arc::new(Snapshot::new());
+                let disk = Disk::open(data_dir.path(), snapshot.clone())
+                    .map_err(|source| StartError::Snapshot { path: data_dir.path().to_owned(), source })?;
+                (snapshot, Some(disk))
+            }
+        };
+
+        let state = Arc::new(State {
+            routes,
+            snapshot,
+            ledger: opened.ledger,
+            metrics,
+            access_log,
+            trusted_proxies: settings.gateway.trusted_proxies.clone(),
+            draining: false.into(),
+        });
+        let server = Server::start(&state, threads(settings.gateway.threads), settings.gateway.upstream_idle_max)?;
+        let proxy = Self {
+            state,
+            server,
+            background,
+            gateway,
+            metrics: metrics_addr,
+            drain_timeout: settings.gateway.drain_timeout,
+            _disk: disk,
+            _data_dir: data_dir,
+        };
+        proxy.run_background(gateway_listener, metrics_listener)?;
+        Ok(proxy)
+    }
+
+    fn run_background(&self, gateway: TcpListener, metrics: TcpListener) -> io::Result<()> {
+        let _entered = self.background.enter();
+        let health = Arc::new(Health::new(self.state.clone()));
+        self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, health));
+        self.background.spawn(follow_files(self.state.clone()));
+        self.background.spawn(keep_ledger(self.state.ledger.clone()));
+        self.background.spawn(self.server.accept(tokio::net::TcpListener::from_std(gateway)?));
+        Ok(())
+    }
+
+    /// Where clients connect.
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// Where metrics and health are.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.state.ledger
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.state.snapshot
+    }
+
+    /// The runtime of everything but requests.
+    pub fn background(&self) -> &Runtime {
+        &self.background
+    }
+
+    /// Reads the routes files and reopens the access log: what SIGHUP asks for.
+    pub fn reload(&self) {
+        self.state.routes.follow(true);
+        self.state.access_log.reopen();
+    }
+
+    /// Says that it is not ready, stops accepting, lets requests in flight finish within the drain
+    /// timeout, and writes what is to be kept.
+    pub fn stop(self) -> Stopped {
+        self.state.draining.store(true, Ordering::Release);
+        let connections_cut = self.background.block_on(self.server.drain(self.drain_timeout));
+        self.state.access_log.close();
+        if let Err(e) = self.state.ledger.flush() {
+            tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot be flushed");
+        }
+        self.background.shutdown_timeout(TICK);
+        Stopped { connections_cut }
+    }
+}
+
+impl StartError {
+    /// The error and what caused it, in one line.
+    pub fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            fmt::Write::write_fmt(&mut line, format_args!(": {cause}")).expect("a String takes everything");
+            source = cause.source();
+        }
+        line.replace('\n', " ")
+    }
+}
+
+fn bind(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
+    server::bind(addr).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { what, addr },
+        _ => StartError::Bind { what, addr, source },
+    })
+}
+
+/// 0 is one a core.
+fn threads(asked: usize) -> usize {
+    if asked == 0 { thread::available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
+}
+
+/// Looks at the routes files every second, and resolves upstreams' names anew now and then.
+async fn follow_files(state: Arc<State>) {
+    let mut ticks = tokio::time::interval(TICK);
+    let mut resolve = tokio::time::interval(crate::upstreams::RESOLVE_EVERY);
+    // Both begin with a tick at once, and both have just been done.
+    resolve.tick().await;
+    loop {
+        let resolves = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = resolve.tick() => true,
+        };
+        let routes = state.routes.clone();
+        let work = tokio::task::spawn_blocking(move || if resolves { routes.current().resolve() } else { routes.follow(false) });
+        if work.await.is_err() {
+            tracing::error!("following the routes files panicked");
+        }
+    }
+}
+
+/// Writes the ledger to disk every second, and closes days that are over.
+async fn keep_ledger(ledger: Arc<Ledger>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let ledger = ledger.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            ledger.spool_ended_days(&Now::at(now_ms()))?;
+            ledger.flush()
+        });
+        match kept.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot be kept on disk"),
+            Err(_) => tracing::error!("keeping the ledger panicked"),
+        }
+    }
+}
