@@ -1,7 +1,9 @@
 //! Every statement of sync: `changes`, `proxies` and the store's own id.
 
+use clearway_config::ProxyId;
+
 use super::{ChangeKind, Revision};
-use crate::db::{self, PerEngine, Tx};
+use crate::db::{self, Db, PerEngine, Tx};
 
 /// Notes that a row changed. Call it last in the transaction: from here to the commit nobody else can
 /// record, so that revisions are in commit order.
@@ -13,13 +15,146 @@ pub async fn record(tx: &mut Tx, kind: ChangeKind, id: &str, now_ms: i64) -> db:
     let revision = tx
         .query(
             "INSERT INTO changes (revision, kind, subject_id, created_at)
-             SELECT COALESCE(MAX(revision), 0) + 1, $1, $2, $3 FROM changes
+             SELECT COALESCE(MAX(revision), 0) + 1, $1, $2, $3
+             FROM changes
              RETURNING revision",
         )
-        .bind(kind.as_str())
+        .bind(kind.as_str().to_owned())
         .bind(id.to_owned())
         .bind(now_ms)
         .scalar()
         .await?;
     Ok(Revision(revision))
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Change {
+    pub(super) revision: i64,
+    pub(super) kind: String,
+    pub(super) subject_id: String,
+}
+
+/// The next changes in commit order; there are no gaps between revisions.
+pub(super) async fn changes_after(db: &Db, after: i64, limit: usize) -> db::Result<Vec<Change>> {
+    db.query(
+        "SELECT revision, kind, subject_id
+         FROM changes
+         WHERE revision > $1
+         ORDER BY revision
+         LIMIT $2",
+    )
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .all()
+    .await
+}
+
+/// 0 before the first change.
+pub(super) async fn last_revision(db: &Db) -> db::Result<i64> {
+    db.query("SELECT CAST(COALESCE(MAX(revision), 0) AS BIGINT) FROM changes").scalar().await
+}
+
+/// The oldest change still there; 0 when there is none.
+pub(super) async fn first_revision(db: &Db) -> db::Result<i64> {
+    db.query("SELECT CAST(COALESCE(MIN(revision), 0) AS BIGINT) FROM changes").scalar().await
+}
+
+/// The newest change made before a moment; 0 when there is none.
+pub(super) async fn last_revision_before(db: &Db, created_at: i64) -> db::Result<i64> {
+    db.query("SELECT CAST(COALESCE(MAX(revision), 0) AS BIGINT) FROM changes WHERE created_at < $1")
+        .bind(created_at)
+        .scalar()
+        .await
+}
+
+/// Forgets changes through `revision`. Never call it with the last one.
+pub(super) async fn trim(db: &Db, revision: i64) -> db::Result<u64> {
+    db.query("DELETE FROM changes WHERE revision <= $1").bind(revision).execute().await
+}
+
+/// What numbers these revisions; made with the database, or now.
+pub(super) async fn store_id(db: &Db, fresh: &str, now_ms: i64) -> db::Result<String> {
+    let mut tx = db.begin().await?;
+    // Two processes that start at once must not both find none.
+    tx.query(PerEngine { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_xact_lock(4991386027318862435)" }).execute().await?;
+    tx.query(
+        "INSERT INTO stores (id, created_at)
+         SELECT $1, $2
+         WHERE NOT EXISTS (SELECT 1 FROM stores)",
+    )
+    .bind(fresh.to_owned())
+    .bind(now_ms)
+    .execute()
+    .await?;
+    let id = tx.query("SELECT id FROM stores").scalar().await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Proxy {
+    pub(super) id: String,
+    pub(super) revision: i64,
+    pub(super) lease_ms: Option<i64>,
+    pub(super) last_seen_at: i64,
+}
+
+/// Every proxy that may still hold a lease. Not paged: a fleet is small, and all of it counts.
+pub(super) async fn proxies_seen_since(db: &Db, last_seen_at: i64) -> db::Result<Vec<Proxy>> {
+    db.query(
+        "SELECT id, revision, lease_ms, last_seen_at
+         FROM proxies
+         WHERE last_seen_at >= $1
+         LIMIT 100000",
+    )
+    .bind(last_seen_at)
+    .all()
+    .await
+}
+
+/// Must be committed before the proxy is granted its first lease: a later process then knows to wait for it.
+/// `serves_without_lease` is remembered at once; that it no longer does, only when it has said so.
+pub(super) async fn register(
+    db: &Db,
+    id: &ProxyId,
+    (name, version): (&str, &str),
+    revision: i64,
+    serves_without_lease: bool,
+    now_ms: i64,
+) -> db::Result<()> {
+    db.query(
+        "INSERT INTO proxies (id, name, version, revision, lease_ms, created_at, last_seen_at)
+         VALUES ($1, $2, $3, $4, NULL, $6, $6)
+         ON CONFLICT (id) DO UPDATE SET
+             name = excluded.name,
+             version = excluded.version,
+             revision = excluded.revision,
+             lease_ms = CASE WHEN $5 THEN NULL ELSE proxies.lease_ms END,
+             last_seen_at = excluded.last_seen_at",
+    )
+    .bind(id.to_string())
+    .bind(name.to_owned())
+    .bind(version.to_owned())
+    .bind(revision)
+    .bind(serves_without_lease)
+    .bind(now_ms)
+    .execute()
+    .await
+    .map(|_| ())
+}
+
+/// How far a proxy is known to have come.
+pub(super) async fn note_proxy(tx: &mut Tx, id: &ProxyId, revision: i64, lease_ms: Option<i64>, seen_at: i64) -> db::Result<()> {
+    tx.query(
+        "UPDATE proxies
+         SET revision = $2, lease_ms = $3, last_seen_at = $4
+         WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .bind(revision)
+    .bind(lease_ms)
+    .bind(seen_at)
+    .execute()
+    .await
+    .map(|_| ())
 }
