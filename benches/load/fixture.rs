@@ -1,0 +1,104 @@
+//! Keys for a gateway without a control plane: a disk snapshot, written by the product's own code.
+
+use std::{path::Path, sync::Arc};
+
+use clearway_config::{AccountId, Environment, KeyId, PlainKey, sync::CHUNK_CREDENTIALS_MAX, sync::v1};
+use clearway_proxy::snapshot::{Snapshot, disk::Disk};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+/// Keys that share an account.
+const KEYS_AN_ACCOUNT: usize = 100;
+/// Requests a day that the exhaustible key may make.
+const EXHAUSTIBLE_DAY: u64 = 3;
+const STORE: &[u8] = b"the bench's store";
+
+/// Secrets in clear, for the clients, and what the gateway may know of them.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) secrets: Arc<[String]>,
+    /// A key with a small limit a day.
+    pub(crate) exhaustible: String,
+    pub(crate) exhaustible_day: u64,
+}
+
+impl Keys {
+    /// `count` keys, the same in every run.
+    pub(crate) fn mint(count: usize) -> Self {
+        let mut random = StdRng::seed_from_u64(count as u64);
+        let mut mint = || PlainKey::mint(Environment::Live, random.random()).reveal().to_owned();
+        let secrets = (0..count).map(|_| mint()).collect();
+        Self { secrets, exhaustible: mint(), exhaustible_day: EXHAUSTIBLE_DAY }
+    }
+
+    /// Keys that must not pass: one of another run, and three that differ from a right one by a character.
+    pub(crate) fn near_misses(&self) -> Vec<String> {
+        let stranger = PlainKey::mint(Environment::Live, [0x5a; 32]).reveal().to_owned();
+        let right = &self.secrets[0];
+        let changed = |at: usize| {
+            let other = if right.as_bytes()[at] == b'a' { "b" } else { "a" };
+            format!("{}{other}{}", &right[..at], &right[at + 1..])
+        };
+        vec![stranger, changed(0), changed(20), changed(right.len() - 1)]
+    }
+
+    /// Writes `directory` as a proxy leaves it that has all of these keys. Every window of every account
+    /// and key has a limit, so that each request is decided in full.
+    pub(crate) async fn write_snapshot(&self, directory: &Path) -> Result<(), String> {
+        std::fs::create_dir_all(directory).map_err(|e| e.to_string())?;
+        let disk = Disk::open(directory, Arc::new(Snapshot::new())).map_err(|e| e.to_string())?;
+        let credentials = self.secrets.len() as u64 + 1;
+        disk.mode(v1::HeartbeatReply { sequence: 0, lease_ms: 10_000, strict: false }).await;
+        disk.begin(v1::SnapshotBegin { revision: 1, store_id: STORE.to_vec(), credentials }).await;
+        disk.chunk(self.plans_and_accounts()).await;
+        for (chunk, secrets) in self.secrets.chunks(CHUNK_CREDENTIALS_MAX).enumerate() {
+            let first = chunk * CHUNK_CREDENTIALS_MAX;
+            let credentials = secrets.iter().enumerate().map(|(n, secret)| credential(first + n, secret, roomy())).collect();
+            disk.chunk(v1::Changes { credentials, ..Default::default() }).await;
+        }
+        let exhaustible =
+            credential(self.secrets.len(), &self.exhaustible, v1::Limits { per_day: Some(EXHAUSTIBLE_DAY), ..roomy() });
+        disk.chunk(v1::Changes { credentials: vec![exhaustible], ..Default::default() }).await;
+        disk.end(v1::SnapshotEnd { revision: 1 }).await;
+        match disk.settle().await {
+            Some(on_disk) if on_disk.revision == 1 && on_disk.available => Ok(()),
+            other => Err(format!("the snapshot is not on disk: {other:?}")),
+        }
+    }
+
+    fn plans_and_accounts(&self) -> v1::Changes {
+        let accounts = (0..=self.secrets.len() / KEYS_AN_ACCOUNT)
+            .map(|n| v1::Account { id: account(n).to_vec(), plan: "bench".to_owned(), suspended: false })
+            .collect();
+        let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(roomy()) }];
+        v1::Changes { plans, accounts, ..Default::default() }
+    }
+}
+
+/// Limits in every window that no bench reaches.
+fn roomy() -> v1::Limits {
+    v1::Limits {
+        per_second: Some(5_000_000),
+        per_day: Some(1_000_000_000_000),
+        per_month: Some(10_000_000_000_000),
+        concurrent: Some(1_000_000),
+        overage: false,
+    }
+}
+
+fn account(n: usize) -> AccountId {
+    AccountId::new(1_700_000_000_000, (n as u128) << 64)
+}
+
+fn credential(n: usize, secret: &str, limits: v1::Limits) -> v1::Credential {
+    let hash = PlainKey::parse(secret.as_bytes()).map(|key| key.hash().as_bytes().to_vec()).unwrap_or_default();
+    v1::Credential {
+        hash,
+        key_id: KeyId::new(1_700_000_000_000, (n as u128) << 64).to_vec(),
+        account_id: account(n / KEYS_AN_ACCOUNT).to_vec(),
+        revoked: false,
+        expires_at: None,
+        scopes: vec!["read:bench".to_owned()],
+        allowed_addresses: Vec::new(),
+        limits: Some(limits),
+    }
+}

@@ -1,0 +1,129 @@
+//! Whole-proxy and whole-system benches: `load proxy`, `load scale`, `load revoke`, `load all`.
+//!
+//! Wall-clock figures on a shared machine move by a factor of three from minute to minute; processor
+//! time per request does not. So every gateway is pinned to one core and its clients to another, the
+//! systems take turns in short slices of the same run, and what counts is the ratio to the bare
+//! pass-through. Before a system is timed it has to prove, on that very process, that it does its work.
+
+mod cpu;
+mod fixture;
+mod proxy;
+mod revoke;
+mod scale;
+mod systems;
+mod traffic;
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+
+const CLIENT_CORE: &str = "1";
+const GATEWAY_CORE: &str = "0";
+const PINNED: &str = "CLEARWAY_BENCH_PINNED";
+
+#[derive(Debug, Parser)]
+#[command(about = "Times the whole gateway beside a bare pass-through and nginx, on loopback")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// Slices a system gets.
+    #[arg(long, default_value_t = 12, global = true)]
+    rounds: u32,
+    /// Milliseconds a slice takes.
+    #[arg(long, default_value_t = 700, global = true)]
+    slice_ms: u64,
+    /// Connections that the clients keep busy.
+    #[arg(long, default_value_t = 64, global = true)]
+    connections: usize,
+    /// Keys in the large table.
+    #[arg(long, default_value_t = 1_000_000, global = true)]
+    keys: usize,
+    /// Revokes that are timed.
+    #[arg(long, default_value_t = 200, global = true)]
+    revokes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum What {
+    /// Processor time, throughput and latency of pass-through, gateway and nginx; 1,000 and many keys.
+    Proxy,
+    /// Memory a key and the time from start to the first answer, with many keys.
+    Scale,
+    /// How long a revoke takes to be acknowledged, by 1 and by 8 gateways.
+    Revoke,
+    /// All of these.
+    All,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if std::env::var_os(PINNED).is_none() && cli.what != What::Revoke {
+        return pinned();
+    }
+    let outcome = run(&cli).await;
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("load: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), String> {
+    let plan = proxy::Plan {
+        rounds: cli.rounds,
+        slice: Duration::from_millis(cli.slice_ms),
+        connections: cli.connections,
+        keys_many: cli.keys,
+    };
+    if matches!(cli.what, What::Proxy | What::All) {
+        proxy::run(&plan).await?;
+    }
+    if matches!(cli.what, What::Scale | What::All) {
+        scale::run(cli.keys).await?;
+    }
+    if matches!(cli.what, What::Revoke | What::All) {
+        for proxies in [1, 8] {
+            revoke::run(proxies, cli.revokes).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs this program again on the clients' core alone.
+fn pinned() -> ExitCode {
+    let again = Command::new("taskset")
+        .args(["-c", CLIENT_CORE])
+        .arg(own_binary())
+        .args(std::env::args_os().skip(1))
+        .env(PINNED, "1")
+        .status();
+    match again {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("load: taskset (Debian: util-linux): {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn own_binary() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "load".into())
+}
+
+/// A binary that was built beside this one.
+fn beside(name: &str) -> Result<PathBuf, String> {
+    let file = own_binary().with_file_name(name);
+    if file.exists() {
+        Ok(file)
+    } else {
+        Err(format!("{} is missing: cargo build --profile dist --workspace --bins", file.display()))
+    }
+}

@@ -1,0 +1,27 @@
+//! Both planes as real processes. One file a promise or a journey; `fleet.rs`, `link.rs` and
+//! `upstream.rs` are what they stand on.
+
+mod conservation;
+mod fleet;
+mod history;
+mod journeys;
+mod link;
+mod offline;
+mod operating;
+mod revoke;
+mod up;
+mod upstream;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` answers `Some`, for at most half a minute.
+async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited half a minute for: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
