@@ -114,9 +114,10 @@ fn sql_stands_only_in_store_files() {
         let path = file.strip_prefix(&control).expect("below control/src").to_string_lossy().into_owned();
         let is_store = path.ends_with("store.rs") || path.starts_with("db") || path.ends_with("tests.rs");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        if !is_store {
-            assert!(!code.contains(".query("), "{path} holds SQL: move it to its feature's store.rs");
-        }
+        // A statement is a literal or a constant; other methods of that name take variables or nothing.
+        let holds_sql =
+            code.split(".query(").skip(1).any(|rest| rest.trim_start().starts_with(|c: char| c == '"' || c.is_ascii_uppercase()));
+        assert!(is_store || !holds_sql, "{path} holds SQL: move it to its feature's store.rs");
     }
 }
 
@@ -125,7 +126,7 @@ fn plumbing_imports_no_feature() {
     let control = root().join("control/src");
     let features: Vec<String> = std::fs::read_dir(&control)
         .expect("control/src is there")
-        .filter_map(|entry| entry.ok())
+        .filter_map(Result::ok)
         .filter(|entry| entry.path().join("model.rs").exists() || entry.path().join("store.rs").exists())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| !PLUMBING.contains(&name.as_str()))
@@ -154,7 +155,7 @@ fn sources(at: &Path) -> Vec<(PathBuf, String)> {
     }
     let Ok(entries) = std::fs::read_dir(at) else { return Vec::new() };
     entries
-        .filter_map(|entry| entry.ok())
+        .filter_map(Result::ok)
         .map(|entry| entry.path())
         .filter(|path| path.is_dir() || path.extension().is_some_and(|e| e == "rs"))
         .flat_map(|path| sources(&path))
