@@ -165,8 +165,7 @@ async fn without_the_fence_the_checker_sees_the_revoked_key_accepted() {
     );
     let caught = eventually("the checker to see a violation", async || {
         let seen = clients.so_far();
-        let found = violations(&seen, revoked).into_iter().map(|s| s.gateway.clone()).next();
-        found
+        violations(&seen, revoked).first().map(|s| s.gateway.clone())
     })
     .await;
     assert_eq!(caught, "gateway-2");
