@@ -7,6 +7,8 @@ use super::*;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
+type Headers<'h> = &'h [(&'h str, &'h [u8])];
+
 /// A request of HTTP/1.1 as a server hands it over; `Host: a.example` unless `headers` name one.
 fn parts(version: Version, target: &str, headers: &[(&str, &[u8])]) -> Parts {
     let mut request = Request::builder().version(version);
@@ -182,12 +184,12 @@ fn only_http_1_0_may_leave_the_host_out() {
 
 #[test]
 fn where_a_body_ends_is_said_once() {
-    let fine: [&[(&str, &[u8])]; 3] =
+    let fine: [Headers<'_>; 3] =
         [&[("content-length", b"17")], &[("transfer-encoding", b"chunked")], &[("transfer-encoding", b"Chunked")]];
     for headers in fine {
         assert_eq!(read_headers(headers), Ok(()));
     }
-    let refused: [(&[(&str, &[u8])], &str); 18] = [
+    let refused: [(Headers<'_>, &str); 18] = [
         (&[("content-length", b"1"), ("transfer-encoding", b"chunked")], "Content-Length together with Transfer-Encoding"),
         (&[("content-length", b"1"), ("content-length", b"2")], "repeated Content-Length header"),
         (&[("content-length", b"1"), ("Content-Length", b"1")], "repeated Content-Length header"),
@@ -256,16 +258,20 @@ fn a_credential_does_not_print_itself() {
     assert!(shown.contains("Key(…)") && !shown.contains("secret"), "{shown}");
 }
 
+fn asks_for_upgrade(view: &RequestView<'_>) -> bool {
+    view.is_upgrade()
+}
+
 #[test]
 fn only_a_websocket_is_an_upgrade_and_every_other_asks_like_an_ordinary_request() {
-    let upgrade = |headers: &[(&str, &[u8])]| read(Version::HTTP_11, "/", headers, |view| view.is_upgrade());
+    let upgrade = |headers: &[(&str, &[u8])]| read(Version::HTTP_11, "/", headers, asks_for_upgrade);
     assert_eq!(upgrade(&[("connection", b"Upgrade"), ("upgrade", b"WebSocket")]), Ok(true));
     assert_eq!(upgrade(&[("connection", b"keep-alive, upgrade"), ("upgrade", b"websocket")]), Ok(true));
     assert_eq!(upgrade(&[("upgrade", b"websocket")]), Ok(false));
     assert_eq!(upgrade(&[("upgrade", b"x")]), Ok(false));
     assert_eq!(upgrade(&[("connection", b"upgrade"), ("upgrade", b"h2c")]), Ok(false));
     assert_eq!(upgrade(&[("connection", b"upgrade"), ("upgrade", b"websocket"), ("content-length", b"1")]), Ok(false));
-    let old = read(Version::HTTP_10, "/", &[("connection", b"upgrade"), ("upgrade", b"websocket")], |view| view.is_upgrade());
+    let old = read(Version::HTTP_10, "/", &[("connection", b"upgrade"), ("upgrade", b"websocket")], asks_for_upgrade);
     assert_eq!(old, Ok(false));
 }
 

@@ -295,6 +295,14 @@ impl SlotGuard<'_> {
         store_windows(&self.slot.windows, windows);
     }
 
+    /// Writes the first `words` words only, as a process that is killed in the middle does.
+    #[cfg(test)]
+    pub(super) fn set_windows_in_part(&self, windows: &Windows, words: usize) {
+        for (word, value) in self.slot.windows.iter().zip(windows.to_words()).take(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// 0, 4 or 6, and the address where that is 4.
     pub(super) fn address(&self) -> (u8, u32) {
         (self.slot.family.load(Ordering::Relaxed), self.slot.address_v4.load(Ordering::Relaxed))

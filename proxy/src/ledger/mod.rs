@@ -31,7 +31,7 @@ use std::{
 use clearway_config::{Limits, RequestId};
 use clearway_filters::{
     Reject,
-    quota::{Now, Windows, decide},
+    quota::{Now, Standing, Windows, decide},
 };
 use parking_lot::Mutex;
 
@@ -62,6 +62,19 @@ pub struct Ledger {
     spool: PathBuf,
 }
 
+/// The steps of an admission. A kill before [`Step::Committed`] leaves nothing, a kill from there on leaves all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// The record says what is to be done.
+    Staged,
+    /// It has happened: one store has said so.
+    Committed,
+    AccountWritten,
+    KeyWritten,
+    /// The slots say so too, and may be unlocked.
+    Admitted,
+}
+
 impl Ledger {
     /// Names the file: totals of one ledger only ever grow.
     pub fn id(&self) -> &[u8; 16] {
@@ -84,7 +97,20 @@ impl Ledger {
         account: (SlotId, &Limits),
         key: (SlotId, &Limits),
     ) -> Result<Admission, Reject> {
-        let ((account, account_limits), (key, key_limits)) = (account, key);
+        self.admit_in_steps(now, request, from, account, key, |_| {})
+    }
+
+    /// [`Ledger::admit`], telling `reached` how far it is: what a kill leaves behind at each step is tested.
+    #[inline]
+    fn admit_in_steps(
+        self: &Arc<Self>,
+        now: &Now,
+        request: RequestId,
+        from: IpAddr,
+        (account, account_limits): (SlotId, &Limits),
+        (key, key_limits): (SlotId, &Limits),
+        reached: impl Fn(Step),
+    ) -> Result<Admission, Reject> {
         // Accounts are locked before keys, so that no two requests wait for each other. Asking both for their
         // kind also fetches both cache lines at once, where the locks would fetch one after the other.
         let account_slot = self.slot_of_kind(account, KIND_ACCOUNT)?;
@@ -101,10 +127,15 @@ impl Ledger {
             }
         };
         record.stage(request, now.ms, (account, &account_windows), (key, &key_windows));
-        record.set_state(State::Committed); // From here on it has happened.
+        reached(Step::Staged);
+        record.set_state(State::Committed);
+        reached(Step::Committed);
         account_guard.set_windows(&account_windows);
+        reached(Step::AccountWritten);
         key_guard.set_windows(&key_windows);
+        reached(Step::KeyWritten);
         record.set_state(State::Admitted);
+        reached(Step::Admitted);
         self.note_address(key, &key_guard, from);
         self.dirty.mark(account);
         self.dirty.mark(key);
@@ -134,7 +165,7 @@ impl Ledger {
         now: &Now,
         (account, account_limits): (&SlotGuard<'_>, &Limits),
         (key, key_limits): (&SlotGuard<'_>, &Limits),
-    ) -> Result<(clearway_filters::quota::Standing, Windows, Windows), Reject> {
+    ) -> Result<(Standing, Windows, Windows), Reject> {
         // Read under the locks: a day that is closed while we wait for one is closed for us.
         let progress = self.map.progress();
         let now = now.not_before_day(progress.closed_day.load(Ordering::Acquire).saturating_add(1));

@@ -148,9 +148,10 @@ fn redo(map: &Mapping, record: &Record) -> Result<(), &'static str> {
     for (slot, windows) in [(account, account_windows), (key, key_windows)] {
         let slot = map.slot(slot).ok_or("an in-flight record is of nobody")?.lock();
         let held = slot.windows();
-        // After a kill the slot cannot be ahead of the record: the record's request held its lock. After a
-        // power cut it can, since pages reach the disk in any order; then the later count is the true one.
-        if (windows.day, windows.day_count) > (held.day, held.day_count) {
+        // After a kill the slot, written in part or not at all, is not ahead of the record: the record's request
+        // held its lock. After a power cut it can be, since pages reach the disk in any order; then the later
+        // count is the true one.
+        if (windows.day, windows.day_count) >= (held.day, held.day_count) {
             slot.set_windows(&windows);
         }
     }
