@@ -14,5 +14,6 @@ pub mod metrics;
 mod routes;
 pub mod snapshot;
 pub mod start;
+pub mod sync;
 mod upstreams;
 mod vitals;

@@ -59,11 +59,6 @@ impl Profiles {
     pub(super) fn nothing(&mut self) -> Arc<Profile> {
         self.of(&v1::Credential::default()).expect("no words at all are always understood")
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
-    }
 }
 
 /// A profile's words in their one order, so that a look-up need not build it.

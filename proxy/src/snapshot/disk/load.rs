@@ -30,7 +30,6 @@ pub(super) struct Loaded {
 
 #[derive(Debug)]
 pub(super) struct Files {
-    pub(super) header: Header,
     pub(super) base_bytes: u64,
     pub(super) log: File,
     pub(super) log_bytes: u64,
@@ -61,7 +60,7 @@ pub(super) fn load(directory: &Path, snapshot: &Snapshot) -> io::Result<Loaded> 
         // It is served, and asked for anew: the other version may have left out what it did not understand.
         on_disk.store_id.clear();
     }
-    Ok(Loaded { on_disk, files: Some(Files { header, base_bytes, log, log_bytes }) })
+    Ok(Loaded { on_disk, files: Some(Files { base_bytes, log, log_bytes }) })
 }
 
 /// Without its last message nothing of a base counts: [`Snapshot::is_ready`] stays false.

@@ -38,6 +38,8 @@ pub struct OnDisk {
     pub available: bool,
     /// Whole snapshots written since the start.
     pub snapshots: u64,
+    /// How often writing has failed since the start.
+    pub failures: u64,
     /// Why nothing more reaches the disk until a whole snapshot does.
     pub failed: Option<String>,
 }

@@ -44,7 +44,6 @@ struct Full {
 }
 
 struct Compacting {
-    header: Header,
     log: File,
     log_bytes: u64,
     cancelled: Arc<AtomicBool>,
@@ -183,12 +182,13 @@ impl Writer {
         let base_bytes = file.metadata()?.len();
         let (log, log_bytes) = start_log(&self.directory.join(NEXT_LOG), &full.header)?;
         self.take_over(NEXT_BASE)?;
-        self.files = Some(Files { header: full.header, base_bytes, log, log_bytes });
+        self.files = Some(Files { base_bytes, log, log_bytes });
         self.state = OnDisk {
             store_id: full.begin.store_id,
             revision: end.revision,
             available: !self.mode.strict,
             snapshots: self.state.snapshots + 1,
+            failures: self.state.failures,
             failed: None,
         };
         Ok(())
@@ -220,11 +220,11 @@ impl Writer {
         };
         let cancelled = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("snapshot-compact".into()).spawn({
-            let (directory, snapshot, header) = (self.directory.clone(), self.snapshot.clone(), header.clone());
+            let (directory, snapshot) = (self.directory.clone(), self.snapshot.clone());
             let (mode, cancelled) = (self.mode, cancelled.clone());
             move || compact::write_base(&directory, &snapshot, &header, begin, mode, &cancelled)
         })?;
-        self.compacting = Some(Compacting { header, log, log_bytes, cancelled, thread });
+        self.compacting = Some(Compacting { log, log_bytes, cancelled, thread });
         Ok(())
     }
 
@@ -233,11 +233,11 @@ impl Writer {
         let Some(compacting) = self.compacting.take_if(|compacting| compacting.thread.is_finished()) else {
             return Ok(());
         };
-        let Compacting { header, log, log_bytes, thread, .. } = compacting;
+        let Compacting { log, log_bytes, thread, .. } = compacting;
         let base_bytes = thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))?;
         log.sync_data()?;
         self.take_over(COMPACTED_BASE)?;
-        self.files = Some(Files { header, base_bytes, log, log_bytes });
+        self.files = Some(Files { base_bytes, log, log_bytes });
         Ok(())
     }
 
@@ -265,6 +265,7 @@ impl Writer {
             let _ = files.log.set_len(files.log_bytes).and_then(|()| files.log.seek(SeekFrom::Start(files.log_bytes)));
         }
         self.state.store_id.clear();
+        self.state.failures += 1;
         self.state.failed = Some(error.to_string());
     }
 }

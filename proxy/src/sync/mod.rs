@@ -1,0 +1,125 @@
+//! The stream from control: connected for as long as the process lives, with a pause in between when it breaks.
+//!
+//! One task connects, proves that both sides know the token, and then does as it is told: applies what
+//! comes, acknowledges what has reached the disk, renews the lease and reports usage. Requests never
+//! wait for it; they read the [`Snapshot`] and its lease.
+
+mod backoff;
+mod connect;
+mod session;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use std::{path::PathBuf, sync::Arc};
+
+use clearway_config::{
+    ProxyId,
+    settings::{Settings, process::SyncTls},
+};
+use tokio::sync::watch;
+
+use crate::snapshot::{Snapshot, disk::Disk};
+
+pub use usage::{LedgerUsage, UsageSource};
+
+use backoff::Backoff;
+use connect::ConnectError;
+use session::{Ended, Session};
+
+/// Who connects where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub proxy: ProxyId,
+    /// What an operator calls it.
+    pub name: String,
+    pub url: String,
+    pub token_file: PathBuf,
+    pub tls: Option<SyncTls>,
+}
+
+impl Options {
+    pub fn new(settings: &Settings, proxy: ProxyId) -> Self {
+        let name = match settings.gateway.name.as_str() {
+            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            name => name.to_owned(),
+        };
+        let url = match (settings.sync.connect.as_str(), &settings.sync.tls) {
+            ("", None) => format!("http://{}", settings.sync.addr),
+            ("", Some(_)) => format!("https://{}", settings.sync.addr),
+            (url, _) => url.to_owned(),
+        };
+        Self { proxy, name, url, token_file: settings.token_file(), tls: settings.sync.tls.clone() }
+    }
+}
+
+/// Keeps a [`Snapshot`] and its files up to date.
+pub struct Client {
+    options: Options,
+    snapshot: Arc<Snapshot>,
+    disk: Disk,
+    usage: Arc<dyn UsageSource>,
+    connected: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Why a connection ended or did not come about.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Session(#[from] Ended),
+}
+
+impl Client {
+    /// `disk` is the one that `snapshot` was read from.
+    pub fn new(options: Options, snapshot: Arc<Snapshot>, disk: Disk, usage: Arc<dyn UsageSource>) -> Self {
+        Self { options, snapshot, disk, usage, connected: watch::Sender::new(false) }
+    }
+
+    /// Whether the stream is open and both sides have proved themselves.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
+    }
+
+    /// Runs until it is dropped; what waits for the disk is then written.
+    pub async fn run(self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let mut useful = false;
+            let broken = self.attend(&mut useful).await;
+            self.connected.send_replace(false);
+            if useful {
+                backoff = Backoff::default();
+            }
+            let pause = backoff.next();
+            let error: &dyn std::error::Error = &broken;
+            tracing::warn!(error, url = self.options.url, pause_ms = pause.as_millis() as u64, "not attached to control");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One connection from its beginning to its end.
+    async fn attend(&self, useful: &mut bool) -> Broken {
+        let token = match connect::read_token(&self.options.token_file) {
+            Ok(token) => token,
+            Err(error) => return error.into(),
+        };
+        // What an earlier connection left for the disk must be settled before this one says what is on it.
+        let Some(on_disk) = self.disk.settle().await else { return ConnectError::Disk.into() };
+        let (mut session, hello) = Session::begin(&self.snapshot, &self.disk, &*self.usage, on_disk, token);
+        let hello = hello.from(&self.options);
+        let ended = match connect::attach(&self.options, hello).await {
+            Ok((incoming, outgoing)) => session.run(incoming, outgoing, &self.connected).await,
+            Err(error) => return error.into(),
+        };
+        *useful = session.was_useful();
+        ended.into()
+    }
+}
