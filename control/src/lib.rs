@@ -1,4 +1,22 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
+//!
+//! Vertical features (`accounts audit keys plans proxies usage users`) over thin plumbing (`db http jobs
+//! sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
 
+pub mod accounts;
+pub mod api;
+pub mod app;
+pub mod audit;
+pub mod data_dir;
 pub mod db;
+pub mod http;
+pub mod jobs;
+pub mod keys;
+pub mod metrics;
+pub mod plans;
+pub mod proxies;
 pub mod sync;
+pub mod token;
+pub mod usage;
+pub mod users;
+pub mod world;

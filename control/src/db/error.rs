@@ -1,5 +1,7 @@
 //! What can go wrong in the database, in words that a caller can act on, the same for both engines.
 
+use std::{fmt::Display, str::FromStr};
+
 use sqlx::error::{DatabaseError, ErrorKind};
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,15 @@ impl Error {
     pub fn is_conflict(&self, rule: &str) -> bool {
         matches!(self, Error::Conflict { rule: met } if met == rule)
     }
+}
+
+/// Reads a value that was written by us as text; failing is a damaged row.
+pub fn decode<T: FromStr<Err: Display>>(column: &'static str, text: &str) -> Result<T> {
+    text.parse().map_err(|why: T::Err| undecodable(column, &why.to_string()))
+}
+
+pub fn undecodable(column: &'static str, why: &str) -> Error {
+    Error::Other(sqlx::Error::ColumnDecode { index: column.into(), source: why.into() })
 }
 
 impl From<sqlx::Error> for Error {
@@ -65,9 +76,10 @@ fn reach(code: &str) -> Reach {
         return match code {
             // Serialization failure, deadlock, lock not available.
             "40001" | "40P01" | "55P03" => Reach::Busy,
-            // Too many connections, out of disk or memory, statement timeout, shutting down or starting, read only.
-            "57014" | "57P01" | "57P02" | "57P03" | "25006" => Reach::Away,
-            _ if code.starts_with("08") || code.starts_with("53") => Reach::Away,
+            // Statement timeout, shutting down or starting, read only, no such database or one that lets nobody in.
+            "57014" | "57P01" | "57P02" | "57P03" | "25006" | "3D000" | "55000" => Reach::Away,
+            // Connection lost, log-in refused, out of connections, disk or memory.
+            _ if ["08", "28", "53"].iter().any(|class| code.starts_with(class)) => Reach::Away,
             _ => Reach::Here,
         };
     }

@@ -16,7 +16,7 @@ mod tests;
 use sqlx::{Postgres, Sqlite, SqlitePool, postgres::PgPool};
 
 pub use connect::{Location, OpenError};
-pub use error::{Error, Result};
+pub use error::{Error, Result, decode, undecodable};
 pub use page::{Page, cut};
 pub use query::{PerEngine, Query, Record, Scalar, Sql, Value};
 

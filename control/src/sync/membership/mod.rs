@@ -202,3 +202,6 @@ impl Member {
 
 /// Another process notes every few seconds whom it hears.
 const ELSEWHERE_MS: u64 = 15_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Accounts: who owns keys and a subscription. An account is active or suspended; a suspended one's keys
+//! are refused everywhere. Its plan is that of its one open subscription.
+
+mod feed;
+mod http;
+mod store;
+
+use clearway_config::{AccountId, ErrorCode, SubscriptionId};
+
+pub use feed::AccountFeed;
+pub use http::routes;
+pub use store::lock;
+
+use crate::{
+    audit::{self, Actor, Changes, Event},
+    db::{self, Tx},
+    http::{ApiError, time::rfc3339},
+    sync::{self, ChangeKind, Revision},
+    world::World,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub id: AccountId,
+    pub name: String,
+    pub created_at: i64,
+    pub suspended_at: Option<i64>,
+    pub plan: String,
+    /// What the plan allows; `None` is any number.
+    pub keys_max: Option<i64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("no such account")]
+    NotFound,
+    #[error("no such plan, or it is not on offer any more")]
+    PlanNotOffered,
+    #[error("an admin would lock itself out")]
+    OwnAccount,
+    #[error("the account could not be stored")]
+    Store(#[from] db::Error),
+}
+
+/// Opens an account on `plan`.
+pub async fn open(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    name: String,
+    plan: String,
+) -> Result<(Account, Revision), AccountError> {
+    let now_ms = world.now_ms();
+    if !store::is_offered(tx, &plan).await? {
+        return Err(AccountError::PlanNotOffered);
+    }
+    let id = world.id(AccountId::new);
+    store::insert(tx, id, &name, now_ms).await?;
+    store::subscribe(tx, world.id(SubscriptionId::new), id, &plan, now_ms).await?;
+    let changes = Changes::default().field("name", (), &name).field("plan", (), &plan);
+    let revision = note(tx, world, actor, "account.created", id, changes).await?;
+    let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
+    Ok((account, revision))
+}
+
+/// Moves the account to `plan`, from the next request on. The revision is there even when it has that plan already.
+pub async fn change_plan(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    id: AccountId,
+    plan: String,
+) -> Result<(Account, Revision), AccountError> {
+    let now_ms = world.now_ms();
+    let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
+    if old.plan != plan {
+        if !store::is_offered(tx, &plan).await? {
+            return Err(AccountError::PlanNotOffered);
+        }
+        store::end_subscription(tx, id, now_ms).await?;
+        store::subscribe(tx, world.id(SubscriptionId::new), id, &plan, now_ms).await?;
+    }
+    let changes = Changes::default().field("plan", &old.plan, &plan);
+    let revision = note(tx, world, actor, "account.plan_changed", id, changes).await?;
+    let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
+    Ok((account, revision))
+}
+
+/// Suspends or resumes; doing it again changes nothing.
+pub async fn set_suspended(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    id: AccountId,
+    suspended: bool,
+) -> Result<(Account, Revision), AccountError> {
+    if suspended && matches!(actor, Actor::Key(caller) if caller.account_id == id) {
+        return Err(AccountError::OwnAccount);
+    }
+    let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
+    let suspended_at = suspended.then(|| old.suspended_at.unwrap_or(world.now_ms()));
+    store::set_suspended(tx, id, suspended_at).await?;
+    let action = if suspended { "account.suspended" } else { "account.resumed" };
+    let changes = Changes::default().field("suspended_at", old.suspended_at.map(rfc3339), suspended_at.map(rfc3339));
+    let revision = note(tx, world, actor, action, id, changes).await?;
+    Ok((Account { suspended_at, ..old }, revision))
+}
+
+/// The audit entry, unless nothing changed, and the revision.
+async fn note(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    action: &'static str,
+    id: AccountId,
+    changes: Changes,
+) -> db::Result<Revision> {
+    let object_id = id.to_string();
+    if !changes.is_empty() {
+        let event = Event { action, account_id: id, object_kind: "account", object_id: &object_id, changes };
+        audit::record(tx, world, actor, event).await?;
+    }
+    sync::record(tx, ChangeKind::Account, &object_id, world.now_ms()).await
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound => ApiError::not_found(),
+            AccountError::PlanNotOffered => {
+                ApiError::invalid(&[crate::http::issue("plan", "unknown", "is not a plan on offer; see /api/v1/billing/plans")])
+            }
+            AccountError::OwnAccount => {
+                ApiError::saying(ErrorCode::Conflict, "An admin cannot suspend the account of its own key.")
+            }
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}

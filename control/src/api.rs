@@ -1,0 +1,97 @@
+//! The REST API, put together from the features, and its OpenAPI document. Nothing else knows them all.
+
+use ::http::header;
+use axum::{Extension, Router, response::IntoResponse};
+use clearway_config::envelope::{Failure, FieldIssue};
+use serde_json::Value;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    accounts, audit,
+    http::{self, Api},
+    keys, plans, proxies, usage,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Clearway API",
+        version = "1",
+        description = "Keys, plans and usage of Clearway, the API gateway. Every answer has the same envelope: `id`, `status`, \
+            `code`, `data` or `error`, and `meta`. Unknown fields are refused. Lists are paged by `limit` and `cursor` (or `offset`).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "The gateway")),
+    components(schemas(Failure, FieldIssue)),
+    tags(
+        (name = "keys", description = "API keys: what clients of the gateway authenticate with"),
+        (name = "analytics", description = "What the gateway admitted"),
+        (name = "audit", description = "What was done, by whom and from where"),
+        (name = "billing", description = "Plans"),
+        (name = "admin", description = "For operators: scope `admin:platform`"),
+        (name = "meta", description = "About the API itself"),
+    ),
+)]
+struct Base;
+
+/// The document, as it is served.
+#[derive(Clone)]
+struct Document(Arc<str>);
+
+/// Every operation, with its layers.
+pub fn router(api: Api) -> Router {
+    let (routes, document) = parts();
+    let document = Document(pretty(&document).into());
+    http::serve(routes.layer(Extension(document)), api)
+}
+
+/// The OpenAPI 3.1 document.
+pub fn document() -> String {
+    pretty(&parts().1)
+}
+
+fn parts() -> (Router<Api>, Value) {
+    let v1 = OpenApiRouter::new()
+        .merge(keys::routes())
+        .merge(usage::routes())
+        .merge(audit::routes())
+        .merge(plans::routes())
+        .merge(accounts::routes())
+        .merge(proxies::routes())
+        .routes(routes!(openapi));
+    let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
+        .nest("/api/v1", v1)
+        // Seed 001 has the keys here.
+        .nest("/api/v1/marketplace", keys::routes())
+        .split_for_parts();
+    let document = serde_json::to_value(document).expect("a document of text and numbers");
+    (routes, http::openapi::complete(document))
+}
+
+fn pretty(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("a document of text and numbers");
+    text.push('\n');
+    text
+}
+
+/// Read this document
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_read", tag = "meta",
+    responses((status = 200, description = "This OpenAPI 3.1 document", content_type = "application/json", body = Object)))]
+async fn openapi(Extension(Document(text)): Extension<Document>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], text.to_string())
+}
+
+/// `docs/errors.md`.
+pub fn errors() -> String {
+    let mut text = String::from(
+        "# Error codes\n\nEvery refusal of the gateway and of the API carries one of these in `error.type`. \
+         A code may be added; none changes its meaning. This page is written by `clearway-control errors`.\n\n\
+         | code | status | meaning |\n|---|---|---|\n",
+    );
+    for code in clearway_config::ErrorCode::ALL {
+        text.push_str(&format!("| `{code}` | {} | {} |\n", code.status(), code.meaning()));
+    }
+    text
+}

@@ -1,0 +1,238 @@
+//! The process put together: database, plans, first admin, sync, API, sweeps; from a start to a clean stop.
+
+use std::{future::Future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use clearway_config::settings::{Plans, Settings, SettingsError};
+use http::{StatusCode, header};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{
+    accounts::AccountFeed,
+    api,
+    data_dir::{DataDir, DataDirError},
+    db::{self, Db, Location, OpenError},
+    http::{Api, chain},
+    jobs,
+    keys::{Directory, KeyFeed},
+    metrics::Metrics,
+    plans::{self, PlanFeed},
+    sync::{self, Clock, Hub, Options},
+    token::{self, TokenError},
+    usage::Sink,
+    users::{self, BootstrapError, FirstAdmin},
+    world::World,
+};
+
+/// The environment variable that comes before `control.database_url`.
+pub const DATABASE_URL: &str = "CLEARWAY_DATABASE_URL";
+/// How long the database may take to answer a readiness probe.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the process cannot start, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    #[error("the database failed: {}", chain(.0))]
+    Store(#[from] db::Error),
+    #[error("{}", .0.line())]
+    Bootstrap(BootstrapError),
+    #[error("cannot listen on {addr}: {why}")]
+    Listen { addr: SocketAddr, why: io::Error },
+    #[error("the runtime cannot be started: {why}")]
+    Runtime { why: io::Error },
+    #[error("standard output cannot be written: {why}")]
+    Output { why: io::Error },
+    #[error("sync cannot be served: {}", chain(.0))]
+    Sync(#[from] sync::ServeError),
+}
+
+/// What a start was told.
+#[derive(Debug)]
+pub struct Start {
+    pub settings: Settings,
+    /// As in [`DATABASE_URL`]; `None` leaves it to the settings.
+    pub database_url: Option<String>,
+    pub world: World,
+}
+
+/// Ready to serve.
+#[derive(Debug)]
+pub struct App {
+    api: Api,
+    settings: Settings,
+    listeners: Listeners,
+    /// Shown once, on the first start.
+    first_admin: Option<FirstAdmin>,
+    _data_dir: DataDir,
+}
+
+#[derive(Debug)]
+struct Listeners {
+    api: TcpListener,
+    sync: TcpListener,
+    metrics: TcpListener,
+}
+
+/// Where a process is to be reached, with the ports that were picked.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub api: SocketAddr,
+    pub sync: SocketAddr,
+    pub metrics: SocketAddr,
+}
+
+impl App {
+    /// Takes everything that a start needs. Ports and directory come first, so that a second process on the
+    /// same machine fails before it has touched the database.
+    pub async fn open(Start { settings, database_url, world }: Start) -> Result<Self, StartError> {
+        let plans = Plans::load(&settings.control.plans_file)?;
+        let data_dir = DataDir::open(&settings.data_dir.join("control"))?;
+        let listeners = Listeners {
+            api: listen(settings.control.addr).await?,
+            sync: listen(settings.sync.addr).await?,
+            metrics: listen(settings.metrics.control_addr).await?,
+        };
+        let token = token::read_or_make(&settings.token_file(), &world)?;
+        let url = database_url.as_deref().unwrap_or(&settings.control.database_url);
+        let location = Location::parse(url, &data_dir.path().join("control.db"))?;
+        let db = Db::open(&location, settings.control.database_connections).await?;
+        let first_admin = prepare(&db, &world, &plans, &settings.control.admin_email).await?;
+        let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
+        let hub = start_hub(&db, options).await?;
+        let api = api(db, world, hub, settings.control.request_timeout);
+        Ok(Self { api, settings, listeners, first_admin, _data_dir: data_dir })
+    }
+
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses {
+            api: self.listeners.api.local_addr()?,
+            sync: self.listeners.sync.local_addr()?,
+            metrics: self.listeners.metrics.local_addr()?,
+        })
+    }
+
+    pub fn take_first_admin(&mut self) -> Option<FirstAdmin> {
+        self.first_admin.take()
+    }
+
+    /// Serves until `stop`, then finishes the requests in flight. Sync ends after the API: a revocation that
+    /// is being answered waits for acknowledgements.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+        let Self { api, settings, listeners, first_admin: _, _data_dir } = self;
+        let tls = settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
+        let (stop_api, stopping) = watch::channel(false);
+        let (stop_sync, sync_stopping) = watch::channel(false);
+        tokio::spawn(async move {
+            stop.await;
+            stop_api.send_replace(true);
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(jobs::sweep_until(api.clone(), stopping.clone()));
+        let operating = operating(api.clone(), stopping.clone());
+        tasks.spawn(serve_http(listeners.metrics, operating, told(sync_stopping.clone())));
+        let hub = api.hub.clone();
+        let sync_served = tokio::spawn(async move { hub.serve(listeners.sync, tls, told(sync_stopping)).await });
+
+        let served = serve_http(listeners.api, api::router(api.clone()), told(stopping.clone()));
+        let drained = async {
+            told(stopping).await;
+            tokio::time::sleep(settings.gateway.drain_timeout).await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = drained => tracing::warn!("requests in flight were given up"),
+        }
+        stop_sync.send_replace(true);
+        tasks.join_all().await;
+        let outcome = sync_served.await.unwrap_or(Ok(()));
+        api.db.close().await;
+        tracing::info!("stopped");
+        Ok(outcome?)
+    }
+}
+
+/// What has to be in the database before anyone is served.
+pub async fn prepare(db: &Db, world: &World, plans: &Plans, admin_email: &str) -> Result<Option<FirstAdmin>, StartError> {
+    for warning in &plans.warnings {
+        tracing::warn!(warning, "a plan's limit cannot be reached");
+    }
+    let loaded = plans::load(db, world, plans).await?;
+    for (plan, accounts) in &loaded.in_use {
+        tracing::warn!(plan, accounts, "a plan is no longer offered, but accounts are on it: it stays in force for them");
+    }
+    tracing::info!(changed = loaded.changed, offered = plans.plans.len(), "plans loaded");
+    let Some(plan) = plans::of_the_platform(plans) else { return Ok(None) };
+    users::bootstrap(db, world, admin_email, &plan.name).await.map_err(StartError::Bootstrap)
+}
+
+/// Sync, fed by the features.
+pub async fn start_hub(db: &Db, options: Options) -> db::Result<Hub> {
+    Hub::start(db.clone(), vec![Arc::new(PlanFeed), Arc::new(AccountFeed), Arc::new(KeyFeed)], Arc::new(Sink), options).await
+}
+
+/// What handlers are given.
+pub fn api(db: Db, world: World, hub: Hub, request_timeout: Duration) -> Api {
+    Api { db, world, hub, keys: Arc::new(Directory), metrics: Metrics::new(), in_flight: <_>::default(), request_timeout }
+}
+
+/// Only the settings and the files that they name; nothing is opened or made.
+pub fn check(settings: &Settings) -> Result<Vec<String>, StartError> {
+    let plans = Plans::load(&settings.control.plans_file)?;
+    let url = std::env::var(DATABASE_URL).ok();
+    Location::parse(url.as_deref().unwrap_or(&settings.control.database_url), Path::new("control.db"))?;
+    settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
+    Ok(plans.warnings)
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).await.map_err(|why| StartError::Listen { addr, why })
+}
+
+async fn serve_http(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(why) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
+        tracing::error!(error.cause = chain(&why), "a listener failed");
+    }
+}
+
+/// Returns once the channel says true, or its sender is gone.
+async fn told(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[derive(Debug, Clone)]
+struct Operating {
+    api: Api,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Metrics and health, on an address of their own. Nothing here asks for a key: it belongs on a private network.
+fn operating(api: Api, stopping: watch::Receiver<bool>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health/live", get(async || "live\n"))
+        .route("/health/ready", get(ready))
+        .with_state(Operating { api, stopping })
+}
+
+async fn metrics(State(Operating { api, .. }): State<Operating>) -> impl IntoResponse {
+    api.metrics.sync(&api.hub.status());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.metrics.render())
+}
+
+async fn ready(State(Operating { api, stopping }): State<Operating>) -> (StatusCode, &'static str) {
+    if *stopping.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    let up = matches!(tokio::time::timeout(READY_TIMEOUT, api.db.ping()).await, Ok(Ok(())));
+    api.metrics.store_up(up);
+    if up { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "database unreachable\n") }
+}

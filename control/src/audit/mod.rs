@@ -1,0 +1,99 @@
+//! The audit log: what was done to what, by whom and from where. An entry is written in the transaction
+//! of the act, so that neither exists without the other, and is never changed or removed here.
+//!
+//! It never holds a secret: of a key's secrets only the shown beginning.
+
+mod http;
+mod store;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use clearway_config::{AccountId, AuditId, RequestId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+pub use http::routes;
+
+use crate::{
+    db::{self, Tx},
+    http::Caller,
+    world::World,
+};
+
+/// Who did it.
+#[derive(Debug, Clone)]
+pub enum Actor {
+    Key(Caller),
+    User {
+        id: UserId,
+        address: Option<IpAddr>,
+        request_id: Option<RequestId>,
+    },
+    /// Clearway itself: the first start, or a sweep.
+    System,
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        Actor::Key(caller.clone())
+    }
+}
+
+/// One field before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    #[schema(value_type = Object)]
+    pub before: Value,
+    #[schema(value_type = Object)]
+    pub after: Value,
+}
+
+/// The fields that an act changed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Changes(BTreeMap<String, Change>);
+
+impl Changes {
+    /// Notes a field; nothing if it stayed as it was.
+    pub fn field(mut self, name: &str, before: impl Serialize, after: impl Serialize) -> Self {
+        let value = |field| serde_json::to_value(field).unwrap_or(Value::Null);
+        let change = Change { before: value(serde_json::json!(before)), after: value(serde_json::json!(after)) };
+        if change.before != change.after {
+            self.0.insert(name.to_owned(), change);
+        }
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What was done, such as `key.created`, to which object of which account.
+#[derive(Debug)]
+pub struct Event<'a> {
+    pub action: &'static str,
+    pub account_id: AccountId,
+    pub object_kind: &'static str,
+    pub object_id: &'a str,
+    pub changes: Changes,
+}
+
+/// Every action there is, for the filter and the document.
+pub const ACTIONS: &[&str] = &[
+    "account.created",
+    "account.plan_changed",
+    "account.resumed",
+    "account.suspended",
+    "key.created",
+    "key.revoked",
+    "key.rotated",
+    "key.updated",
+    "user.created",
+];
+
+/// Writes an entry.
+pub async fn record(tx: &mut Tx, world: &World, actor: &Actor, event: Event<'_>) -> db::Result<()> {
+    debug_assert!(ACTIONS.contains(&event.action), "{} is missing in ACTIONS", event.action);
+    store::insert(tx, world.id(AuditId::new), world.now_ms(), actor, event).await
+}

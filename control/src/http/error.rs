@@ -1,0 +1,123 @@
+//! What the API refuses with: a code of [`ErrorCode`], words that may be shown, and a source that may not.
+
+use std::{borrow::Cow, error::Error as StdError};
+
+use axum::response::{IntoResponse, Response};
+use clearway_config::{
+    ErrorCode, Scope,
+    envelope::{FieldIssue, Problem},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::db;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+#[derive(Debug)]
+pub struct ApiError {
+    code: ErrorCode,
+    message: Cow<'static, str>,
+    details: serde_json::Value,
+    headers: HeaderMap,
+    source: Option<Source>,
+}
+
+/// Rides in the response's extensions to [`super::envelope`], which writes the body and the one line of the log.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) problem: Problem,
+    /// The source and its sources; for the log only.
+    pub(super) cause: Option<String>,
+}
+
+impl ApiError {
+    /// With the code's own meaning as its words.
+    pub fn new(code: ErrorCode) -> Self {
+        Self::saying(code, code.meaning())
+    }
+
+    pub fn saying(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut headers = HeaderMap::new();
+        match code.status() {
+            401 => {
+                let error = if code == ErrorCode::KeyMissing { "" } else { ", error=\"invalid_token\"" };
+                let challenge = HeaderValue::try_from(format!("Bearer realm=\"clearway\"{error}"));
+                headers.insert(header::WWW_AUTHENTICATE, challenge.expect("ASCII"));
+            }
+            503 => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        Self { code, message: message.into(), details: serde_json::Value::Null, headers, source: None }
+    }
+
+    /// A body or a query that fails validation, every field at once.
+    pub fn invalid(issues: &[FieldIssue]) -> Self {
+        let message = match issues {
+            [one] => format!("`{}`: {}", one.field, one.message),
+            many => format!("{} fields are not as they must be.", many.len()),
+        };
+        Self::saying(ErrorCode::ValidationError, message).with_details(serde_json::json!(issues))
+    }
+
+    /// An object that is not there, and the same for one of another account, so that ids cannot be tried out.
+    pub fn not_found() -> Self {
+        Self::new(ErrorCode::NotFound)
+    }
+
+    pub fn scope_missing(scope: &Scope) -> Self {
+        let message = format!("The key lacks the scope {scope}.");
+        let mut error = Self::saying(ErrorCode::ScopeMissing, message).with_details(serde_json::json!({ "scope": scope }));
+        let challenge = format!("Bearer realm=\"clearway\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        error.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::try_from(challenge).expect("a scope is ASCII"));
+        error
+    }
+
+    pub fn internal(source: impl Into<Source>) -> Self {
+        Self { source: Some(source.into()), ..Self::new(ErrorCode::InternalError) }
+    }
+
+    pub fn with_details(self, details: serde_json::Value) -> Self {
+        Self { details, ..self }
+    }
+
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl From<db::Error> for ApiError {
+    fn from(error: db::Error) -> Self {
+        let code = match &error {
+            db::Error::Unavailable(_) | db::Error::Retry => ErrorCode::StoreUnavailable,
+            db::Error::Conflict { .. } | db::Error::MissingReference | db::Error::Markers { .. } | db::Error::Other(_) => {
+                ErrorCode::InternalError
+            }
+        };
+        Self { source: Some(error.into()), ..Self::new(code) }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.status()).expect("a code's status is valid");
+        let problem = Problem { kind: self.code.as_str().into(), message: self.message.into(), details: self.details };
+        let cause = self.source.map(|source| chain(source.as_ref()));
+        let mut response = (status, self.headers).into_response();
+        response.extensions_mut().insert(Refusal { code: self.code, problem, cause });
+        response
+    }
+}
+
+/// An error and its sources, in one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        line = format!("{line}: {source}");
+        next = source.source();
+    }
+    line
+}

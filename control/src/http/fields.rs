@@ -1,0 +1,216 @@
+//! Reading a JSON object or a query string field by field, so that every fault is told at once.
+//!
+//! A form asks for each field it knows; what it did not ask for is unknown, and refused by [`Fields::finish`].
+
+use std::{fmt::Display, str::FromStr};
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use clearway_config::{ErrorCode, envelope::FieldIssue};
+use http::{header, request::Parts};
+use serde_json::{Map, Value};
+
+use super::{ApiError, answer::issue};
+
+/// Bytes in a request's body at most.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a value is refused: a word for a program and a sentence for a person.
+pub type Wrong = (&'static str, String);
+
+/// Something that is read from named values.
+pub trait Form: Sized {
+    /// Reads every field, even after one was wrong; the values returned then are not looked at.
+    fn read(fields: &mut Fields) -> Option<Self>;
+}
+
+#[derive(Debug, Default)]
+pub struct Fields {
+    given: Map<String, Value>,
+    prefix: String,
+    asked: Vec<&'static str>,
+    issues: Vec<FieldIssue>,
+}
+
+impl Fields {
+    pub fn new(given: Map<String, Value>) -> Self {
+        Self { given, ..Self::default() }
+    }
+
+    /// A field that must be there.
+    pub fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<T> {
+        match self.optional(name, read) {
+            Some(None) => {
+                self.refuse(name, ("required", "is required".into()));
+                None
+            }
+            Some(given) => given,
+            None => None,
+        }
+    }
+
+    /// A field that may be left out or null. `None` when it is wrong.
+    pub fn optional<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<Option<T>> {
+        self.patch(name, read).map(Option::flatten)
+    }
+
+    /// A field of a change: left out is `Some(None)`, null `Some(Some(None))`. `None` when it is wrong.
+    pub fn patch<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<Option<Option<T>>> {
+        self.asked.push(name);
+        match self.given.remove(name) {
+            None => Some(None),
+            Some(Value::Null) => Some(Some(None)),
+            Some(value) => match read(&value) {
+                Ok(value) => Some(Some(Some(value))),
+                Err(wrong) => {
+                    self.refuse(name, wrong);
+                    None
+                }
+            },
+        }
+    }
+
+    /// An object within: left out is `Some(None)`, null `Some(Some(None))`.
+    pub fn object<T: Form>(&mut self, name: &'static str) -> Option<Option<Option<T>>> {
+        self.asked.push(name);
+        let given = match self.given.remove(name) {
+            None => return Some(None),
+            Some(Value::Null) => return Some(Some(None)),
+            Some(Value::Object(given)) => given,
+            Some(_) => {
+                self.refuse(name, ("format_invalid", "must be an object".into()));
+                return None;
+            }
+        };
+        let prefix = format!("{}{name}.", self.prefix);
+        let mut inner = Fields { given, prefix, ..Self::default() };
+        let read = T::read(&mut inner);
+        inner.refuse_unknown();
+        let whole = inner.issues.is_empty();
+        self.issues.append(&mut inner.issues);
+        read.filter(|_| whole).map(|form| Some(Some(form)))
+    }
+
+    pub fn refuse(&mut self, name: &str, (word, message): Wrong) {
+        self.issues.push(issue(&format!("{}{name}", self.prefix), word, message));
+    }
+
+    /// The form, unless anything was wrong.
+    pub fn finish<T: Form>(mut self) -> Result<T, ApiError> {
+        let form = T::read(&mut self);
+        self.refuse_unknown();
+        match form {
+            Some(form) if self.issues.is_empty() => Ok(form),
+            _ => Err(ApiError::invalid(&self.issues)),
+        }
+    }
+
+    /// The names that a form asks for.
+    pub fn names<T: Form>() -> Vec<&'static str> {
+        let mut fields = Self::default();
+        T::read(&mut fields);
+        fields.asked
+    }
+
+    fn refuse_unknown(&mut self) {
+        for (name, _) in std::mem::take(&mut self.given) {
+            let message = format!("is not known here; the fields are {}", self.asked.join(", "));
+            // The name is the client's: bounded, it may be echoed.
+            let name: String = name.chars().take(64).collect();
+            self.refuse(&name, ("unknown", message));
+        }
+    }
+}
+
+/// Text of 1 to `max` characters, without control characters or blanks at its ends.
+pub fn text(max: usize) -> impl Fn(&Value) -> Result<String, Wrong> {
+    move |value| {
+        let text = value.as_str().ok_or(("format_invalid", "must be text".to_owned()))?;
+        if text.is_empty() {
+            return Err(("out_of_bounds", format!("must have 1 to {max} characters")));
+        }
+        if text.chars().count() > max {
+            return Err(("too_long", format!("must have 1 to {max} characters")));
+        }
+        if text.chars().any(char::is_control) || text.trim() != text {
+            return Err(("format_invalid", "must not have control characters, or blanks at its ends".into()));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// Text that is the written form of a `T`.
+pub fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Result<T, Wrong> {
+    let text = value.as_str().ok_or(("format_invalid", "must be text".to_owned()))?;
+    text.parse().map_err(|why: T::Err| ("format_invalid", why.to_string()))
+}
+
+/// A whole number from `min` to `max`; in a query it is text.
+pub fn number(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, Wrong> {
+    move |value| {
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let number = number.ok_or(("format_invalid", format!("must be a whole number from {min} to {max}")))?;
+        if (min..=max).contains(&number) { Ok(number) } else { Err(("out_of_bounds", format!("must be from {min} to {max}"))) }
+    }
+}
+
+/// A list of at most `max` values.
+pub fn list<T>(max: usize, read: impl Fn(&Value) -> Result<T, Wrong>) -> impl Fn(&Value) -> Result<Vec<T>, Wrong> {
+    move |value| {
+        let values = value.as_array().ok_or(("format_invalid", "must be a list".to_owned()))?;
+        if values.len() > max {
+            return Err(("too_long", format!("must have at most {max} entries")));
+        }
+        let nth = |(n, value)| read(value).map_err(|(word, message)| (word, format!("entry {}: {message}", n + 1)));
+        values.iter().enumerate().map(nth).collect()
+    }
+}
+
+/// A JSON body. An empty one is an empty object.
+#[derive(Debug)]
+pub struct Body<T>(pub T, /** As it came, for the idempotency fingerprint. */ pub axum::body::Bytes);
+
+impl<T: Form, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let media_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let bytes = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
+            let too_large =
+                std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+            ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::MalformedBody })
+        })?;
+        if bytes.is_empty() {
+            return Ok(Self(Fields::default().finish()?, bytes));
+        }
+        let is_json = media_type.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|value| {
+            value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+        });
+        if !is_json {
+            return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+        }
+        let object = match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return Err(ApiError::saying(ErrorCode::MalformedBody, "The body must be a JSON object.")),
+            Err(why) => return Err(ApiError::saying(ErrorCode::MalformedBody, format!("The body is not JSON: {why}."))),
+        };
+        Ok(Self(Fields::new(object).finish()?, bytes))
+    }
+}
+
+/// The query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: Form, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut given = Map::new();
+        for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            if given.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
+                return Err(ApiError::invalid(&[issue(&name, "format_invalid", "is given more than once")]));
+            }
+        }
+        Ok(Self(Fields::new(given).finish()?))
+    }
+}

@@ -1,0 +1,80 @@
+//! What every operation of the REST API shares: callers, bodies, paging, idempotency, envelopes and errors.
+//!
+//! Plumbing: it imports no feature.
+
+mod answer;
+mod caller;
+mod context;
+mod envelope;
+mod error;
+pub mod fields;
+pub mod idempotency;
+pub mod openapi;
+mod paging;
+pub mod time;
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, Path},
+    middleware,
+};
+use http::request::Parts;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use answer::{Answer, Answered, List, issue};
+pub use caller::{
+    AdminPlatform, Caller, Held, KeyDirectory, Permit, ReadAnalytics, ReadAudit, ReadBilling, ReadKeys, Wanted, WriteKeys,
+};
+pub(crate) use context::hex;
+pub use context::{Context, RATE_LIMIT};
+pub(crate) use envelope::class as status_class;
+pub use error::{ApiError, chain};
+pub use fields::{Body, Fields, Form, Query};
+pub use idempotency::{Repeatable, Turn};
+pub use paging::Paging;
+
+use crate::{db::Db, metrics::Metrics, sync::Hub, world::World};
+
+/// What handlers are given. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    pub db: Db,
+    pub world: World,
+    pub hub: Hub,
+    pub keys: Arc<dyn KeyDirectory>,
+    pub metrics: Metrics,
+    pub in_flight: idempotency::InFlight,
+    pub request_timeout: Duration,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("db", &self.db).field("world", &self.world).finish_non_exhaustive()
+    }
+}
+
+/// Puts the shared layers around the features' routes. From the outside in: envelope, panics, time limit.
+pub fn serve(routes: Router<Api>, api: Api) -> Router {
+    routes
+        .fallback(envelope::no_such_path)
+        .method_not_allowed_fallback(envelope::no_such_method)
+        .layer(middleware::from_fn_with_state(api.clone(), envelope::limit_time))
+        .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(middleware::from_fn_with_state(api.clone(), envelope::wrap))
+        .with_state(api)
+}
+
+/// The id in a path. One that is malformed names nothing, and so is not found.
+#[derive(Debug)]
+pub struct Id<T>(pub T);
+
+impl<T: FromStr + Send> FromRequestParts<Api> for Id<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, api).await.map_err(|_| ApiError::not_found())?;
+        text.parse().map(Self).map_err(|_| ApiError::not_found())
+    }
+}

@@ -1,0 +1,120 @@
+//! What every operation of the OpenAPI document has in common, added in one place instead of pasted over
+//! each: who may call it, what it can be refused with, and the request headers it understands.
+
+use clearway_config::ErrorCode;
+use serde_json::{Map, Value, json};
+
+/// Refusals that any operation can answer with.
+const EVERYWHERE: &[ErrorCode] = &[
+    ErrorCode::AmbiguousRequest,
+    ErrorCode::ValidationError,
+    ErrorCode::StoreUnavailable,
+    ErrorCode::TimedOut,
+    ErrorCode::InternalError,
+];
+/// Where a key is asked for.
+const WITH_KEY: &[ErrorCode] = &[
+    ErrorCode::KeyMissing,
+    ErrorCode::KeyMalformed,
+    ErrorCode::KeyUnknown,
+    ErrorCode::KeyRevoked,
+    ErrorCode::KeyExpired,
+    ErrorCode::AccountSuspended,
+    ErrorCode::AddressNotAllowed,
+    ErrorCode::ScopeMissing,
+    ErrorCode::RateLimitExceeded,
+    ErrorCode::QuotaExceeded,
+    ErrorCode::ConcurrencyExceeded,
+];
+const WITH_BODY: &[ErrorCode] = &[ErrorCode::MalformedBody, ErrorCode::BodyTooLarge, ErrorCode::UnsupportedMediaType];
+const WITH_ID: &[ErrorCode] = &[ErrorCode::NotFound];
+/// On what changes something.
+const WRITES: &[ErrorCode] = &[ErrorCode::Conflict, ErrorCode::PlanLimitReached];
+const REPEATABLE: &[ErrorCode] = &[ErrorCode::IdempotencyKeyInUse, ErrorCode::IdempotencyKeyReused];
+
+const IDEMPOTENCY_KEY: &str = "Makes a repetition harmless: the same request under the same key, for 24 hours, is not done \
+    again and is answered as before, with `Idempotency-Replayed: true`. Secrets are not stored with answers: a replay has \
+    `secret: null`; rotate the key if its secret did not arrive. While the first request is being served a second one is \
+    refused (409), and so is another request under the same key (422).";
+
+/// Completes what the features describe.
+pub fn complete(mut document: Value) -> Value {
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return document };
+    for (path, item) in paths.iter_mut() {
+        let Some(operations) = item.as_object_mut() else { continue };
+        for (method, operation) in operations.iter_mut() {
+            if let Some(operation) = operation.as_object_mut() {
+                complete_operation(path, method, operation);
+            }
+        }
+    }
+    let schemes = json!({
+        "key": { "type": "http", "scheme": "bearer", "bearerFormat": "clw_live_… or clw_test_…", "description": "An API key." },
+        "key_header": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in another header." },
+    });
+    document["components"]["securitySchemes"] = schemes;
+    document
+}
+
+fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Value>) {
+    // The alias has operations of its own, and ids are unique.
+    if path.contains("/marketplace/")
+        && let Some(Value::String(id)) = operation.get_mut("operationId")
+    {
+        id.insert_str(0, "marketplace_");
+    }
+    let scopes = operation.get("security").and_then(|security| security.pointer("/0/key")).cloned();
+    let mut codes = EVERYWHERE.to_vec();
+    if let Some(scopes) = &scopes {
+        operation.insert("security".into(), json!([{ "key": scopes }, { "key_header": scopes }]));
+        codes.extend(WITH_KEY);
+    } else {
+        operation.insert("security".into(), json!([]));
+    }
+    if operation.contains_key("requestBody") || method == "post" {
+        codes.extend(WITH_BODY);
+    }
+    if path.contains("{id}") {
+        codes.extend(WITH_ID);
+    }
+    if method != "get" {
+        codes.extend(WRITES);
+    }
+    if method == "post" {
+        codes.extend(REPEATABLE);
+        let header = json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "description": IDEMPOTENCY_KEY,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+        });
+        let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+        parameters.as_array_mut().into_iter().for_each(|list| list.push(header.clone()));
+    }
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    let mut statuses: Vec<u16> = codes.iter().map(|code| code.status()).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    for status in statuses {
+        let with: Vec<_> = codes.iter().filter(|code| code.status() == status).collect();
+        responses.insert(status.to_string(), refusal(status, &with));
+    }
+}
+
+fn refusal(status: u16, codes: &[&ErrorCode]) -> Value {
+    let lines: Vec<_> = codes.iter().map(|code| format!("- `{code}`: {}", code.meaning())).collect();
+    let examples: Map<String, Value> =
+        codes.iter().map(|code| (code.to_string(), json!({ "value": example(**code, status) }))).collect();
+    json!({
+        "description": lines.join("\n"),
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Failure" }, "examples": examples } },
+    })
+}
+
+fn example(code: ErrorCode, status: u16) -> Value {
+    json!({
+        "id": "req_1QjvzY8L2d0ZB9oU4hXwVn",
+        "status": "error",
+        "code": status,
+        "error": { "type": code, "message": code.meaning() },
+        "meta": { "timestamp": "2026-11-20T12:00:00.000Z", "trace_id": "0af7651916cd43dd8448eb211c80319c" },
+    })
+}

@@ -1,0 +1,48 @@
+//! What is done without being asked: sweeping away what time has made useless.
+
+use std::{future::Future, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    db,
+    http::{Api, chain, idempotency},
+    keys,
+};
+
+/// Between two sweeps, and after one that failed.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Sweeps until `stop` says true. A sweep is bounded and small; while it finds as much as it may take it goes on.
+pub async fn sweep_until(api: Api, mut stop: watch::Receiver<bool>) {
+    loop {
+        sweep_once(&api).await;
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Everything whose time is over now.
+pub async fn sweep_once(api: &Api) {
+    let before = api.world.now_ms() - idempotency::KEPT_MS;
+    drain(api, "idempotency_key", || idempotency::sweep(&api.db, before)).await;
+    drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
+}
+
+async fn drain<F: Future<Output = db::Result<u64>>>(api: &Api, kind: &'static str, sweep: impl Fn() -> F) {
+    loop {
+        match sweep().await {
+            Ok(0) => return,
+            Ok(rows) => {
+                api.metrics.swept(kind, rows);
+                tracing::info!(kind, rows, "swept");
+            }
+            Err(error) => {
+                tracing::warn!(kind, error.cause = chain(&error), "sweep failed");
+                return;
+            }
+        }
+    }
+}

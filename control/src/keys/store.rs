@@ -1,0 +1,369 @@
+//! Every statement on `api_keys`, `key_secrets` and `key_uses`.
+
+use clearway_config::{AccountId, Environment, KeyHash, KeyId, Limits, Scopes, SecretId};
+use ipnet::IpNet;
+use sqlx::{FromRow, types::Json};
+
+use super::model::{Key, Secret};
+use crate::{
+    db::{self, On, Page, PerEngine, Tx, cut},
+    http::Paging,
+};
+
+#[derive(Debug, FromRow)]
+struct KeyRow {
+    id: String,
+    account_id: String,
+    name: String,
+    environment: String,
+    scopes: Json<Scopes>,
+    allowed_addresses: Json<Vec<IpNet>>,
+    per_second: Option<i64>,
+    per_day: Option<i64>,
+    per_month: Option<i64>,
+    concurrent: Option<i64>,
+    created_at: i64,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+#[derive(Debug, FromRow)]
+struct SecretRow {
+    id: String,
+    key_id: String,
+    hash: Vec<u8>,
+    shown: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+/// When and from where a key was last used.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Use {
+    pub(super) last_used_at: i64,
+    pub(super) last_used_address: Option<String>,
+}
+
+pub(super) async fn insert(tx: &mut Tx, key: &Key) -> db::Result<()> {
+    tx.query(
+        "INSERT INTO api_keys
+             (id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
+              created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(key.id.to_string())
+    .bind(key.account_id.to_string())
+    .bind(key.name.clone())
+    .bind(key.environment.as_str())
+    .bind(Json(key.scopes.clone()))
+    .bind(Json(key.allowed.clone()))
+    .bind(key.limits.per_second.map(i64::from))
+    .bind(signed(key.limits.per_day))
+    .bind(signed(key.limits.per_month))
+    .bind(key.limits.concurrent.map(i64::from))
+    .bind(key.created_at)
+    .bind(key.expires_at)
+    .execute()
+    .await
+    .map(|_| ())
+}
+
+/// Writes what an update or a revocation may change.
+pub(super) async fn save(tx: &mut Tx, key: &Key) -> db::Result<()> {
+    let changed = tx
+        .query(
+            "UPDATE api_keys
+             SET name = $3, scopes = $4, allowed_addresses = $5, per_second = $6, per_day = $7, per_month = $8,
+                 concurrent = $9, expires_at = $10, revoked_at = $11
+             WHERE id = $1 AND account_id = $2",
+        )
+        .bind(key.id.to_string())
+        .bind(key.account_id.to_string())
+        .bind(key.name.clone())
+        .bind(Json(key.scopes.clone()))
+        .bind(Json(key.allowed.clone()))
+        .bind(key.limits.per_second.map(i64::from))
+        .bind(signed(key.limits.per_day))
+        .bind(signed(key.limits.per_month))
+        .bind(key.limits.concurrent.map(i64::from))
+        .bind(key.expires_at)
+        .bind(key.revoked_at)
+        .execute()
+        .await?;
+    if changed == 1 { Ok(()) } else { Err(db::Error::Other(sqlx::Error::RowNotFound)) }
+}
+
+/// The key, if it is of `account`; NULL is every account, for admins.
+pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: KeyId) -> db::Result<Option<Key>> {
+    let row = on
+        .query(
+            "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
+                    created_at, expires_at, revoked_at
+             FROM api_keys
+             WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
+        )
+        .bind(id.to_string())
+        .bind(account.map(|id| id.to_string()))
+        .optional::<KeyRow>()
+        .await?;
+    row.map(Key::try_from).transpose()
+}
+
+/// [`find`], and nobody else changes the key until this transaction ends. SQLite has one writer anyway.
+pub(super) async fn lock(tx: &mut Tx, account: Option<AccountId>, id: KeyId) -> db::Result<Option<Key>> {
+    let row = tx
+        .query(PerEngine {
+            sqlite: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,
+                            concurrent, created_at, expires_at, revoked_at
+                     FROM api_keys
+                     WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
+            postgres: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,
+                              concurrent, created_at, expires_at, revoked_at
+                       FROM api_keys
+                       WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)
+                       FOR UPDATE",
+        })
+        .bind(id.to_string())
+        .bind(account.map(|id| id.to_string()))
+        .optional::<KeyRow>()
+        .await?;
+    row.map(Key::try_from).transpose()
+}
+
+/// Newest first.
+pub(super) async fn list<'c>(on: impl On<'c>, account: AccountId, paging: Paging<KeyId>) -> db::Result<Page<Key, KeyId>> {
+    let rows = on
+        .query(
+            "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
+                    created_at, expires_at, revoked_at
+             FROM api_keys
+             WHERE account_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2)
+             ORDER BY id DESC
+             LIMIT $3 OFFSET $4",
+        )
+        .bind(account.to_string())
+        .bind(paging.cursor.map(|id| id.to_string()))
+        .bind(i64::from(paging.limit) + 1)
+        .bind(i64::from(paging.offset))
+        .all::<KeyRow>()
+        .await?;
+    let keys = rows.into_iter().map(Key::try_from).collect::<db::Result<Vec<_>>>()?;
+    Ok(cut(keys, paging.limit, |key| key.id))
+}
+
+/// Every key of an account.
+pub(super) async fn count<'c>(on: impl On<'c>, account: AccountId) -> db::Result<i64> {
+    on.query("SELECT count(*) FROM api_keys WHERE account_id = $1").bind(account.to_string()).scalar().await
+}
+
+/// Those that count against the plan: neither revoked nor expired.
+pub(super) async fn count_active(tx: &mut Tx, account: AccountId, now_ms: i64) -> db::Result<i64> {
+    tx.query(
+        "SELECT count(*) FROM api_keys
+         WHERE account_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+    )
+    .bind(account.to_string())
+    .bind(now_ms)
+    .scalar()
+    .await
+}
+
+pub(super) async fn insert_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
+    tx.query("INSERT INTO key_secrets (id, key_id, hash, shown, created_at) VALUES ($1, $2, $3, $4, $5)")
+        .bind(secret.id.to_string())
+        .bind(secret.key_id.to_string())
+        .bind(secret.hash.as_bytes().to_vec())
+        .bind(secret.shown.clone())
+        .bind(secret.created_at)
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// Writes when a secret ends.
+pub(super) async fn end_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
+    tx.query("UPDATE key_secrets SET expires_at = $3, revoked_at = $4 WHERE id = $1 AND key_id = $2")
+        .bind(secret.id.to_string())
+        .bind(secret.key_id.to_string())
+        .bind(secret.expires_at)
+        .bind(secret.revoked_at)
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// A key's secrets that neither are revoked nor have ended, newest first; few, because rotation bounds them.
+pub(super) async fn live_secrets<'c>(on: impl On<'c>, key: KeyId, now_ms: i64) -> db::Result<Vec<Secret>> {
+    let rows = on
+        .query(
+            "SELECT id, key_id, hash, shown, created_at, expires_at, revoked_at
+             FROM key_secrets
+             WHERE key_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY id DESC
+             LIMIT 100",
+        )
+        .bind(key.to_string())
+        .bind(now_ms)
+        .all::<SecretRow>()
+        .await?;
+    rows.into_iter().map(Secret::try_from).collect()
+}
+
+pub(super) async fn last_use<'c>(on: impl On<'c>, key: KeyId) -> db::Result<Option<Use>> {
+    on.query("SELECT last_used_at, last_used_address FROM key_uses WHERE key_id = $1").bind(key.to_string()).optional().await
+}
+
+/// A secret with what a request made with it must pass: what proxies and the API's own check hold of it.
+#[derive(Debug, FromRow)]
+pub(super) struct Credential {
+    pub(super) hash: Option<Vec<u8>>,
+    pub(super) secret_expires_at: Option<i64>,
+    pub(super) secret_revoked_at: Option<i64>,
+    pub(super) key_id: String,
+    pub(super) account_id: String,
+    pub(super) scopes: Json<Scopes>,
+    pub(super) allowed_addresses: Json<Vec<IpNet>>,
+    pub(super) per_second: Option<i64>,
+    pub(super) per_day: Option<i64>,
+    pub(super) per_month: Option<i64>,
+    pub(super) concurrent: Option<i64>,
+    pub(super) key_expires_at: Option<i64>,
+    pub(super) key_revoked_at: Option<i64>,
+    pub(super) suspended_at: Option<i64>,
+}
+
+/// The credential behind a hash: one look-up for all that the API's own check needs.
+pub(super) async fn credential<'c>(on: impl On<'c>, hash: &KeyHash) -> db::Result<Option<Credential>> {
+    on.query(
+        "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+                k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
+                k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+         FROM key_secrets s
+         JOIN api_keys k ON k.id = s.key_id
+         JOIN accounts a ON a.id = k.account_id
+         WHERE s.hash = $1",
+    )
+    .bind(hash.as_bytes().to_vec())
+    .optional()
+    .await
+}
+
+/// Every credential of some keys, for a delta.
+pub(super) async fn credentials_of<'c>(on: impl On<'c>, keys: &[String]) -> db::Result<Vec<Credential>> {
+    on.query(PerEngine {
+        sqlite: "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+                        k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
+                        k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+                 FROM json_each($1) wanted
+                 JOIN api_keys k ON k.id = wanted.value
+                 JOIN key_secrets s ON s.key_id = k.id
+                 JOIN accounts a ON a.id = k.account_id",
+        postgres: "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+                          k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
+                          k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+                   FROM jsonb_array_elements_text($1) wanted (id)
+                   JOIN api_keys k ON k.id = wanted.id
+                   JOIN key_secrets s ON s.key_id = k.id
+                   JOIN accounts a ON a.id = k.account_id",
+    })
+    .bind(Json(keys.to_vec()))
+    .all()
+    .await
+}
+
+/// The credentials of the next `limit` keys after `after`, by key; a key whose secrets are all gone has one row without a hash.
+pub(super) async fn credentials_after<'c>(on: impl On<'c>, after: String, limit: u32) -> db::Result<Vec<Credential>> {
+    on.query(
+        "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+                k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
+                k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+         FROM (SELECT * FROM api_keys WHERE id > $1 ORDER BY id LIMIT $2) k
+         JOIN accounts a ON a.id = k.account_id
+         LEFT JOIN key_secrets s ON s.key_id = k.id
+         ORDER BY k.id",
+    )
+    .bind(after)
+    .bind(i64::from(limit))
+    .all()
+    .await
+}
+
+pub(super) async fn count_secrets<'c>(on: impl On<'c>) -> db::Result<i64> {
+    on.query("SELECT count(*) FROM key_secrets").scalar().await
+}
+
+/// Removes at most `max` secrets whose overlap ended, or whose key was revoked, before `before`.
+pub(super) async fn remove_useless(tx: &mut Tx, before: i64, max: i64) -> db::Result<Vec<KeyHash>> {
+    let removed = tx
+        .query(
+            "DELETE FROM key_secrets
+             WHERE id IN (
+                 SELECT s.id
+                 FROM key_secrets s
+                 JOIN api_keys k ON k.id = s.key_id
+                 WHERE s.expires_at <= $1 OR k.revoked_at <= $1
+                 LIMIT $2
+             )
+             RETURNING hash",
+        )
+        .bind(before)
+        .bind(max)
+        .all::<(Vec<u8>,)>()
+        .await?;
+    let hash = |(bytes,): &(Vec<u8>,)| KeyHash::from_slice(bytes);
+    removed.iter().map(|row| hash(row).ok_or_else(|| db::undecodable("key_secrets.hash", "not 32 bytes"))).collect()
+}
+
+impl TryFrom<KeyRow> for Key {
+    type Error = db::Error;
+
+    fn try_from(row: KeyRow) -> db::Result<Self> {
+        Ok(Self {
+            id: db::decode("api_keys.id", &row.id)?,
+            account_id: db::decode("api_keys.account_id", &row.account_id)?,
+            name: row.name,
+            environment: if row.environment == "live" { Environment::Live } else { Environment::Test },
+            scopes: row.scopes.0,
+            allowed: row.allowed_addresses.0,
+            limits: limits(row.per_second, row.per_day, row.per_month, row.concurrent),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+        })
+    }
+}
+
+impl TryFrom<SecretRow> for Secret {
+    type Error = db::Error;
+
+    fn try_from(row: SecretRow) -> db::Result<Self> {
+        Ok(Self {
+            id: db::decode::<SecretId>("key_secrets.id", &row.id)?,
+            key_id: db::decode("key_secrets.key_id", &row.key_id)?,
+            hash: KeyHash::from_slice(&row.hash).ok_or_else(|| db::undecodable("key_secrets.hash", "not 32 bytes"))?,
+            shown: row.shown,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+        })
+    }
+}
+
+/// A key's own limits as they stand in a row. Its month never goes into overage: that is the account's.
+pub(super) fn limits(per_second: Option<i64>, per_day: Option<i64>, per_month: Option<i64>, concurrent: Option<i64>) -> Limits {
+    let narrow = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
+    let wide = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+    Limits {
+        per_second: narrow(per_second),
+        per_day: wide(per_day),
+        per_month: wide(per_month),
+        concurrent: narrow(concurrent),
+        overage: false,
+    }
+}
+
+/// Limits are at most 10^15.
+fn signed(limit: Option<u64>) -> Option<i64> {
+    limit.map(|n| i64::try_from(n).unwrap_or(i64::MAX))
+}

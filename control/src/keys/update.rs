@@ -1,0 +1,123 @@
+//! Changing what a key may do. The only way to change its expiry.
+
+use clearway_config::{AccountId, ErrorCode, KeyId, Limits, Scope, Scopes};
+use ipnet::IpNet;
+
+use super::{
+    issue::grants,
+    model::{Key, Status},
+    store,
+};
+use crate::{
+    audit::{self, Actor, Changes, Event},
+    db::{self, Tx},
+    http::{ApiError, time::rfc3339},
+    sync::{self, ChangeKind, Revision},
+    world::World,
+};
+
+/// `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct KeyUpdate {
+    pub name: Option<String>,
+    pub scopes: Option<Scopes>,
+    pub allowed: Option<Vec<IpNet>>,
+    pub limits: Option<LimitsUpdate>,
+    /// `Some(None)` is never.
+    pub expires_at: Option<Option<i64>>,
+}
+
+/// `Some(None)` removes a limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LimitsUpdate {
+    pub per_second: Option<Option<u32>>,
+    pub per_day: Option<Option<u64>>,
+    pub per_month: Option<Option<u64>>,
+    pub concurrent: Option<Option<u32>>,
+}
+
+impl LimitsUpdate {
+    /// Removes every limit.
+    pub const CLEAR: Self = Self { per_second: Some(None), per_day: Some(None), per_month: Some(None), concurrent: Some(None) };
+
+    pub fn apply(self, limits: Limits) -> Limits {
+        Limits {
+            per_second: self.per_second.unwrap_or(limits.per_second),
+            per_day: self.per_day.unwrap_or(limits.per_day),
+            per_month: self.per_month.unwrap_or(limits.per_month),
+            concurrent: self.concurrent.unwrap_or(limits.concurrent),
+            overage: false,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    #[error("no such key")]
+    NotFound,
+    #[error("the key has been revoked")]
+    Revoked,
+    #[error("the one who updates lacks a scope")]
+    ScopeMissing(Scope),
+    #[error("the update could not be stored")]
+    Store(#[from] db::Error),
+}
+
+/// Changes the given fields; what it changed is in the audit log. The revision is there even when nothing changed.
+pub async fn update(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    bounds: Option<AccountId>,
+    id: KeyId,
+    update: KeyUpdate,
+) -> Result<(Key, Revision), UpdateError> {
+    let now_ms = world.now_ms();
+    let old = store::lock(tx, bounds, id).await?.ok_or(UpdateError::NotFound)?;
+    if old.status(now_ms) == Status::Revoked {
+        return Err(UpdateError::Revoked);
+    }
+    if let Some(scopes) = &update.scopes {
+        // A scope that the key has already is not being given to it.
+        let added = scopes.iter().filter(|scope| !old.scopes.contains(scope.as_str())).cloned().collect();
+        grants(actor, &added).map_err(UpdateError::ScopeMissing)?;
+    }
+    let new = Key {
+        name: update.name.unwrap_or_else(|| old.name.clone()),
+        scopes: update.scopes.unwrap_or_else(|| old.scopes.clone()),
+        allowed: update.allowed.unwrap_or_else(|| old.allowed.clone()),
+        limits: update.limits.map_or(old.limits, |change| change.apply(old.limits)),
+        expires_at: update.expires_at.unwrap_or(old.expires_at),
+        ..old.clone()
+    };
+    let object_id = id.to_string();
+    let changes = changes(&old, &new);
+    if !changes.is_empty() {
+        store::save(tx, &new).await?;
+        let event =
+            Event { action: "key.updated", account_id: new.account_id, object_kind: "key", object_id: &object_id, changes };
+        audit::record(tx, world, actor, event).await?;
+    }
+    let revision = sync::record(tx, ChangeKind::Key, &object_id, now_ms).await?;
+    Ok((new, revision))
+}
+
+fn changes(old: &Key, new: &Key) -> Changes {
+    Changes::default()
+        .field("name", &old.name, &new.name)
+        .field("scopes", &old.scopes, &new.scopes)
+        .field("allowed_addresses", &old.allowed, &new.allowed)
+        .field("limits", old.limits, new.limits)
+        .field("expires_at", old.expires_at.map(rfc3339), new.expires_at.map(rfc3339))
+}
+
+impl From<UpdateError> for ApiError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::NotFound => ApiError::not_found(),
+            UpdateError::Revoked => ApiError::saying(ErrorCode::Conflict, "The key has been revoked; create another."),
+            UpdateError::ScopeMissing(scope) => ApiError::scope_missing(&scope),
+            UpdateError::Store(error) => error.into(),
+        }
+    }
+}

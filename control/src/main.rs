@@ -1,0 +1,178 @@
+//! `clearway-control`: flags, logs and signals around [`clearway_control::app`].
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use clearway_config::settings::Settings;
+use clearway_control::{
+    api,
+    app::{self, Addresses, App, DATABASE_URL, Start, StartError},
+    users::FirstAdmin,
+    world::World,
+};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Clearway's control plane: the API for keys, plans and usage, and the sync service for its proxies.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Flags {
+    /// Settings; the defaults and `config/plans.toml` when left out
+    #[arg(long, value_name = "FILE", env = "CLEARWAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Holds the database and the sync token
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the API listens; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    control_addr: Option<SocketAddr>,
+    /// Where proxies attach; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    sync_addr: Option<SocketAddr>,
+    /// Where metrics and health are served; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    metrics_addr: Option<SocketAddr>,
+    /// Print one line of JSON on standard output once ready
+    #[arg(long)]
+    json: bool,
+    /// Check the settings and the files that they name, and stop
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Print>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Print {
+    /// Print the API's OpenAPI document (docs/api/openapi.json)
+    Openapi,
+    /// Print the list of error codes (docs/errors.md)
+    Errors,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let outcome = match &flags.command {
+        Some(Print::Openapi) => show(&api::document()),
+        Some(Print::Errors) => show(&api::errors()),
+        None => settings(&flags).and_then(|settings| if flags.check { check(&settings) } else { run(&flags, settings) }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("clearway-control: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settings(flags: &Flags) -> Result<Settings, StartError> {
+    let mut settings = Settings::load(flags.config.as_deref())?;
+    if flags.config.is_none() {
+        settings.control.plans_file = PathBuf::from("config").join(&settings.control.plans_file);
+    }
+    let Flags { data_dir, control_addr, sync_addr, metrics_addr, .. } = flags;
+    data_dir.clone_into_some(&mut settings.data_dir);
+    control_addr.clone_into_some(&mut settings.control.addr);
+    sync_addr.clone_into_some(&mut settings.sync.addr);
+    metrics_addr.clone_into_some(&mut settings.metrics.control_addr);
+    Ok(settings)
+}
+
+/// A flag that was given replaces a setting.
+trait Override<T> {
+    fn clone_into_some(&self, setting: &mut T);
+}
+
+impl<T: Clone> Override<T> for Option<T> {
+    fn clone_into_some(&self, setting: &mut T) {
+        if let Some(given) = self {
+            *setting = given.clone();
+        }
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), StartError> {
+    for warning in app::check(settings)? {
+        eprintln!("warning: {warning}");
+    }
+    show("settings are good\n")
+}
+
+fn run(flags: &Flags, settings: Settings) -> Result<(), StartError> {
+    log_to_stderr();
+    let runtime = tokio::runtime::Runtime::new().map_err(|why| StartError::Runtime { why })?;
+    runtime.block_on(async {
+        let database_url = std::env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
+        // Before anything takes time: a signal during the start must stop it too.
+        let stop = stop_signal().map_err(|why| StartError::Runtime { why })?;
+        let mut app = App::open(Start { settings, database_url, world: World::system() }).await?;
+        let addresses = app.addresses().map_err(|why| StartError::Runtime { why })?;
+        let first_admin = app.take_first_admin();
+        show(&ready(flags.json, addresses, first_admin.as_ref()))?;
+        tracing::info!(control = %addresses.api, sync = %addresses.sync, metrics = %addresses.metrics, "ready");
+        app.serve(stop).await
+    })
+}
+
+/// What is printed once ready. The first admin's secrets are printed here and nowhere else.
+fn ready(json: bool, Addresses { api, sync, metrics }: Addresses, first_admin: Option<&FirstAdmin>) -> String {
+    if json {
+        let mut line = json!({
+            "control": format!("http://{api}"),
+            "sync": format!("http://{sync}"),
+            "metrics": format!("http://{metrics}"),
+        });
+        if let Some(FirstAdmin { email, password, key }) = first_admin {
+            line["admin_email"] = json!(email);
+            line["admin_password"] = json!(password);
+            line["admin_key"] = json!(key.reveal());
+        }
+        return format!("{line}\n");
+    }
+    let mut text = format!("control  http://{api}\nsync     http://{sync}\nmetrics  http://{metrics}\n");
+    if let Some(FirstAdmin { email, password, key }) = first_admin {
+        text.push_str("\nThis is the first start. These are shown once: keep them.\n");
+        text.push_str(&format!("admin    {email}\npassword {password}\nkey      {}\n", key.reveal()));
+    }
+    text
+}
+
+fn show(text: &str) -> Result<(), StartError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|why| StartError::Output { why })
+}
+
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+/// Text for a terminal, JSON for everything else; `RUST_LOG` chooses what.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.json().flatten_event(true).init();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload_as_str().unwrap_or_default();
+        tracing::error!(panic.place = place, panic.message = said, "panicked");
+    }));
+}

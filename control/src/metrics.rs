@@ -1,0 +1,123 @@
+//! Every metric of the control plane. No label has values that a client controls.
+
+use std::time::Duration;
+
+use clearway_config::ErrorCode;
+use http::StatusCode;
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::{http::status_class, sync::Status};
+
+/// Cheap to clone; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    seconds: HistogramVec,
+    swept: IntCounterVec,
+    store_up: IntGauge,
+    revision: IntGauge,
+    proxies: IntGauge,
+    proxies_connected: IntGauge,
+    lag_max: IntGauge,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let requests = IntCounterVec::new(
+            Opts::new("clearway_control_requests_total", "Requests answered, by route template and status class."),
+            &["route", "status"],
+        );
+        let refusals = IntCounterVec::new(
+            Opts::new("clearway_control_errors_total", "Errors answered, by code; store_unavailable counts database failures."),
+            &["code"],
+        );
+        let seconds = HistogramVec::new(
+            HistogramOpts::new("clearway_control_request_seconds", "Time to answer, by route template.")
+                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0]),
+            &["route"],
+        );
+        let swept = IntCounterVec::new(
+            Opts::new("clearway_control_swept_total", "Rows removed because their time was over, by kind."),
+            &["kind"],
+        );
+        let store_up = IntGauge::new("clearway_control_store_up", "1 while the database answers.");
+        let revision = IntGauge::new("clearway_control_sync_revision", "The last revision that was published.");
+        let proxies = IntGauge::new("clearway_control_sync_proxies", "Proxies heard of lately.");
+        let proxies_connected = IntGauge::new("clearway_control_sync_proxies_connected", "Proxies attached to this process.");
+        let lag_max = IntGauge::new(
+            "clearway_control_sync_lag_revisions_max",
+            "Revisions that the proxy furthest behind has not acknowledged.",
+        );
+        let valid = "names and labels above are valid";
+        let metrics = Self {
+            registry: Registry::new(),
+            requests: requests.expect(valid),
+            refusals: refusals.expect(valid),
+            seconds: seconds.expect(valid),
+            swept: swept.expect(valid),
+            store_up: store_up.expect(valid),
+            revision: revision.expect(valid),
+            proxies: proxies.expect(valid),
+            proxies_connected: proxies_connected.expect(valid),
+            lag_max: lag_max.expect(valid),
+        };
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.refusals.clone()),
+            Box::new(metrics.seconds.clone()),
+            Box::new(metrics.swept.clone()),
+            Box::new(metrics.store_up.clone()),
+            Box::new(metrics.revision.clone()),
+            Box::new(metrics.proxies.clone()),
+            Box::new(metrics.proxies_connected.clone()),
+            Box::new(metrics.lag_max.clone()),
+        ];
+        for metric in all {
+            metrics.registry.register(metric).expect("each name is registered once");
+        }
+        metrics
+    }
+
+    pub fn answered(&self, route: &str, status: StatusCode, code: Option<ErrorCode>, took: Duration) {
+        self.requests.with_label_values(&[route, status_class(status)]).inc();
+        self.seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+        if let Some(code) = code {
+            self.refusals.with_label_values(&[code.as_str()]).inc();
+        }
+    }
+
+    pub fn swept(&self, kind: &str, rows: u64) {
+        self.swept.with_label_values(&[kind]).inc_by(rows);
+    }
+
+    pub fn store_up(&self, up: bool) {
+        self.store_up.set(up.into());
+    }
+
+    /// How far the proxies are, as of now.
+    pub fn sync(&self, status: &Status) {
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let lag_max = status.proxies.iter().map(|proxy| proxy.lag).max().unwrap_or(0);
+        self.revision.set(status.revision.0);
+        self.proxies.set(gauge(status.proxies.len()));
+        self.proxies_connected.set(gauge(status.connected));
+        self.lag_max.set(i64::try_from(lag_max).unwrap_or(i64::MAX));
+    }
+
+    /// In Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

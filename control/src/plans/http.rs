@@ -1,0 +1,73 @@
+//! `GET /billing/plans`.
+
+use axum::extract::State;
+use clearway_config::envelope::Success;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::store::{self, Stored};
+use crate::http::{Answer, Answered, Api, List, Permit, ReadBilling};
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// What an account can subscribe to. A limit that is null is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"name": "starter", "title": "Starter", "keys_max": 25, "price_monthly": 0, "price_annual": 0, "currency": "USD",
+    "limits": {"per_second": 10, "per_day": 10000, "per_month": 100000, "concurrent": 5, "overage": false}}))]
+struct PlanView {
+    name: String,
+    title: String,
+    limits: PlanLimits,
+    /// Keys that an account may have at the same time.
+    keys_max: Option<u32>,
+    /// Millionths of the currency; null is by agreement.
+    price_monthly: Option<i64>,
+    price_annual: Option<i64>,
+    /// ISO 4217.
+    currency: String,
+}
+
+/// They bind the account: all of its keys together.
+#[derive(Debug, Serialize, ToSchema)]
+struct PlanLimits {
+    per_second: Option<u32>,
+    per_day: Option<u64>,
+    per_month: Option<u64>,
+    concurrent: Option<u32>,
+    /// Beyond `per_month` requests are billed, not refused.
+    overage: bool,
+}
+
+impl From<Stored> for PlanView {
+    fn from(Stored { plan, .. }: Stored) -> Self {
+        let limits = plan.limits;
+        Self {
+            name: plan.name,
+            title: plan.title,
+            limits: PlanLimits {
+                per_second: limits.per_second,
+                per_day: limits.per_day,
+                per_month: limits.per_month,
+                concurrent: limits.concurrent,
+                overage: limits.overage,
+            },
+            keys_max: plan.keys_max,
+            price_monthly: plan.price_monthly,
+            price_annual: plan.price_annual,
+            currency: plan.currency,
+        }
+    }
+}
+
+/// List the plans on offer
+#[utoipa::path(get, path = "/billing/plans", operation_id = "plans_list", tag = "billing", security(("key" = ["read:billing"])),
+    responses((status = 200, description = "Every plan on offer", body = Success<List<PlanView>>)))]
+async fn list(State(api): State<Api>, _: Permit<ReadBilling>) -> Answered {
+    let offered = store::all(&api.db).await?.into_iter().filter(|stored| !stored.retired);
+    let items: Vec<PlanView> = offered.map(PlanView::from).collect();
+    let total = i64::try_from(items.len()).ok();
+    Answer::ok(&List { items, total, next_cursor: None })
+}
