@@ -1,6 +1,6 @@
 //! `clearway-proxy`: starts, says where it listens, waits to be stopped.
 
-use std::{io::Read as _, process::ExitCode, sync::Arc, thread};
+use std::{io::Read as _, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use clap::Parser as _;
 use clearway_proxy::{
@@ -15,6 +15,9 @@ use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long the first keys are waited for before saying that requests are taken.
+const READY_WITHIN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -38,6 +41,9 @@ fn run(args: &Args) -> Result<(), StartError> {
     }
     let proxy = Proxy::start(Options { settings, routes, keys: Keys::FromControl })?;
     let (gateway, metrics) = (proxy.gateway(), proxy.metrics());
+    if let Some(missing) = proxy.wait_until_ready(READY_WITHIN) {
+        tracing::warn!("serving, but {missing}");
+    }
     if args.json {
         say(format_args!(r#"{{"gateway":"http://{gateway}","metrics":"http://{metrics}"}}"#));
     }

@@ -18,6 +18,7 @@ use tokio::runtime::{self, Runtime};
 
 use crate::{
     access_log::{self, AccessLog},
+    admin::Vitals as _,
     data_dir::{DataDir, DataDirError},
     gateway::{
         State, now_ms, random,
@@ -27,11 +28,14 @@ use crate::{
     metrics::Metrics,
     routes::RouteFiles,
     snapshot::{Snapshot, disk::Disk},
+    sync,
     vitals::Health,
 };
 
 /// How often routes files are looked at, and the ledger is flushed.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the keys have come.
+const LOOK: Duration = Duration::from_millis(5);
 /// Threads for everything but requests.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -82,9 +86,9 @@ pub struct Proxy {
     background: Runtime,
     gateway: SocketAddr,
     metrics: SocketAddr,
+    health: Arc<Health>,
     drain_timeout: Duration,
-    /// Held to the end: the snapshot's writer, then the lock on the directory.
-    _disk: Option<Disk>,
+    /// Held to the end.
     _data_dir: DataDir,
 }
 
@@ -130,13 +134,15 @@ impl Proxy {
             .thread_name("background")
             .enable_all()
             .build()?;
-        let (snapshot, disk) = match keys {
+        let (snapshot, client) = match keys {
             Keys::Held(snapshot) => (snapshot, None),
             Keys::FromControl => {
                 let snapshot = Arc::new(Snapshot::new());
                 let disk = Disk::open(data_dir.path(), snapshot.clone())
                     .map_err(|source| StartError::Snapshot { path: data_dir.path().to_owned(), source })?;
-                (snapshot, Some(disk))
+                let usage = Arc::new(sync::LedgerUsage::new(opened.ledger.clone()));
+                let options = sync::Options::new(&settings, data_dir.proxy_id());
+                (snapshot.clone(), Some(sync::Client::new(options, snapshot, disk, usage)))
             }
         };
 
@@ -150,24 +156,28 @@ impl Proxy {
             draining: false.into(),
         });
         let server = Server::start(&state, threads(settings.gateway.threads), settings.gateway.upstream_idle_max)?;
+        let health = Arc::new(Health::new(state.clone(), client.as_ref().map(sync::Client::connected)));
         let proxy = Self {
             state,
             server,
             background,
             gateway,
             metrics: metrics_addr,
+            health,
             drain_timeout: settings.gateway.drain_timeout,
-            _disk: disk,
             _data_dir: data_dir,
         };
         proxy.run_background(gateway_listener, metrics_listener)?;
+        if let Some(client) = client {
+            // Dropped with the runtime; what waits for the disk is then written.
+            proxy.background.spawn(client.run());
+        }
         Ok(proxy)
     }
 
     fn run_background(&self, gateway: TcpListener, metrics: TcpListener) -> io::Result<()> {
         let _entered = self.background.enter();
-        let health = Arc::new(Health::new(self.state.clone()));
-        self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, health));
+        self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
         self.background.spawn(follow_files(self.state.clone()));
         self.background.spawn(keep_ledger(self.state.ledger.clone()));
         self.background.spawn(self.server.accept(tokio::net::TcpListener::from_std(gateway)?));
@@ -195,6 +205,23 @@ impl Proxy {
     /// The runtime of everything but requests.
     pub fn background(&self) -> &Runtime {
         &self.background
+    }
+
+    /// Waits until requests can be decided, but no longer than `timeout`: what is missing may take for
+    /// ever. Says what that is.
+    pub fn wait_until_ready(&self, timeout: Duration) -> Option<&'static str> {
+        let ready = async {
+            let mut looks = tokio::time::interval(LOOK);
+            loop {
+                looks.tick().await;
+                if self.health.unready().is_none() {
+                    return;
+                }
+            }
+        };
+        // What the wait came to is asked for again: it may have changed since.
+        let _ = self.background.block_on(async { tokio::time::timeout(timeout, ready).await });
+        self.health.unready()
     }
 
     /// Reads the routes files and reopens the access log: what SIGHUP asks for.

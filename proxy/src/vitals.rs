@@ -2,16 +2,20 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use tokio::sync::watch;
+
 use crate::{admin::Vitals, gateway::State, snapshot::Mode};
 
 #[derive(Debug)]
 pub(crate) struct Health {
     state: Arc<State>,
+    /// Whether the stream from control is open, where there is to be one.
+    connected: Option<watch::Receiver<bool>>,
 }
 
 impl Health {
-    pub(crate) fn new(state: Arc<State>) -> Self {
-        Self { state }
+    pub(crate) fn new(state: Arc<State>, connected: Option<watch::Receiver<bool>>) -> Self {
+        Self { state, connected }
     }
 
     /// Reads what is kept elsewhere into the gauges.
@@ -25,6 +29,7 @@ impl Health {
         }
         observed.snapshot_revision.set(i64::try_from(state.snapshot.revision()).unwrap_or(i64::MAX));
         observed.snapshot_keys.set(gauge(state.snapshot.credentials()));
+        observed.sync_connected.set(i64::from(self.connected.as_ref().is_some_and(|connected| *connected.borrow())));
         observed.lease_remaining.set(state.snapshot.lease().left().as_secs_f64());
     }
 }

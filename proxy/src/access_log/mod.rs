@@ -13,7 +13,7 @@ use std::{
     cell::RefCell,
     collections::HashSet,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -77,12 +77,15 @@ impl AccessLog {
     /// Writes the lines that the last process owed, then takes new ones.
     pub(crate) fn open(options: Options, interrupted: Vec<Interrupted>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), metrics });
-        if !options.enabled {
+        let Options { enabled, file, sample } = options;
+        if !enabled {
             return Ok(Self { sampled: 0, shared, writer: Mutex::default() });
         }
-        let mut target = Target::open(options.file.clone())?;
-        let sampled = (options.sample.clamp(0.0, 1.0) * (u64::from(u32::MAX) + 1) as f64) as u64;
-        settle(&mut target, options.file, interrupted, sampled)?;
+        let mut target = Target::open(file.clone())?;
+        let sampled = (sample.clamp(0.0, 1.0) * (u64::from(u32::MAX) + 1) as f64) as u64;
+        settle(&mut target, file.as_deref(), &interrupted, sampled)?;
+        // Only now, behind their lines, may the ledger forget them.
+        drop(interrupted);
         let writer = thread::Builder::new().name("access-log".into()).spawn({
             let shared = shared.clone();
             move || shared.write(target)
@@ -199,12 +202,12 @@ fn is_sampled(id: RequestId, sampled: u64) -> bool {
 }
 
 /// Writes the lines of requests that the last process did not finish, unless they are in the file.
-fn settle(target: &mut Target, file: Option<PathBuf>, interrupted: Vec<Interrupted>, sampled: u64) -> io::Result<()> {
+fn settle(target: &mut Target, file: Option<&Path>, interrupted: &[Interrupted], sampled: u64) -> io::Result<()> {
     if interrupted.is_empty() {
         return Ok(());
     }
     let wanted: HashSet<_> = interrupted.iter().map(|lost| lost.request).collect();
-    let logged = match &file {
+    let logged = match file {
         // A batch is written before the next one is taken, so the last two hold every line in question.
         Some(file) => file::find_logged(file, &wanted, 2 * QUEUE_BYTES_MAX as u64)?,
         None => HashSet::new(),
@@ -214,7 +217,6 @@ fn settle(target: &mut Target, file: Option<PathBuf>, interrupted: Vec<Interrupt
         line_of(lost).write(&mut bytes);
     }
     target.append(&bytes)?;
-    // Dropping them here, behind their lines, is what settles them.
     tracing::info!(requests = interrupted.len(), logged = logged.len(), "requests of the last process settled");
     Ok(())
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     access_log::line::Line,
-    ledger::{Admission, STATUS_CLIENT_GONE},
+    ledger::{Admission, STATUS_CLIENT_GONE, Unlogged},
     routes::Table,
 };
 
@@ -42,9 +42,22 @@ pub(crate) struct Exchange {
     pub(super) upgrade: bool,
     pub(super) target: Option<Vec<u8>>,
     pub(super) forwarded_proto: ForwardedProto,
-    admission: Option<Admission>,
+    hold: Hold,
+    /// Of the upstream's answer, once its head has come.
+    pub(super) status: Option<u16>,
     pub(super) attempts: Attempts,
     concluded: bool,
+}
+
+/// What the ledger has given for the request.
+#[derive(Debug)]
+enum Hold {
+    /// It was not counted.
+    Nothing,
+    /// It is being served, and takes one place.
+    Place(Admission),
+    /// Its answer is complete; its line is not written yet.
+    Ticket(Unlogged),
 }
 
 /// How the request reached the gateway, or a trusted proxy before it.
@@ -96,7 +109,8 @@ impl Exchange {
             upgrade: false,
             target: None,
             forwarded_proto: ForwardedProto::default(),
-            admission: None,
+            hold: Hold::Nothing,
+            status: None,
             attempts: Attempts::default(),
             concluded: false,
         }
@@ -113,11 +127,26 @@ impl Exchange {
     }
 
     pub(super) fn admitted(&mut self, admission: Option<Admission>) {
-        self.admission = admission;
+        self.hold = admission.map_or(Hold::Nothing, Hold::Place);
     }
 
+    /// While it holds its place.
     pub(super) fn admission(&self) -> Option<&Admission> {
-        self.admission.as_ref()
+        match &self.hold {
+            Hold::Place(admission) => Some(admission),
+            Hold::Nothing | Hold::Ticket(_) => None,
+        }
+    }
+
+    /// Gives the place back, the answer being complete but for its last bytes. Before these are sent: a
+    /// client that has read its answer and asks again must not meet its own last request.
+    pub(super) fn release(&mut self, status: u16) {
+        if matches!(self.hold, Hold::Place(_))
+            && let Hold::Place(admission) = std::mem::replace(&mut self.hold, Hold::Nothing)
+        {
+            let took = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.hold = Hold::Ticket(admission.finish(status, took));
+        }
     }
 
     pub(super) fn asked(&self) -> Asked<'_> {
@@ -136,9 +165,12 @@ impl Exchange {
         }
         let duration = self.started.elapsed();
         let status = outcome.status.unwrap_or(STATUS_CLIENT_GONE);
-        let admission = self.admission.take();
-        let admitted = admission.is_some();
-        let ticket = admission.map(|a| a.finish(status, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)));
+        self.release(status);
+        let ticket = match std::mem::replace(&mut self.hold, Hold::Nothing) {
+            Hold::Ticket(ticket) => Some(ticket),
+            Hold::Nothing | Hold::Place(_) => None,
+        };
+        let admitted = ticket.is_some();
 
         let route = self.facts.route.zip(self.table.as_ref());
         let metrics = route.and_then(|(index, table)| table.metrics.get(index));

@@ -10,8 +10,8 @@ use clearway_filters::{
     ratelimit::{self, Text},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
-    header::{CONNECTION, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{
     Result,
@@ -22,7 +22,7 @@ use super::{
     exchange::{Exchange, ForwardedProto},
     texts::Word,
 };
-use crate::routes::CONTROL;
+use crate::{ledger::Admission, routes::CONTROL};
 
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-clearway-account-id");
 const KEY_ID: HeaderName = HeaderName::from_static("x-clearway-key-id");
@@ -103,7 +103,14 @@ pub(super) fn response(answer: &mut ResponseHeader, client: Version, exchange: &
         // It cannot read chunks; without them the body ends with the connection.
         answer.remove_header(&TRANSFER_ENCODING);
     }
-    standing_headers(answer, exchange, exchange.admission().map(|a| a.standing()))
+    standing_headers(answer, exchange, exchange.admission().map(Admission::standing))
+}
+
+/// Whether no body follows this head.
+pub(super) fn ends_with_head(answer: &ResponseHeader, method: &Method) -> bool {
+    let empty = answer.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+    let bodiless = *method == Method::HEAD || empty || matches!(answer.status.as_u16(), 204 | 304);
+    bodiless && !answer.status.is_informational()
 }
 
 /// What every answer carries, the gateway's own too.
@@ -180,6 +187,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let tokens = values.flat_map(|value| value.as_bytes().split(|&b| b == b',')).map(<[u8]>::trim_ascii);
     tokens
         .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| ![UPGRADE, TRANSFER_ENCODING, http::header::CONTENT_LENGTH].contains(name))
+        .filter(|name| ![UPGRADE, TRANSFER_ENCODING, CONTENT_LENGTH].contains(name))
         .collect()
 }

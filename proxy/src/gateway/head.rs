@@ -5,7 +5,7 @@
 pub(super) fn target(head: &[u8]) -> &[u8] {
     let start = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(head.len());
     let line = &head[start..];
-    let line = &line[..line.iter().position(|&b| b == b'\n').unwrap_or(line.len())];
+    let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
     line.split(|&b| b == b' ').nth(1).unwrap_or_default()
 }
 
@@ -22,14 +22,10 @@ pub(super) fn has_content_length(head: &[u8]) -> bool {
 /// Whether a header is continued on the next line, or a line ends without a carriage return: other
 /// servers see other headers there.
 pub(super) fn has_odd_lines(head: &[u8]) -> bool {
-    let mut before = b'\r';
-    for pair in head.windows(2) {
-        if pair[0] == b'\n' && (before != b'\r' || matches!(pair[1], b' ' | b'\t')) {
-            return true;
-        }
-        before = pair[0];
-    }
-    false
+    memchr::memchr_iter(b'\n', head).any(|end| {
+        let (line, rest) = head.split_at(end);
+        line.last() != Some(&b'\r') || matches!(rest.get(1), Some(b' ' | b'\t'))
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -193,11 +193,25 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         let client: Version = session.req_header().version;
-        forward::response(answer, client, exchange)
+        forward::response(answer, client, exchange)?;
+        if forward::ends_with_head(answer, &session.req_header().method) {
+            exchange.release(answer.status.as_u16());
+        }
+        exchange.status = Some(answer.status.as_u16());
+        Ok(())
     }
 
-    async fn request_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, _: bool, _: &mut Exchange) -> Result<()> {
-        Ok(())
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if end && let Some(status) = exchange.status {
+            exchange.release(status);
+        }
+        Ok(None)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {

@@ -17,6 +17,7 @@ use super::{
     forward,
     texts::Word,
 };
+use crate::ledger::Admission;
 
 /// Of a refused request's body so much is read and thrown away, so that its connection can go on.
 const BODY_DRAINED_MAX: usize = 64 * 1024;
@@ -48,7 +49,12 @@ pub(super) struct Extra<'a> {
     allow: Option<String>,
 }
 
-pub(super) async fn write(session: &mut Session, exchange: &Exchange, answer: Answer, extra: Option<Extra<'_>>) -> Result<()> {
+pub(super) async fn write(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    answer: Answer,
+    extra: Option<Extra<'_>>,
+) -> Result<()> {
     let mut head = ResponseHeader::build(answer.code.status(), Some(14))?;
     head.set_version(Version::HTTP_11);
     head.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
@@ -61,7 +67,7 @@ pub(super) async fn write(session: &mut Session, exchange: &Exchange, answer: An
     if let Some(seconds) = answer.retry_after_s {
         insert(RETRY_AFTER, seconds.to_string())?;
     }
-    let mut standing = exchange.admission().map(|a| a.standing());
+    let mut standing = exchange.admission().map(Admission::standing);
     if let Some(extra) = extra {
         standing = extra.standing;
         if let Some(allow) = extra.allow {
@@ -69,6 +75,7 @@ pub(super) async fn write(session: &mut Session, exchange: &Exchange, answer: An
         }
     }
     forward::standing_headers(&mut head, exchange, standing)?;
+    exchange.release(answer.code.status());
     let bodiless = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {

@@ -11,7 +11,7 @@ mod session;
 mod tests;
 mod usage;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clearway_config::{
     ProxyId,
@@ -99,10 +99,15 @@ impl Client {
                 backoff = Backoff::default();
             }
             let pause = backoff.next();
-            let error: &dyn std::error::Error = &broken;
-            tracing::warn!(error, url = self.options.url, pause_ms = pause.as_millis() as u64, "not attached to control");
+            self.complain(&broken, pause);
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// A function of its own: an error behind `dyn` cannot be held across an await.
+    fn complain(&self, broken: &Broken, pause: Duration) {
+        let error: &dyn std::error::Error = broken;
+        tracing::warn!(error, url = self.options.url, pause_ms = pause.as_millis() as u64, "not attached to control");
     }
 
     /// One connection from its beginning to its end.

@@ -1,0 +1,15 @@
+//! The gateway as a whole: started in this process, over real sockets, with bytes in and bytes out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking, its helpers too")]
+
+mod client;
+mod crash;
+mod headers;
+mod keys;
+mod limits;
+mod operating;
+mod release;
+mod rig;
+mod smuggling;
+mod upgrade;
+mod upstream;
