@@ -2,12 +2,20 @@
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// As many digits as fit into 64 bits: a division of 128 bits costs twenty times one of 64.
+const CHUNK_DIGITS: usize = 10;
+const CHUNK: u128 = 62_u128.pow(10);
+
 /// `N` digits of `n`; the caller chooses `N` so that none is lost.
 pub(crate) fn encode_u128<const N: usize>(mut n: u128) -> [u8; N] {
     let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = ALPHABET[(n % 62) as usize];
-        n /= 62;
+    for chunk in digits.rchunks_mut(CHUNK_DIGITS) {
+        let mut rest = (n % CHUNK) as u64;
+        n /= CHUNK;
+        for digit in chunk.iter_mut().rev() {
+            *digit = ALPHABET[(rest % 62) as usize];
+            rest /= 62;
+        }
     }
     digits
 }
