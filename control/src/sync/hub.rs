@@ -188,7 +188,7 @@ impl Hub {
             Wait::Briefly => since + BRIEFLY_MS,
         };
         let mut published = inner.published.subscribe();
-        inner.wanted.notify_one();
+        inner.want();
         while *published.borrow_and_update() < revision.0 {
             if inner.clock.now_ms() >= give_up {
                 let standing = inner.standing(&inner.watch(revision));
@@ -260,6 +260,11 @@ impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change under this lock is complete before anything in it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `changes` read now.
+    pub(super) fn want(&self) {
+        self.wanted.notify_one();
     }
 
     fn watch(&self, revision: Revision) -> Watch {

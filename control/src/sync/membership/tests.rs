@@ -35,7 +35,9 @@ enum Step {
     LoseDisk(usize),
     /// Control notes proxies in its database.
     Note,
-    RestartControl { strict: bool },
+    RestartControl {
+        strict: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -269,6 +271,34 @@ proptest! {
         world.step(Step::Wait(2_001));
         prop_assert!(world.waiting.is_empty());
     }
+}
+
+#[test]
+fn a_proxy_whose_disk_would_let_it_serve_after_a_restart_is_not_called_fenced() {
+    let mut world = World::new();
+    for step in [
+        Step::RestartControl { strict: false },
+        Step::Attach(0),
+        Step::Down(0),
+        Step::Heartbeat(0),
+        Step::Up(0),
+        Step::Down(0),
+        Step::Flush(0),
+        Step::RestartControl { strict: true },
+        Step::Attach(0),
+        Step::Down(0),
+        Step::Heartbeat(0),
+        Step::Up(0),
+        // It has been granted a lease, but what it was told has not reached its disk.
+        Step::KillProxy(0),
+        Step::Drop(0),
+        Step::Revoke,
+        Step::Wait(3_000),
+    ] {
+        world.step(step);
+    }
+    assert!(world.proxies[0].serves(world.now));
+    assert_eq!(world.answered, [(2, BTreeSet::from([id(0)]))]);
 }
 
 fn grown() -> Membership {
