@@ -6,7 +6,7 @@ use std::{fmt::Display, str::FromStr};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use clearway_config::{ErrorCode, envelope::FieldIssue};
-use http::{header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 use serde_json::{Map, Value};
 
 use super::{ApiError, answer::issue};
@@ -182,10 +182,7 @@ impl<T: Form, S: Send + Sync> FromRequest<S> for Body<T> {
         if bytes.is_empty() {
             return Ok(Self(Fields::default().finish()?, bytes));
         }
-        let is_json = media_type.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-        });
-        if !is_json {
+        if !may_be_json(media_type.as_ref()) {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
         let object = match serde_json::from_slice(&bytes) {
@@ -195,6 +192,14 @@ impl<T: Form, S: Send + Sync> FromRequest<S> for Body<T> {
         };
         Ok(Self(Fields::new(object).finish()?, bytes))
     }
+}
+
+/// JSON, or what says nothing: no media type at all, and the one that `curl -d` and HTML forms send unasked.
+/// A form cannot do harm by it: there is no cookie here that a browser would add.
+fn may_be_json(media_type: Option<&HeaderValue>) -> bool {
+    let Some(value) = media_type else { return true };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "application/x-www-form-urlencoded")
 }
 
 /// The query string.
