@@ -86,7 +86,7 @@ pub fn policy<'t>(text: &'t mut Text, standing: &Standing) -> &'t [u8] {
         push_name(text, left.subject.as_str(), left.window);
         text.push(";q=");
         text.push_number(left.limit);
-        if let Some(window_s) = standing.window_s(left.window) {
+        if let Some(window_s) = standing.window_s(&left) {
             text.push(";w=");
             text.push_number(window_s);
         }
@@ -103,7 +103,7 @@ pub fn left<'t>(text: &'t mut Text, standing: &Standing) -> &'t [u8] {
         text.push_number(left.remaining);
         if left.window != Window::Concurrent {
             text.push(";t=");
-            text.push_number(standing.resets_in_s(left));
+            text.push_number(standing.resets_in_s(&left));
         }
     }
     text.as_bytes()

@@ -17,6 +17,7 @@ use clearway_config::Limits;
 
 pub use now::{Now, day_ends_ms, month_ends_ms, month_seconds};
 pub use standing::{Left, Standing, Subject, Window};
+use standing::{LeftOfSubject, Of};
 
 /// A clock behind a subject's second by no more than this counts in that second; one that is further
 /// behind was set back, and the second is treated as the one just past.
@@ -82,20 +83,37 @@ pub fn decide(
     (account, account_limits): (&mut Windows, &Limits),
     (key, key_limits): (&mut Windows, &Limits),
 ) -> Result<Standing, Box<Refused>> {
-    let month_seconds = u32::try_from(now::month_seconds(now.month)).unwrap_or(u32::MAX);
-    let mut standing = Standing::new(now.ms, month_seconds);
-    let mut refusal = None;
     account.roll(now);
-    account.weigh(now, Subject::Account, account_limits, &mut standing, &mut refusal);
     key.roll(now);
-    key.weigh(now, Subject::Key, key_limits, &mut standing, &mut refusal);
-    if let Some(refusal) = refusal {
-        return Err(Box::new(Refused { refusal, standing }));
+    let mut standing = Standing { now_ms: now.ms, account: account.left(now, account_limits), key: key.left(now, key_limits) };
+    if standing.account.refuses() || standing.key.refuses() {
+        return Err(refused(now, standing, account, key));
     }
     account.count(now);
     key.count(now);
-    standing.charge();
+    standing.account.charge();
+    standing.key.charge();
     Ok(standing)
+}
+
+#[cold]
+fn refused(now: &Now, standing: Standing, account: &Windows, key: &Windows) -> Box<Refused> {
+    let refusals =
+        standing.iter().filter(|left| left.remaining == 0).map(|Left { subject, window, limit, resets_at_ms, .. }| {
+            let windows = match subject {
+                Subject::Account => account,
+                Subject::Key => key,
+            };
+            let retry_after_ms = match window {
+                Window::Second => windows.second_wait_ms(now, limit),
+                Window::Day | Window::Month => resets_at_ms - now.ms,
+                Window::Concurrent => CONCURRENT_RETRY_MS,
+            };
+            Refusal { subject, window, limit, retry_after_ms }
+        });
+    // Of two that last as long the account's, which was there first.
+    let longest = refusals.reduce(|one, other| if other.retry_after_ms > one.retry_after_ms { other } else { one });
+    Box::new(Refused { refusal: longest.expect("called where one refuses"), standing })
 }
 
 /// Gives back the concurrency that an admitted request held. Its other counts stay: it was served.
@@ -184,34 +202,25 @@ impl Windows {
         }
     }
 
-    /// Notes what is left of every limit, and in `refusal` the limit that refuses for longest.
+    /// What is left of every limit, before the request is counted.
     #[inline]
-    fn weigh(&self, now: &Now, subject: Subject, limits: &Limits, standing: &mut Standing, refusal: &mut Option<Refusal>) {
-        let mut note = |window, limit: u64, used: u64, resets_at_ms, wait: &dyn Fn() -> u64| {
-            let remaining = limit.saturating_sub(used);
-            standing.push(Left { subject, window, limit, remaining, resets_at_ms });
-            if remaining == 0 {
-                let retry_after_ms = wait();
-                if refusal.is_none_or(|longest| retry_after_ms > longest.retry_after_ms) {
-                    *refusal = Some(Refusal { subject, window, limit, retry_after_ms });
-                }
-            }
+    fn left(&self, now: &Now, limits: &Limits) -> LeftOfSubject {
+        let of = |limit: Option<u64>, used: u64| {
+            let limit = limit.unwrap_or(0);
+            Of { limit, remaining: limit.saturating_sub(used) }
         };
-        if let Some(limit) = limits.per_second {
-            let used = u64::from(self.second_count) + self.weight_of_second_before(now);
-            let ends_at_ms = (u64::from(self.second) + 1) * 1_000;
-            note(Window::Second, u64::from(limit), used, ends_at_ms, &|| self.second_wait_ms(now, u64::from(limit)));
-        }
-        if let Some(limit) = limits.per_day {
-            let ends_at_ms = day_ends_ms(self.day);
-            note(Window::Day, limit, self.day_count, ends_at_ms, &|| ends_at_ms - now.ms);
-        }
-        if let Some(limit) = limits.per_month.filter(|_| !limits.overage) {
-            let ends_at_ms = month_ends_ms(self.month);
-            note(Window::Month, limit, self.month_count, ends_at_ms, &|| ends_at_ms - now.ms);
-        }
-        if let Some(limit) = limits.concurrent {
-            note(Window::Concurrent, u64::from(limit), u64::from(self.concurrent), now.ms, &|| CONCURRENT_RETRY_MS);
+        let of_few = |limit: Option<u32>, used: u32| {
+            let limit = limit.unwrap_or(0);
+            Of { limit, remaining: limit.saturating_sub(used) }
+        };
+        LeftOfSubject {
+            second: of_few(limits.per_second, self.second_count.saturating_add(self.weight_of_second_before(now))),
+            day: of(limits.per_day, self.day_count),
+            month: of(limits.per_month.filter(|_| !limits.overage), self.month_count),
+            concurrent: of_few(limits.concurrent, self.concurrent),
+            second_at: self.second,
+            day_at: self.day,
+            month_at: self.month,
         }
     }
 
@@ -233,8 +242,9 @@ impl Windows {
     /// How many requests of the second before still count. The running millisecond is taken as past
     /// and fractions are dropped: a caller that paces itself at exactly its limit is never refused.
     #[inline]
-    fn weight_of_second_before(&self, now: &Now) -> u64 {
-        u64::from(self.second_before) * (999 - self.milli(now)) / 1_000
+    fn weight_of_second_before(&self, now: &Now) -> u32 {
+        let weight = u64::from(self.second_before) * (999 - self.milli(now)) / 1_000;
+        u32::try_from(weight).expect("less than a u32 that it is a part of")
     }
 
     /// How long until the sliding second has room for one more.

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::now::{day_ends_ms, month_ends_ms, month_seconds};
+
 /// Whose limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -50,46 +52,76 @@ pub struct Left {
     pub resets_at_ms: u64,
 }
 
-const NOTHING: Left = Left { subject: Subject::Account, window: Window::Second, limit: 0, remaining: 0, resets_at_ms: 0 };
-/// Two subjects with four windows each.
-const LIMITS_MAX: usize = 8;
-
 /// What is left of every limit that can refuse a request: the account's first, shortest window first.
 ///
 /// A month with overage is not among them: it refuses nothing, so there is nothing that could be left.
-#[derive(Debug, Clone, Copy)]
+/// Every request carries one of these around, so it is kept small, and taken apart only when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    now_ms: u64,
-    month_seconds: u32,
-    length: u8,
-    lefts: [Left; LIMITS_MAX],
+    pub(super) now_ms: u64,
+    pub(super) account: LeftOfSubject,
+    pub(super) key: LeftOfSubject,
+}
+
+/// One subject's limits; a limit of zero, which does not exist, stands for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LeftOfSubject {
+    pub(super) second: Of<u32>,
+    pub(super) day: Of<u64>,
+    pub(super) month: Of<u64>,
+    pub(super) concurrent: Of<u32>,
+    /// The windows themselves, as in [`super::Windows`].
+    pub(super) second_at: u32,
+    pub(super) day_at: u32,
+    pub(super) month_at: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Of<N> {
+    pub(super) limit: N,
+    pub(super) remaining: N,
+}
+
+impl LeftOfSubject {
+    /// Whether there is a limit with nothing left.
+    #[inline]
+    pub(super) fn refuses(&self) -> bool {
+        (self.second.limit != 0 && self.second.remaining == 0)
+            || (self.day.limit != 0 && self.day.remaining == 0)
+            || (self.month.limit != 0 && self.month.remaining == 0)
+            || (self.concurrent.limit != 0 && self.concurrent.remaining == 0)
+    }
+
+    /// Takes one request off every limit. Only where none refuses.
+    #[inline]
+    pub(super) fn charge(&mut self) {
+        self.second.remaining = self.second.remaining.saturating_sub(1);
+        self.day.remaining = self.day.remaining.saturating_sub(1);
+        self.month.remaining = self.month.remaining.saturating_sub(1);
+        self.concurrent.remaining = self.concurrent.remaining.saturating_sub(1);
+    }
+
+    fn limited(&self, subject: Subject, now_ms: u64) -> impl Iterator<Item = Left> {
+        let wide = |of: Of<u32>| (u64::from(of.limit), u64::from(of.remaining));
+        let left = move |window, (limit, remaining), resets_at_ms| Left { subject, window, limit, remaining, resets_at_ms };
+        [
+            left(Window::Second, wide(self.second), (u64::from(self.second_at) + 1) * 1_000),
+            left(Window::Day, (self.day.limit, self.day.remaining), day_ends_ms(self.day_at)),
+            left(Window::Month, (self.month.limit, self.month.remaining), month_ends_ms(self.month_at)),
+            left(Window::Concurrent, wide(self.concurrent), now_ms),
+        ]
+        .into_iter()
+        .filter(|left| left.limit != 0)
+    }
 }
 
 impl Standing {
-    pub(super) fn new(now_ms: u64, month_seconds: u32) -> Self {
-        Self { now_ms, month_seconds, length: 0, lefts: [NOTHING; LIMITS_MAX] }
-    }
-
-    #[inline]
-    pub(super) fn push(&mut self, left: Left) {
-        self.lefts[usize::from(self.length)] = left;
-        self.length += 1;
-    }
-
-    /// Takes one request off every limit.
-    #[inline]
-    pub(super) fn charge(&mut self) {
-        for left in &mut self.lefts[..usize::from(self.length)] {
-            left.remaining -= 1;
-        }
-    }
-
-    pub fn iter(&self) -> std::slice::Iter<'_, Left> {
-        self.lefts[..usize::from(self.length)].iter()
+    pub fn iter(&self) -> impl Iterator<Item = Left> {
+        self.account.limited(Subject::Account, self.now_ms).chain(self.key.limited(Subject::Key, self.now_ms))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.iter().next().is_none()
     }
 
     /// The moment it speaks of.
@@ -99,8 +131,8 @@ impl Standing {
 
     /// The window nearest to exhaustion: the smallest part left. Concurrency is left out, since it has
     /// no end to wait for; `None` where no window is limited.
-    pub fn nearest(&self) -> Option<&Left> {
-        self.iter().filter(|left| left.window != Window::Concurrent).min_by(|a, b| nearer_to_exhaustion(a, b))
+    pub fn nearest(&self) -> Option<Left> {
+        self.iter().filter(|left| left.window != Window::Concurrent).min_by(nearer_to_exhaustion)
     }
 
     /// Seconds until a window ends, rounded up.
@@ -109,23 +141,18 @@ impl Standing {
     }
 
     /// How long a window is; `None` for concurrency.
-    pub fn window_s(&self, window: Window) -> Option<u64> {
-        match window {
+    pub fn window_s(&self, left: &Left) -> Option<u64> {
+        match left.window {
             Window::Second => Some(1),
             Window::Day => Some(86_400),
-            Window::Month => Some(u64::from(self.month_seconds)),
+            Window::Month => Some(month_seconds(match left.subject {
+                Subject::Account => self.account.month_at,
+                Subject::Key => self.key.month_at,
+            })),
             Window::Concurrent => None,
         }
     }
 }
-
-impl PartialEq for Standing {
-    fn eq(&self, other: &Self) -> bool {
-        self.now_ms == other.now_ms && self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Standing {}
 
 /// By part left, then by number left; of two alike the longer window, which stays exhausted for longer.
 fn nearer_to_exhaustion(a: &Left, b: &Left) -> Ordering {

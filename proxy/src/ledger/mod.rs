@@ -118,9 +118,10 @@ impl Ledger {
         let number = self.free.take().ok_or(Reject::LedgerUnavailable)?;
         let record = &self.map.records()[number as usize];
         let (account_guard, key_guard) = (account_slot.lock(), key_slot.lock());
-        let decided = self.decide(now, (&account_guard, account_limits), (&key_guard, key_limits));
-        let (standing, account_windows, key_windows) = match decided {
-            Ok(decided) => decided,
+        let (mut account_windows, mut key_windows) = (account_guard.windows(), key_guard.windows());
+        let decided = self.decide(now, (&mut account_windows, account_limits), (&mut key_windows, key_limits));
+        let standing = match decided {
+            Ok(standing) => standing,
             Err(reject) => {
                 self.free.give_back(number);
                 return Err(reject);
@@ -158,25 +159,23 @@ impl Ledger {
         IN_FLIGHT_MAX - self.free.count()
     }
 
-    /// What both subjects' windows are to be. The slots are left alone.
+    /// Decides on copies of both subjects' windows. The slots, whose locks are held, are left alone.
     #[inline]
     fn decide(
         &self,
         now: &Now,
-        (account, account_limits): (&SlotGuard<'_>, &Limits),
-        (key, key_limits): (&SlotGuard<'_>, &Limits),
-    ) -> Result<(Standing, Windows, Windows), Reject> {
-        // Read under the locks: a day that is closed while we wait for one is closed for us.
+        (account, account_limits): (&mut Windows, &Limits),
+        (key, key_limits): (&mut Windows, &Limits),
+    ) -> Result<Standing, Reject> {
+        // Read under the locks: a day that was closed while we waited for one is closed for us.
         let progress = self.map.progress();
         let now = now.not_before_day(progress.closed_day.load(Ordering::Acquire).saturating_add(1));
-        let (mut account, mut key) = (account.windows(), key.windows());
         let spooled = progress.spooled_day.load(Ordering::Acquire);
         let is_lost = |windows: &Windows| windows.day_dropped_by(&now).is_some_and(|(day, _)| day > spooled);
-        if is_lost(&account) || is_lost(&key) {
+        if is_lost(account) || is_lost(key) {
             return Err(Reject::LedgerUnavailable);
         }
-        let standing = decide(&now, (&mut account, account_limits), (&mut key, key_limits))?;
-        Ok((standing, account, key))
+        Ok(decide(&now, (account, account_limits), (key, key_limits))?)
     }
 
     /// A slot number that is not one of this ledger, or of the other kind, is a fault of ours: it is refused
