@@ -92,7 +92,8 @@ impl Source {
             file: self.file.clone(),
             line: Some(self.line_of(span)),
             key: Some(key.to_owned()),
-            message: message.into(),
+            // Names from the file may hold anything; an error is one line.
+            message: message.into().replace(char::is_control, " "),
         }
     }
 
