@@ -1,6 +1,12 @@
 //! `clearway-proxy`: starts, says where it listens, waits to be stopped.
 
-use std::{io::Read as _, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{
+    io::{IsTerminal as _, Read as _},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use clap::Parser as _;
 use clearway_proxy::{
@@ -22,7 +28,11 @@ const READY_WITHIN: Duration = Duration::from_secs(3);
 fn main() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -28,7 +28,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     rejects: IntCounterVec,
-    reject_handles: Vec<IntCounter>,
+    reject_handles: [OnceLock<IntCounter>; ErrorCode::ALL.len()],
     duration: HistogramVec,
     upstream: HistogramVec,
     unrouted: Arc<RouteMetrics>,
@@ -93,11 +93,10 @@ impl Metrics {
         let gauge = |name, help| register(&registry, IntGauge::new(name, help).expect("a constant name"));
 
         let rejects = counters("clearway_rejects_total", "Requests that the gateway refused, by error code.", &["code"]);
-        let reject_handles = ErrorCode::ALL.iter().map(|code| rejects.with_label_values(&[code.as_str()])).collect();
         Self {
             requests: counters("clearway_requests_total", "Requests answered, by route and status.", &["route", "status"]),
             rejects,
-            reject_handles,
+            reject_handles: [const { OnceLock::new() }; ErrorCode::ALL.len()],
             duration: histograms(
                 "clearway_request_duration_seconds",
                 "From the request's head to the end of the answer, by route.",
@@ -155,7 +154,7 @@ impl Metrics {
 
     pub(crate) fn rejected(&self, code: ErrorCode) {
         if let Some(at) = ErrorCode::ALL.iter().position(|c| *c == code) {
-            self.reject_handles[at].inc();
+            self.reject_handles[at].get_or_init(|| self.rejects.with_label_values(&[code.as_str()])).inc();
         }
     }
 
@@ -176,7 +175,7 @@ impl Metrics {
     /// The exposition text.
     pub fn render(&self) -> String {
         // A series is created by its first use; these are wanted at zero.
-        let _ = (&self.rejects, self.reloads.with_label_values(&["ok"]), self.reloads.with_label_values(&["refused"]));
+        let _ = (self.reloads.with_label_values(&["ok"]), self.reloads.with_label_values(&["refused"]));
         let mut text = String::new();
         if let Err(e) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(error = %e, "metrics cannot be rendered");

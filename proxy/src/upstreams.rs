@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use clearway_config::settings::{Upstream as Settings, UpstreamAddress};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 /// How often names are resolved again.
 pub(crate) const RESOLVE_EVERY: Duration = Duration::from_secs(10);
@@ -102,6 +102,8 @@ impl Upstream {
         options.read_timeout = Some(if upgrade { UPGRADE_IDLE } else { self.settings.read_timeout });
         options.write_timeout = Some(self.settings.write_timeout);
         options.idle_timeout = Some(IDLE);
+        // What a client's headers may do is decided before the request is charged, and done in one place.
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         peer
     }
 }

@@ -3,7 +3,7 @@
 //! Pingora answers a request that it cannot parse by itself, before any phase runs, with an empty
 //! body. This wrapper knows whether a phase has taken the request on; what is written before that is
 //! Pingora's own refusal, and an envelope of ours goes out in its place. Everything else passes
-//! through untouched.
+//! through untouched, in one write where head and body fit into one.
 
 use std::{
     io,
@@ -18,17 +18,21 @@ use std::{
 
 use async_trait::async_trait;
 use clearway_config::ErrorCode;
+use futures_util::FutureExt as _;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
     UniqueIDType, l4::stream::Stream as L4Stream, raw_connect::ProxyDigest,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 
 use super::{State, answer};
 
+/// What is gathered before it is written: a head and a small body. Reads need no buffer here, Pingora has one.
+const WRITE_BYTES: usize = 4096;
+
 /// One connection.
 pub(crate) struct Downstream {
-    inner: L4Stream,
+    inner: BufWriter<L4Stream>,
     state: Arc<State>,
     peer: IpAddr,
     /// Set by the first phase of every request, cleared between requests.
@@ -45,6 +49,7 @@ struct Refusal {
 
 impl Downstream {
     pub(crate) fn new(inner: L4Stream, peer: IpAddr, state: Arc<State>) -> Self {
+        let inner = BufWriter::with_capacity(WRITE_BYTES, inner);
         Self { inner, state, peer, taken_on: AtomicBool::new(false), refusal: None }
     }
 
@@ -131,13 +136,14 @@ impl AsyncWrite for Downstream {
 #[async_trait]
 impl Shutdown for Downstream {
     async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
+        // The connection ends either way.
+        let _ = AsyncWriteExt::shutdown(&mut self.inner).await;
     }
 }
 
 impl UniqueID for Downstream {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.get_ref().id()
     }
 }
 
@@ -166,6 +172,13 @@ impl GetSocketDigest for Downstream {
     }
 
     fn set_socket_digest(&mut self, _: SocketDigest) {}
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        // An answer that broke off is sent as far as it came; one that the socket does not take now is lost.
+        let _ = self.inner.flush().now_or_never();
+    }
 }
 
 impl std::fmt::Debug for Downstream {

@@ -34,6 +34,8 @@ use crate::upstreams::UPGRADE_IDLE;
 
 /// How long a connection may be idle between requests, or dawdle over the head of one.
 const IDLE_S: u64 = 60;
+/// How long a client may leave its answer unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection without a request may still bring one after draining began.
 const DRAIN_IDLE: Duration = Duration::from_millis(300);
 /// Attempts at upstreams of one request, as Pingora counts them; ours are fewer.
@@ -47,11 +49,12 @@ pub(crate) struct Server {
     workers: Vec<Worker>,
     stop_accepting: watch::Sender<bool>,
     open: Arc<Open>,
+    state: Arc<State>,
 }
 
 #[derive(Debug)]
 struct Worker {
-    connections: mpsc::UnboundedSender<(StdStream, SocketAddr)>,
+    connections: mpsc::UnboundedSender<Accepted>,
     load: Arc<AtomicUsize>,
     /// True: answer what comes with `Connection: close`.
     closing: watch::Sender<bool>,
@@ -60,7 +63,15 @@ struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Counts connections, so that a drain can wait for the last.
+/// A connection on its way to its worker.
+#[derive(Debug)]
+struct Accepted {
+    stream: StdStream,
+    peer: SocketAddr,
+    held: Held,
+}
+
+/// Counts connections, and the accepting itself, so that a drain can wait for the last.
 #[derive(Debug, Default)]
 struct Open {
     count: AtomicUsize,
@@ -83,15 +94,19 @@ impl Server {
     pub(crate) fn start(state: &Arc<State>, threads: usize, upstream_idle_max: usize) -> io::Result<Self> {
         let open = Arc::new(Open::default());
         let idle_max = upstream_idle_max.div_ceil(threads).max(1);
-        let workers = (0..threads).map(|n| Worker::start(n, state.clone(), idle_max, open.clone())).collect::<io::Result<_>>()?;
-        Ok(Self { workers, stop_accepting: watch::Sender::new(false), open })
+        let workers = (0..threads).map(|n| Worker::start(n, state.clone(), idle_max)).collect::<io::Result<_>>()?;
+        Ok(Self { workers, stop_accepting: watch::Sender::new(false), open, state: state.clone() })
     }
 
     /// Accepts until [`Server::drain`], each connection to the worker that has the fewest.
     pub(crate) fn accept(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
         let workers: Vec<_> = self.workers.iter().map(|w| (w.connections.clone(), w.load.clone())).collect();
+        let (state, open) = (self.state.clone(), self.open.clone());
+        // While connections may still come, there is never none.
+        let accepting = Counted::new(open.clone());
         let mut stop = self.stop_accepting.subscribe();
         async move {
+            let _accepting = accepting;
             let mut last = 0..BACKLOG;
             loop {
                 let accepted = tokio::select! {
@@ -106,8 +121,8 @@ impl Server {
                     Ok((stream, peer)) => {
                         let least = workers.iter().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
                         let Some((worker, load)) = least else { return };
-                        load.fetch_add(1, Ordering::Relaxed);
-                        if worker.send((stream, peer)).is_err() {
+                        let held = Held::new(Counted::new(open.clone()), load.clone(), state.clone());
+                        if worker.send(Accepted { stream, peer, held }).is_err() {
                             return;
                         }
                     }
@@ -144,13 +159,13 @@ impl Server {
 }
 
 impl Worker {
-    fn start(number: usize, state: Arc<State>, idle_max: usize, open: Arc<Open>) -> io::Result<Self> {
+    fn start(number: usize, state: Arc<State>, idle_max: usize) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (connections, mut accepted) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
         let closing = watch::Sender::new(false);
         let hang_up = Arc::new(Notify::new());
-        let (watched, told, counted) = (closing.subscribe(), hang_up.clone(), load.clone());
+        let (watched, told) = (closing.subscribe(), hang_up.clone());
         let serve = async move {
             let conf = ServerConf {
                 threads: 1,
@@ -164,9 +179,8 @@ impl Worker {
                 told.notified().await;
                 ender.http_cleanup().await;
             });
-            while let Some((stream, peer)) = accepted.recv().await {
-                let held = Held::new(open.clone(), counted.clone(), state.clone());
-                tokio::spawn(serve(stream, peer, proxy.clone(), state.clone(), watched.clone(), held));
+            while let Some(connection) = accepted.recv().await {
+                tokio::spawn(serve(connection, proxy.clone(), state.clone(), watched.clone()));
             }
         };
         let thread = thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
@@ -208,18 +222,38 @@ impl Open {
     }
 }
 
+/// One of what a drain waits for.
+#[derive(Debug)]
+struct Counted(Arc<Open>);
+
+impl Counted {
+    fn new(open: Arc<Open>) -> Self {
+        open.count.fetch_add(1, Ordering::AcqRel);
+        Self(open)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
+    }
+}
+
 /// One connection's place in the counts.
+#[derive(Debug)]
 struct Held {
-    open: Arc<Open>,
     load: Arc<AtomicUsize>,
     state: Arc<State>,
+    _counted: Counted,
 }
 
 impl Held {
-    fn new(open: Arc<Open>, load: Arc<AtomicUsize>, state: Arc<State>) -> Self {
-        open.count.fetch_add(1, Ordering::AcqRel);
+    fn new(counted: Counted, load: Arc<AtomicUsize>, state: Arc<State>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
         state.metrics.connections.inc();
-        Self { open, load, state }
+        Self { load, state, _counted: counted }
     }
 }
 
@@ -227,21 +261,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.state.metrics.connections.dec();
         self.load.fetch_sub(1, Ordering::Relaxed);
-        if self.open.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.open.none.notify_waiters();
-        }
     }
 }
 
 /// Serves a connection's requests one after the other.
-async fn serve(
-    stream: StdStream,
-    peer: SocketAddr,
-    proxy: Arc<HttpProxy<Gateway>>,
-    state: Arc<State>,
-    closing: watch::Receiver<bool>,
-    _held: Held,
-) {
+async fn serve(connection: Accepted, proxy: Arc<HttpProxy<Gateway>>, state: Arc<State>, closing: watch::Receiver<bool>) {
+    let Accepted { stream, peer, held: _held } = connection;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let mut stream = L4Stream::from(stream);
     let keepalive = TcpKeepalive {
@@ -262,6 +287,7 @@ async fn serve(
             None => session.set_pipelining_enabled(true),
         }
         session.set_keepalive(Some(IDLE_S));
+        session.set_write_timeout(Some(WRITE_TIMEOUT));
         let Some(reusable) = proxy.process_new_http(session, &closing).await else { return };
         (stream, settings) = reusable.consume();
         if let Some(downstream) = Downstream::of(&stream) {

@@ -74,12 +74,12 @@ fn identity_that_a_client_sends_never_arrives_in_any_spelling() {
 #[test]
 fn connection_cannot_nominate_the_gateways_own_words_away() {
     let rig = Rig::start();
-    let nominated = "Connection: keep-alive, x-clearway-account-id, X-Clearway-Key-Id, x-request-id, x-secret";
+    let nominated = "Connection: keep-alive, x-clearway-account-id, X-Clearway-Key-Id, x-request-id, x-forwarded-for, x-secret";
     rig.ask(get("/svc/a", &[&bearer(1), nominated, "X-Secret: 1", "X-Kept: 2", "TE: trailers", "Keep-Alive: 5"]));
     let sent = rig.upstream.last();
     assert_eq!(sent.header("x-clearway-account-id"), [ACCOUNT.to_string()]);
     assert_eq!(sent.header("x-clearway-key-id"), [key_id(1).to_string()]);
-    assert_eq!(sent.header("x-request-id").len(), 1);
+    assert_eq!((sent.header("x-request-id").len(), sent.header("x-forwarded-for")), (1, vec!["127.0.0.1"]));
     assert_eq!((sent.header("x-secret").len(), sent.header("x-kept").len()), (0, 1));
     assert_eq!((sent.header("te").len(), sent.header("keep-alive").len(), sent.header("connection").len()), (0, 0, 0));
 }
