@@ -57,8 +57,15 @@ pub(super) struct Remembered {
 pub(super) struct Watch {
     revision: i64,
     since: u64,
-    /// With the moment from which each can no longer act without the revision; `None` for never.
-    fences: Vec<(ProxyId, Option<u64>)>,
+    fences: Vec<(ProxyId, Fence)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fence {
+    /// When every lease that could be used without the revision has run out.
+    at: u64,
+    /// It may serve without a lease, so that nothing is known from then on either.
+    unbounded: bool,
 }
 
 /// How far a watched revision has come.
@@ -159,7 +166,7 @@ impl Membership {
         self.members.retain(|_, member| member.session.is_some() || now < member.seen_ms.saturating_add(forget_ms));
         // Until then another process may have granted a lease without having read the revision.
         let others = others_lag_ms.map_or(0, |lag| now + lag + lease_ms + margin_ms);
-        let fence = |member: &Member| (!member.unbounded).then(|| member.lease_until.max(others));
+        let fence = |member: &Member| Fence { at: member.lease_until.max(others), unbounded: member.unbounded };
         Watch { revision, since: now, fences: self.members.iter().map(|(id, member)| (*id, fence(member))).collect() }
     }
 
@@ -174,14 +181,21 @@ impl Membership {
                     standing.acknowledged += 1;
                     continue;
                 }
-                Some(at) if *at <= now => {
+                Fence { at, unbounded: false } if *at <= now => {
                     standing.fenced += 1;
                     continue;
                 }
-                Some(at) => *at,
-                // Nothing ends its serving. It is waited for while it can hear, and counted as neither after that.
-                None if patient_until > now && member.is_some_and(Member::is_connected) => patient_until,
-                None => continue,
+                Fence { at, unbounded: false } => *at,
+                // Perhaps nothing ends its serving; then it counts as neither. It is waited for while it can hear, and
+                // in strict mode until the lease's end besides: it may well be one that refuses then, and has not said so.
+                Fence { at, unbounded: true } => {
+                    let patient = member.is_some_and(Member::is_connected).then_some(patient_until);
+                    let until = patient.max(self.terms.strict.then_some(*at)).unwrap_or_default();
+                    if until <= now {
+                        continue;
+                    }
+                    until
+                }
             };
             standing.waiting += 1;
             standing.look_again = Some(standing.look_again.map_or(look_again, |soonest| soonest.min(look_again)));

@@ -230,7 +230,7 @@ impl World {
         let (membership, now) = (&self.membership, self.now);
         let done = |watch: &Watch| membership.standing(watch, now).waiting == 0;
         for watch in self.waiting.extract_if(.., |watch| done(watch)) {
-            let unbounded = watch.fences.iter().filter(|(_, fence)| fence.is_none()).map(|(id, _)| *id);
+            let unbounded = watch.fences.iter().filter(|(_, fence)| fence.unbounded).map(|(id, _)| *id);
             self.answered.push((watch.revision, unbounded.collect()));
         }
     }
@@ -355,6 +355,15 @@ fn a_proxy_that_may_serve_without_a_lease_is_waited_for_while_it_can_hear_and_ne
     let standing = membership.standing(&watch, 1_100);
     assert_eq!(standing, Standing { proxies: 2, acknowledged: 0, fenced: 0, waiting: 1, look_again: Some(3_100) });
     assert_eq!(membership.standing(&watch, 3_100), Standing { proxies: 2, ..Standing::default() });
+}
+
+#[test]
+fn a_strict_call_waits_for_the_lease_of_a_proxy_that_has_not_said_what_is_on_its_disk() {
+    let mut membership = Membership::new(terms(true));
+    membership.recall(&Remembered { id: id(0), acked: 3, lease_ms: None, seen_ms: 900 }, 1_000);
+    let watch = membership.watch(4, 1_000);
+    assert_eq!(membership.standing(&watch, 2_049).waiting, 1);
+    assert_eq!(membership.standing(&watch, 2_050), Standing { proxies: 1, ..Standing::default() });
 }
 
 #[test]
