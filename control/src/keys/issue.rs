@@ -5,6 +5,7 @@ use clearway_config::{AccountId, ErrorCode, KeyId, PlainKey, Scope, SecretId};
 use super::{
     model::{Key, NewKey, Secret},
     store,
+    view::LimitsView,
 };
 use crate::{
     accounts,
@@ -100,7 +101,7 @@ fn described(key: &Key) -> Changes {
         .field("environment", &none, key.environment)
         .field("scopes", &none, &key.scopes)
         .field("allowed_addresses", &none, &key.allowed)
-        .field("limits", &none, key.limits)
+        .field("limits", &none, LimitsView::from(key.limits))
         .field("expires_at", &none, key.expires_at.map(crate::http::time::rfc3339))
 }
 

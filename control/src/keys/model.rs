@@ -109,7 +109,7 @@ pub(super) fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
 }
 
 /// A network, or a bare address as the network that holds only it. Bits beyond the prefix are dropped.
-pub fn allowed_of(text: &str) -> Result<IpNet, String> {
+pub(super) fn allowed_of(text: &str) -> Result<IpNet, String> {
     let wrong = || "must be an address or a network such as 192.0.2.0/24 or 2001:db8::/32".to_owned();
     let net = match text.parse::<IpNet>() {
         Ok(net) => net.trunc(),

@@ -7,6 +7,7 @@ use super::{
     issue::grants,
     model::{Key, Status},
     store,
+    view::LimitsView,
 };
 use crate::{
     audit::{self, Actor, Changes, Event},
@@ -107,7 +108,7 @@ fn changes(old: &Key, new: &Key) -> Changes {
         .field("name", &old.name, &new.name)
         .field("scopes", &old.scopes, &new.scopes)
         .field("allowed_addresses", &old.allowed, &new.allowed)
-        .field("limits", old.limits, new.limits)
+        .field("limits", LimitsView::from(old.limits), LimitsView::from(new.limits))
         .field("expires_at", old.expires_at.map(rfc3339), new.expires_at.map(rfc3339))
 }
 

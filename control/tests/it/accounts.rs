@@ -1,0 +1,155 @@
+use serde_json::json;
+
+use crate::app::{TestApp, on_both};
+
+const ACCOUNTS: &str = "/api/v1/admin/accounts";
+
+#[tokio::test]
+async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
+    on_both(async |app: TestApp| {
+        let made = app.admin().post(ACCOUNTS, r#"{"name": "Example Ltd"}"#).await;
+        insta::allow_duplicates! { insta::assert_snapshot!(made.shown(), @r#"
+            201 Created
+            {
+              "code": 201,
+              "data": {
+                "created_at": "2026-11-20T00:00:00.000Z",
+                "id": "acct_0350Z6oinbejdXzyrQqUfL",
+                "name": "Example Ltd",
+                "plan": "starter",
+                "propagation": {
+                  "acknowledged": 0,
+                  "fenced": 0,
+                  "ms": 0,
+                  "proxies": 0
+                },
+                "status": "active",
+                "suspended_at": null
+              },
+              "id": "req_0350Z6oinLDme3V1FgdxRb",
+              "meta": {
+                "timestamp": "2026-11-20T00:00:00.000Z",
+                "trace_id": "5b848ba47cabf974be6aef6869bcfd21"
+              },
+              "status": "success"
+            }
+            "#) }
+        let named = app.admin().post(ACCOUNTS, r#"{"name": "Other", "plan": "enterprise"}"#).await;
+        assert_eq!(named.data()["plan"], "enterprise");
+        let unknown = app.admin().post(ACCOUNTS, r#"{"name": "Other", "plan": "gold"}"#).await;
+        unknown.refused(400, "validation_error");
+        assert_eq!(unknown.body["error"]["details"][0]["field"], "plan");
+
+        let list = app.admin().get(ACCOUNTS).await;
+        let names: Vec<_> = list.data()["items"].as_array().unwrap().iter().map(|account| account["name"].clone()).collect();
+        assert_eq!((names.len(), &list.data()["total"]), (3, &json!(3)));
+        assert!(names.contains(&json!("platform")));
+        let read = app.admin().get(&format!("{ACCOUNTS}/{}", made.id())).await;
+        assert_eq!(read.data()["name"], "Example Ltd");
+        app.admin().get(&format!("{ACCOUNTS}/acct_0000000000000000000000")).await.refused(404, "not_found");
+        app.admin().get(&format!("{ACCOUNTS}/x")).await.refused(404, "not_found");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_suspended_account_is_refused_until_it_is_resumed() {
+    on_both(async |app: TestApp| {
+        let (id, key) = app.account(&["read:keys"]).await;
+        let asked = async || app.with_key(&key).get("/api/v1/keys").await.code().to_owned();
+        for _ in 0..2 {
+            let suspended = app.admin().post(&format!("{ACCOUNTS}/{id}/suspend"), "").await;
+            assert_eq!(suspended.data()["status"], "suspended");
+            assert_eq!(asked().await, "account_suspended");
+        }
+        app.admin().post(&format!("{ACCOUNTS}/{id}/resume"), "").await.data();
+        assert_eq!(asked().await, "");
+        let log = app.admin().get(&format!("/api/v1/audit?object_id={id}")).await;
+        let mut actions: Vec<_> = log.data()["items"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
+        actions.sort_by_key(ToString::to_string);
+        assert_eq!(actions, ["account.created", "account.resumed", "account.suspended"], "what changes nothing is not noted");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_admin_does_not_lock_itself_out() {
+    on_both(async |app: TestApp| {
+        let own = app.admin().get("/api/v1/keys").await.data()["items"][0]["account_id"].as_str().unwrap().to_owned();
+        app.admin().post(&format!("{ACCOUNTS}/{own}/suspend"), "").await.refused(409, "conflict");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_is_changed_once_and_its_history_kept() {
+    on_both(async |app: TestApp| {
+        let (id, _) = app.account(&[]).await;
+        let path = format!("{ACCOUNTS}/{id}/plan");
+        for _ in 0..2 {
+            assert_eq!(app.admin().put(&path, r#"{"plan": "enterprise"}"#).await.data()["plan"], "enterprise");
+        }
+        app.admin().put(&path, r#"{"plan": "gold"}"#).await.refused(400, "validation_error");
+        app.admin().put(&path, "{}").await.refused(400, "validation_error");
+        let sql = "SELECT plan FROM subscriptions WHERE account_id = $1 ORDER BY ended_at IS NULL, id LIMIT 9";
+        let plans: Vec<(String,)> = app.database.db.query(sql).bind(id).all().await.unwrap();
+        assert_eq!(plans, [("starter".to_owned(),), ("enterprise".to_owned(),)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_plans_on_offer_are_in_the_files_order() {
+    on_both(async |app: TestApp| {
+        let (_, key) = app.account(&["read:billing"]).await;
+        let plans = app.with_key(&key).get("/api/v1/billing/plans").await;
+        insta::allow_duplicates! { insta::assert_snapshot!(format!("{:#}", plans.data()), @r#"
+            {
+              "items": [
+                {
+                  "currency": "USD",
+                  "keys_max": 3,
+                  "limits": {
+                    "concurrent": 5,
+                    "overage": false,
+                    "per_day": 10000,
+                    "per_month": 100000,
+                    "per_second": 10
+                  },
+                  "name": "starter",
+                  "price_annual": 0,
+                  "price_monthly": 0,
+                  "title": "Starter"
+                },
+                {
+                  "currency": "USD",
+                  "keys_max": null,
+                  "limits": {
+                    "concurrent": 1000,
+                    "overage": false,
+                    "per_day": 10000000,
+                    "per_month": null,
+                    "per_second": 1000
+                  },
+                  "name": "enterprise",
+                  "price_annual": null,
+                  "price_monthly": null,
+                  "title": "Enterprise"
+                }
+              ],
+              "next_cursor": null,
+              "total": 2
+            }
+            "#) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn proxies_are_listed_for_operators() {
+    on_both(async |app: TestApp| {
+        let list = app.admin().get("/api/v1/admin/proxies").await;
+        assert_eq!(list.data()["items"], json!([]));
+    })
+    .await;
+}

@@ -1,0 +1,22 @@
+//! The control plane as its clients see it: HTTP in, HTTP out, over the whole router, on both engines.
+//!
+//! One binary for all of it. The clock and the random source are the test's, so bodies are exact.
+
+use clearway_control::db;
+
+#[path = "../../src/db/testing.rs"]
+mod databases;
+
+mod accounts;
+mod app;
+mod audit;
+mod authorization;
+mod bodies;
+mod callers;
+mod generated;
+mod idempotency;
+mod keys;
+mod process;
+mod schema;
+mod statements;
+mod usage;
