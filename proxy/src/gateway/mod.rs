@@ -151,7 +151,8 @@ impl ProxyHttp for Gateway {
             Err(reject) => {
                 self.state.metrics.rejected(reject.code());
                 exchange.facts.reject = Some(reject.code());
-                refuse::refuse(session, exchange, &reject).await?;
+                // It fails only where the client has gone.
+                refuse::refuse(session, exchange, &reject).await.map_err(Error::into_down)?;
                 Ok(true)
             }
         }
