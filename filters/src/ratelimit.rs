@@ -4,7 +4,7 @@
 //!
 //! Values are written into a [`Text`] that the caller reuses; nothing is allocated.
 
-use crate::quota::{Standing, Window};
+use crate::quota::{Left, Standing, Subject, Window};
 
 /// Bytes in a header value at most: eight items of `"account-concurrent";q=1000000000000000;w=2678400, `.
 const TEXT_BYTES_MAX: usize = 512;
@@ -38,18 +38,11 @@ impl Text {
     }
 
     fn push_number(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
+        let end = self.length + number.checked_ilog10().unwrap_or(0) as usize + 1;
+        for digit in self.bytes[self.length..end].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
             number /= 10;
-            if number == 0 {
-                break;
-            }
         }
-        let end = self.length + digits.len() - at;
-        self.bytes[self.length..end].copy_from_slice(&digits[at..]);
         self.length = end;
     }
 }
@@ -83,7 +76,7 @@ pub fn nearest(standing: &Standing) -> Option<Nearest> {
 pub fn policy<'t>(text: &'t mut Text, standing: &Standing) -> &'t [u8] {
     text.restart();
     for left in standing.iter() {
-        push_name(text, left.subject.as_str(), left.window);
+        push_name(text, &left);
         text.push(";q=");
         text.push_number(left.limit);
         if let Some(window_s) = standing.window_s(&left) {
@@ -98,7 +91,7 @@ pub fn policy<'t>(text: &'t mut Text, standing: &Standing) -> &'t [u8] {
 pub fn left<'t>(text: &'t mut Text, standing: &Standing) -> &'t [u8] {
     text.restart();
     for left in standing.iter() {
-        push_name(text, left.subject.as_str(), left.window);
+        push_name(text, &left);
         text.push(";r=");
         text.push_number(left.remaining);
         if left.window != Window::Concurrent {
@@ -114,12 +107,19 @@ pub fn retry_after_s(retry_after_ms: u64) -> u64 {
     retry_after_ms.div_ceil(1_000).max(1)
 }
 
-fn push_name(text: &mut Text, subject: &str, window: Window) {
-    text.push(if text.length == 0 { "\"" } else { ", \"" });
-    text.push(subject);
-    text.push("-");
-    text.push(window.as_str());
-    text.push("\"");
+/// The item's name, after a comma unless it is the first. Whole literals: one copy an item is what this costs.
+fn push_name(text: &mut Text, left: &Left) {
+    let name = match (left.subject, left.window) {
+        (Subject::Account, Window::Second) => ", \"account-second\"",
+        (Subject::Account, Window::Day) => ", \"account-day\"",
+        (Subject::Account, Window::Month) => ", \"account-month\"",
+        (Subject::Account, Window::Concurrent) => ", \"account-concurrent\"",
+        (Subject::Key, Window::Second) => ", \"key-second\"",
+        (Subject::Key, Window::Day) => ", \"key-day\"",
+        (Subject::Key, Window::Month) => ", \"key-month\"",
+        (Subject::Key, Window::Concurrent) => ", \"key-concurrent\"",
+    };
+    text.push(if text.length == 0 { &name[2..] } else { name });
 }
 
 #[cfg(test)]
