@@ -69,6 +69,7 @@ pub struct App {
     api: Api,
     settings: Settings,
     listeners: Listeners,
+    tls: Option<sync::Tls>,
     /// Shown once, on the first start.
     first_admin: Option<FirstAdmin>,
     _data_dir: DataDir,
@@ -94,6 +95,7 @@ impl App {
     /// same machine fails before it has touched the database.
     pub async fn open(Start { settings, database_url, world }: Start) -> Result<Self, StartError> {
         let plans = Plans::load(&settings.control.plans_file)?;
+        let tls = settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
         let data_dir = DataDir::open(&settings.data_dir.join("control"))?;
         let listeners = Listeners {
             api: listen(settings.control.addr).await?,
@@ -108,7 +110,7 @@ impl App {
         let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
         let hub = start_hub(&db, options).await?;
         let api = api(db, world, hub, settings.control.request_timeout);
-        Ok(Self { api, settings, listeners, first_admin, _data_dir: data_dir })
+        Ok(Self { api, settings, listeners, tls, first_admin, _data_dir: data_dir })
     }
 
     pub fn addresses(&self) -> io::Result<Addresses> {
@@ -123,11 +125,16 @@ impl App {
         self.first_admin.take()
     }
 
+    /// A further secret of the admin's key, for whoever has lost it. `None` where that key is no longer in force.
+    pub async fn another_admin_key(&self) -> Result<Option<FirstAdmin>, StartError> {
+        let made = users::another_admin_key(&self.api.db, &self.api.world).await.map_err(StartError::Bootstrap)?;
+        Ok(made.map(|(email, key)| FirstAdmin { email, password: None, key }))
+    }
+
     /// Serves until `stop`, then finishes the requests in flight. Sync ends after the API: a revocation that
     /// is being answered waits for acknowledgements.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let Self { api, settings, listeners, first_admin: _, _data_dir } = self;
-        let tls = settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
+        let Self { api, settings, listeners, tls, first_admin: _, _data_dir } = self;
         let (stop_api, stopping) = watch::channel(false);
         let (stop_sync, sync_stopping) = watch::channel(false);
         tokio::spawn(async move {

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Parser, Subcommand};
@@ -16,7 +17,10 @@ use clearway_control::{
     world::World,
 };
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Clearway's control plane: the API for keys, plans and usage, and the sync service for its proxies.
@@ -44,6 +48,12 @@ struct Flags {
     /// Check the settings and the files that they name, and stop
     #[arg(long)]
     check: bool,
+    /// Make a further secret of the first admin's key and print it; older ones work for 24 more hours
+    #[arg(long)]
+    rotate_admin_key: bool,
+    /// Stop when standard input ends, as it does when the parent process is gone
+    #[arg(long)]
+    exit_with_stdin: bool,
     #[command(subcommand)]
     command: Option<Print>,
 }
@@ -111,25 +121,28 @@ fn run(flags: &Flags, settings: Settings) -> Result<(), StartError> {
     runtime.block_on(async {
         let database_url = std::env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
         // Before anything takes time: a signal during the start must stop it too.
-        let stop = stop_signal().map_err(|why| StartError::Runtime { why })?;
+        let stop = stop_signal(flags.exit_with_stdin).map_err(|why| StartError::Runtime { why })?;
         let mut app = App::open(Start { settings, database_url, world: World::system() }).await?;
         let addresses = app.addresses().map_err(|why| StartError::Runtime { why })?;
-        let first_admin = app.take_first_admin();
-        show(&ready(flags.json, addresses, first_admin.as_ref()))?;
+        let mut admin = app.take_first_admin();
+        if admin.is_none() && flags.rotate_admin_key {
+            admin = app.another_admin_key().await?;
+        }
+        show(&ready(flags.json, addresses, admin.as_ref()))?;
         tracing::info!(control = %addresses.api, sync = %addresses.sync, metrics = %addresses.metrics, "ready");
         app.serve(stop).await
     })
 }
 
-/// What is printed once ready. The first admin's secrets are printed here and nowhere else.
-fn ready(json: bool, Addresses { api, sync, metrics }: Addresses, first_admin: Option<&FirstAdmin>) -> String {
+/// What is printed once ready. The admin's secrets are printed here and nowhere else.
+fn ready(json: bool, Addresses { api, sync, metrics }: Addresses, admin: Option<&FirstAdmin>) -> String {
     if json {
         let mut line = json!({
             "control": format!("http://{api}"),
             "sync": format!("http://{sync}"),
             "metrics": format!("http://{metrics}"),
         });
-        if let Some(FirstAdmin { email, password, key }) = first_admin {
+        if let Some(FirstAdmin { email, password, key }) = admin {
             line["admin_email"] = json!(email);
             line["admin_password"] = json!(password);
             line["admin_key"] = json!(key.reveal());
@@ -137,9 +150,12 @@ fn ready(json: bool, Addresses { api, sync, metrics }: Addresses, first_admin: O
         return format!("{line}\n");
     }
     let mut text = format!("control  http://{api}\nsync     http://{sync}\nmetrics  http://{metrics}\n");
-    if let Some(FirstAdmin { email, password, key }) = first_admin {
-        text.push_str("\nThis is the first start. These are shown once: keep them.\n");
-        text.push_str(&format!("admin    {email}\npassword {password}\nkey      {}\n", key.reveal()));
+    if let Some(FirstAdmin { email, password, key }) = admin {
+        text.push_str(&format!("\nThese are shown once: keep them.\nadmin    {email}\n"));
+        if let Some(password) = password {
+            text.push_str(&format!("password {password}\n"));
+        }
+        text.push_str(&format!("key      {}\n", key.reveal()));
     }
     text
 }
@@ -149,13 +165,23 @@ fn show(text: &str) -> Result<(), StartError> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|why| StartError::Output { why })
 }
 
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let orphaned = Arc::new(Notify::new());
+    if with_stdin {
+        let orphaned = orphaned.clone();
+        // A thread of its own: reading standard input cannot be given up.
+        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            orphaned.notify_one();
+        })?;
+    }
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = orphaned.notified() => {}
         }
         tracing::info!("stopping");
     })

@@ -26,5 +26,6 @@ pub use issue::{IssueError, Issued, issue};
 pub use model::{Key, NewKey, Secret, Status};
 pub use revoke::revoke;
 pub use rotate::{RotateError, Rotated, rotate};
+pub use store::find_active_named;
 pub use sweep::sweep;
 pub use update::{KeyUpdate, LimitsUpdate, UpdateError, update};

@@ -152,6 +152,23 @@ pub(super) async fn list<'c>(on: impl On<'c>, account: AccountId, paging: Paging
     Ok(cut(keys, paging.limit, |key| key.id))
 }
 
+/// The oldest key of that name which can be used.
+pub async fn find_active_named(tx: &mut Tx, account: AccountId, name: &str, now_ms: i64) -> db::Result<Option<KeyId>> {
+    let id = tx
+        .query(
+            "SELECT id FROM api_keys
+             WHERE account_id = $1 AND name = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)
+             ORDER BY id
+             LIMIT 1",
+        )
+        .bind(account.to_string())
+        .bind(name)
+        .bind(now_ms)
+        .optional::<(String,)>()
+        .await?;
+    id.map(|(id,)| db::decode("api_keys.id", &id)).transpose()
+}
+
 /// Every key of an account.
 pub(super) async fn count<'c>(on: impl On<'c>, account: AccountId) -> db::Result<i64> {
     on.query("SELECT count(*) FROM api_keys WHERE account_id = $1").bind(account.to_string()).scalar().await

@@ -9,7 +9,7 @@ use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Db},
     http::{chain, hex},
-    keys::{self, IssueError, NewKey},
+    keys::{self, IssueError, NewKey, RotateError},
     world::World,
 };
 
@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub struct FirstAdmin {
     pub email: String,
-    pub password: String,
+    /// `None` on any start but the first.
+    pub password: Option<String>,
     pub key: PlainKey,
 }
 
@@ -27,6 +28,8 @@ pub enum BootstrapError {
     Account(#[from] AccountError),
     #[error("the admin's key cannot be issued")]
     Key(#[from] IssueError),
+    #[error("the admin's key cannot be rotated")]
+    Rotation(#[from] RotateError),
     #[error("the admin's password cannot be hashed: {0}")]
     Password(HashError),
     #[error("the first admin cannot be stored")]
@@ -69,7 +72,7 @@ pub async fn bootstrap(db: &Db, world: &World, email: &str, plan: &str) -> Resul
     let issued = keys::issue(&mut tx, world, &Actor::System, account.id, new).await?;
     tx.commit().await?;
     tracing::info!(account.id = %account.id, user.id = %user, key.id = %issued.key.id, "first admin made");
-    Ok(Some(FirstAdmin { email: email.to_owned(), password, key: issued.plain }))
+    Ok(Some(FirstAdmin { email: email.to_owned(), password: Some(password), key: issued.plain }))
 }
 
 /// Argon2id with the library's recommended cost.

@@ -4,6 +4,12 @@ use clearway_config::{AccountId, UserId};
 
 use crate::db::{self, On, Tx};
 
+#[derive(Debug, sqlx::FromRow)]
+struct FirstRow {
+    email: String,
+    account_id: String,
+}
+
 pub(super) async fn any<'c>(on: impl On<'c>) -> db::Result<bool> {
     on.query("SELECT count(*) FROM (SELECT id FROM users LIMIT 1) one").scalar::<i64>().await.map(|count| count > 0)
 }
@@ -27,4 +33,10 @@ pub(super) async fn insert(
         .execute()
         .await
         .map(|_| ())
+}
+
+/// The first admin: address and account.
+pub(super) async fn first(tx: &mut Tx) -> db::Result<Option<(String, AccountId)>> {
+    let row = tx.query("SELECT email, account_id FROM users ORDER BY created_at, id LIMIT 1").optional::<FirstRow>().await?;
+    row.map(|row| Ok((row.email, db::decode("users.account_id", &row.account_id)?))).transpose()
 }

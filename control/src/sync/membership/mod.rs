@@ -104,7 +104,8 @@ impl Membership {
         let Some(member) = self.members.get_mut(&proxy.id).filter(|member| member.session.is_none()) else { return };
         member.acked = proxy.acked;
         member.unbounded = proxy.lease_ms.is_none();
-        member.elsewhere = now.saturating_sub(proxy.seen_ms) < self.terms.lease_ms.max(ELSEWHERE_MS);
+        member.elsewhere =
+            self.terms.others_lag_ms.is_some() && now.saturating_sub(proxy.seen_ms) < self.terms.lease_ms.max(ELSEWHERE_MS);
         member.seen_ms = member.seen_ms.max(proxy.seen_ms);
     }
 
