@@ -91,9 +91,14 @@ fn pinned(mut args: Vec<String>, ready: &Value) -> Vec<String> {
 async fn supervise(plane: Plane, args: Vec<String>, mut child: Child, mut stopped: oneshot::Receiver<()>) {
     let mut delay = Duration::from_secs(1);
     loop {
+        // Waiting would close it, and its end is what tells the plane to stop.
+        let lifeline = child.stdin.take();
         let died = tokio::select! {
             status = child.wait() => status.map_or_else(|e| e.to_string(), |s| s.to_string()),
-            _ = &mut stopped => return terminate(plane, child).await,
+            _ = &mut stopped => {
+                drop(lifeline);
+                return terminate(plane, child).await;
+            }
         };
         eprintln!("clearway: {} ended ({died}); starting it again", plane.title());
         loop {
@@ -163,9 +168,8 @@ fn beside(binary: &str) -> Result<PathBuf, Fatal> {
     }
 }
 
+/// Waits for a plane whose standard input has been closed: it drains and ends as on SIGTERM.
 async fn terminate(plane: Plane, mut child: Child) {
-    // Closing its standard input asks the plane to drain and end, as SIGTERM would.
-    drop(child.stdin.take());
     if timeout(STOPPED_WITHIN, child.wait()).await.is_err() {
         eprintln!("clearway: {} did not stop within {} s; killing it", plane.title(), STOPPED_WITHIN.as_secs());
         let _ = child.kill().await;

@@ -71,14 +71,14 @@ async fn shown(control: &Control, accounts: &[String]) -> (u64, BTreeMap<String,
         total += sum(&usage["days"]);
         for key in usage["keys"].as_array().into_iter().flatten() {
             *keys.entry(key["id"].as_str().expect("a key has an id").to_owned()).or_default() +=
-                key["requests"].as_u64().expect("a count");
+                key["admitted"].as_u64().expect("a count");
         }
     }
     (total, keys)
 }
 
 fn sum(rows: &Value) -> u64 {
-    rows.as_array().into_iter().flatten().map(|row| row["requests"].as_u64().expect("a count")).sum()
+    rows.as_array().into_iter().flatten().map(|row| row["admitted"].as_u64().expect("a count")).sum()
 }
 
 /// The ledger's own counts, read after its process has ended: accounts and keys, each summed.

@@ -83,7 +83,7 @@ async fn an_account_on_another_plan_has_its_limits_from_the_next_request() {
     let (_, secret) = control.key(&account, json!({})).await;
     let client = Client::new();
     let ask = async || client.get(format!("{}/svc/x", proxy.url)).bearer_auth(&secret).send().await.expect("the gateway answers");
-    assert_eq!(ask().await.headers()["x-ratelimit-limit"], "1000", "enterprise: concurrency is nearest to exhaustion");
+    assert_eq!(ask().await.headers()["x-ratelimit-limit"], "100000", "enterprise: its second is nearest to exhaustion");
     control.admin(Method::PUT, &format!("/api/v1/admin/accounts/{account}/plan"), Some(json!({"plan": "tight"}))).await;
     let answer = ask().await;
     assert_eq!(answer.headers()["x-ratelimit-limit"], "200");
@@ -110,10 +110,10 @@ async fn an_exhausted_day_is_429_with_the_time_to_wait_and_costs_nothing() {
 
     let usage = eventually("the usage to be shown", async || {
         let usage = control.admin(Method::GET, &format!("/api/v1/analytics/usage?account_id={account}"), None).await;
-        (usage["days"][0]["requests"] == json!(3)).then_some(usage)
+        (usage["total"] == json!(3)).then_some(usage)
     })
     .await;
-    assert_eq!(usage["keys"][0]["requests"], json!(3));
+    assert_eq!(usage["keys"][0]["admitted"], json!(3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
