@@ -124,6 +124,10 @@ fn admit(
     let hash = PlainKey::parse(presented).map_err(|_| Reject::KeyMalformed)?.hash();
     let pinned = on.snapshot.pin();
     let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
+    if let (Some(account), Some(key)) = (found.account_slot().load(), found.key_slot().load()) {
+        // Their counts come from memory while the checks below run.
+        on.ledger.prefetch(SlotId(account), SlotId(key));
+    }
     let (account, key) = (found.account_id(), found.key_id());
     (facts.account, facts.key) = (Some(account), Some(key));
     words.put(Word::AccountId, account);
