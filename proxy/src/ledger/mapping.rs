@@ -97,7 +97,7 @@ pub(super) struct Record {
 #[repr(transparent)]
 pub(super) struct Bytes16([AtomicU64; 2]);
 
-/// Which slot. Any number may be one; [`Mapping::slot`] tells.
+/// Which slot. Any number may be one: it is looked at before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SlotId(pub u32);
 
