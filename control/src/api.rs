@@ -4,7 +4,7 @@ use ::http::header;
 use axum::{Extension, Router, response::IntoResponse};
 use clearway_config::envelope::{Failure, FieldIssue};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -70,10 +70,23 @@ fn parts() -> (Router<Api>, Value) {
     (routes, http::openapi::complete(document))
 }
 
+/// With the members of objects in alphabetical order: whether `serde_json` keeps their order is for all crates of a
+/// build to decide together, and the text must not depend on that.
 fn pretty(document: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(document).expect("a document of text and numbers");
+    let mut text = serde_json::to_string_pretty(&sorted(document)).expect("a document of text and numbers");
     text.push('\n');
     text
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().map(|(name, member)| (name.clone(), sorted(member))).collect();
+            Value::Object(members.into_iter().collect())
+        }
+        Value::Array(values) => Value::Array(values.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Read this document

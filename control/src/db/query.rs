@@ -30,16 +30,16 @@ impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'
 
 /// SQL for both engines, or for each its own.
 pub trait Sql {
-    fn sqlite(&self) -> &'static str;
-    fn postgres(&self) -> &'static str;
+    fn sqlite(self) -> &'static str;
+    fn postgres(self) -> &'static str;
 }
 
 impl Sql for &'static str {
-    fn sqlite(&self) -> &'static str {
+    fn sqlite(self) -> &'static str {
         self
     }
 
-    fn postgres(&self) -> &'static str {
+    fn postgres(self) -> &'static str {
         self
     }
 }
@@ -52,11 +52,11 @@ pub struct PerEngine {
 }
 
 impl Sql for PerEngine {
-    fn sqlite(&self) -> &'static str {
+    fn sqlite(self) -> &'static str {
         self.sqlite
     }
 
-    fn postgres(&self) -> &'static str {
+    fn postgres(self) -> &'static str {
         self.postgres
     }
 }

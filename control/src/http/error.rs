@@ -17,8 +17,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 pub struct ApiError {
     code: ErrorCode,
     message: Cow<'static, str>,
-    details: serde_json::Value,
-    headers: HeaderMap,
+    details: Option<Box<serde_json::Value>>,
+    /// The scope that a better key would have, for the challenge of a 403.
+    scope: Option<Scope>,
     source: Option<Source>,
 }
 
@@ -38,19 +39,7 @@ impl ApiError {
     }
 
     pub fn saying(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        let mut headers = HeaderMap::new();
-        match code.status() {
-            401 => {
-                let error = if code == ErrorCode::KeyMissing { "" } else { ", error=\"invalid_token\"" };
-                let challenge = HeaderValue::try_from(format!("Bearer realm=\"clearway\"{error}"));
-                headers.insert(header::WWW_AUTHENTICATE, challenge.expect("ASCII"));
-            }
-            503 => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
-        }
-        Self { code, message: message.into(), details: serde_json::Value::Null, headers, source: None }
+        Self { code, message: message.into(), details: None, scope: None, source: None }
     }
 
     /// A body or a query that fails validation, every field at once.
@@ -69,10 +58,8 @@ impl ApiError {
 
     pub fn scope_missing(scope: &Scope) -> Self {
         let message = format!("The key lacks the scope {scope}.");
-        let mut error = Self::saying(ErrorCode::ScopeMissing, message).with_details(serde_json::json!({ "scope": scope }));
-        let challenge = format!("Bearer realm=\"clearway\", error=\"insufficient_scope\", scope=\"{scope}\"");
-        error.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::try_from(challenge).expect("a scope is ASCII"));
-        error
+        let error = Self::saying(ErrorCode::ScopeMissing, message).with_details(serde_json::json!({ "scope": scope }));
+        Self { scope: Some(scope.clone()), ..error }
     }
 
     pub fn internal(source: impl Into<Source>) -> Self {
@@ -80,11 +67,30 @@ impl ApiError {
     }
 
     pub fn with_details(self, details: serde_json::Value) -> Self {
-        Self { details, ..self }
+        Self { details: Some(Box::new(details)), ..self }
     }
 
     pub fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// `WWW-Authenticate` (RFC 6750) and `Retry-After`.
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let challenge = match (self.code.status(), &self.scope) {
+            (401, _) if self.code == ErrorCode::KeyMissing => Some(String::new()),
+            (401, _) => Some(", error=\"invalid_token\"".to_owned()),
+            (_, Some(scope)) => Some(format!(", error=\"insufficient_scope\", scope=\"{scope}\"")),
+            _ => None,
+        };
+        if let Some(why) = challenge {
+            let challenge = HeaderValue::try_from(format!("Bearer realm=\"clearway\"{why}"));
+            headers.insert(header::WWW_AUTHENTICATE, challenge.expect("a scope is ASCII"));
+        }
+        if self.code.status() == 503 {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        headers
     }
 }
 
@@ -103,9 +109,11 @@ impl From<db::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("a code's status is valid");
-        let problem = Problem { kind: self.code.as_str().into(), message: self.message.into(), details: self.details };
+        let headers = self.headers();
+        let details = self.details.map(|details| *details).unwrap_or_default();
+        let problem = Problem { kind: self.code.as_str().into(), message: self.message.into(), details };
         let cause = self.source.map(|source| chain(source.as_ref()));
-        let mut response = (status, self.headers).into_response();
+        let mut response = (status, headers).into_response();
         response.extensions_mut().insert(Refusal { code: self.code, problem, cause });
         response
     }

@@ -19,7 +19,7 @@ impl Feed for KeyFeed {
     }
 
     async fn load(&self, db: &Db, ids: &[String]) -> db::Result<v1::Changes> {
-        changes(store::credentials_of(db, ids).await?)
+        changes(&store::credentials_of(db, ids).await?)
     }
 
     async fn page(&self, db: &Db, after: Option<String>, limit: u32) -> db::Result<(v1::Changes, Option<String>)> {
@@ -28,7 +28,7 @@ impl Feed for KeyFeed {
         let mut ids: Vec<&str> = rows.iter().map(|row| row.key_id.as_str()).collect();
         ids.dedup();
         let next = (ids.len() >= limit as usize).then(|| ids.last().map(ToString::to_string)).flatten();
-        Ok((changes(rows)?, next))
+        Ok((changes(&rows)?, next))
     }
 
     async fn count(&self, db: &Db) -> db::Result<u64> {
@@ -36,13 +36,13 @@ impl Feed for KeyFeed {
     }
 }
 
-fn changes(rows: Vec<store::Credential>) -> db::Result<v1::Changes> {
-    let credentials = rows.into_iter().filter_map(credential).collect::<db::Result<_>>()?;
+fn changes(rows: &[store::Credential]) -> db::Result<v1::Changes> {
+    let credentials = rows.iter().filter_map(credential).collect::<db::Result<_>>()?;
     Ok(v1::Changes { credentials, ..v1::Changes::default() })
 }
 
 /// `None` for a key without a secret.
-fn credential(row: store::Credential) -> Option<db::Result<v1::Credential>> {
+fn credential(row: &store::Credential) -> Option<db::Result<v1::Credential>> {
     let hash = row.hash.clone()?;
     let read = || {
         let ends_at = earlier(row.secret_expires_at, row.key_expires_at);

@@ -61,7 +61,7 @@ async fn a_key_comes_back_as_it_was_issued() {
         let made = issued(&db, &world, account, Some(NOW + 5)).await.unwrap();
         assert_eq!(store::find(&db, Some(account), made.key.id).await.unwrap().as_ref(), Some(&made.key));
         assert_eq!(store::find(&db, Some(world.id(AccountId::new)), made.key.id).await.unwrap(), None);
-        assert_eq!(store::live_secrets(&db, made.key.id, NOW).await.unwrap(), [made.secret.clone()]);
+        assert_eq!(store::live_secrets(&db, made.key.id, NOW).await.unwrap(), std::slice::from_ref(&made.secret));
         let held = held(&db, &made.plain.hash()).await;
         assert_eq!((held.key_id, held.account_id), (made.key.id, account));
         assert_eq!((held.expires_at, held.revoked, held.suspended), (Some(NOW + 5), false, false));

@@ -7,7 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::store;
-use crate::http::{AdminPlatform, Answer, Answered, Api, Fields, Form, List, Paging, Permit, Query, time::rfc3339};
+use crate::{
+    http::{AdminPlatform, Answer, Answered, Api, Fields, Form, List, Paging, Permit, Query, time::rfc3339},
+    sync::Status,
+};
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list))
@@ -41,16 +44,31 @@ struct ProxyView {
     id: String,
     name: String,
     version: String,
+    /// Whether it is attached to the control process that answers.
+    connected: bool,
     /// The last revision that it is known to hold.
     revision: i64,
+    /// Revisions that it has not acknowledged yet; null for one that was not heard of lately.
+    lag: Option<u64>,
     first_seen_at: String,
     last_seen_at: String,
 }
 
-impl From<store::Row> for ProxyView {
-    fn from(row: store::Row) -> Self {
+impl ProxyView {
+    /// What the table remembers, and what sync knows at this moment.
+    fn new(row: store::Row, status: &Status) -> Self {
         let store::Row { id, name, version, revision, created_at, last_seen_at } = row;
-        Self { id, name, version, revision, first_seen_at: rfc3339(created_at), last_seen_at: rfc3339(last_seen_at) }
+        let live = status.proxies.iter().find(|proxy| proxy.id.to_string() == id);
+        Self {
+            id,
+            name,
+            version,
+            connected: live.is_some_and(|proxy| proxy.connected),
+            revision: live.map_or(revision, |proxy| proxy.acknowledged.0),
+            lag: live.map(|proxy| proxy.lag),
+            first_seen_at: rfc3339(created_at),
+            last_seen_at: rfc3339(last_seen_at),
+        }
     }
 }
 
@@ -60,5 +78,6 @@ impl From<store::Row> for ProxyView {
     responses((status = 200, description = "A page of proxies", body = Success<List<ProxyView>>)))]
 async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(form): Query<ListForm>) -> Answered {
     let page = store::list(&api.db, form.0).await?;
-    Answer::ok(&List::of(page.map(ProxyView::from), None))
+    let status = api.hub.status();
+    Answer::ok(&List::of(page.map(|row| ProxyView::new(row, &status)), None))
 }

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::app::{TestApp, on_both};
+use crate::app::{TestApp, on_both, pretty};
 
 const ACCOUNTS: &str = "/api/v1/admin/accounts";
 
@@ -103,7 +103,7 @@ async fn the_plans_on_offer_are_in_the_files_order() {
     on_both(async |app: TestApp| {
         let (_, key) = app.account(&["read:billing"]).await;
         let plans = app.with_key(&key).get("/api/v1/billing/plans").await;
-        insta::allow_duplicates! { insta::assert_snapshot!(format!("{:#}", plans.data()), @r#"
+        insta::allow_duplicates! { insta::assert_snapshot!(pretty(plans.data()), @r#"
             {
               "items": [
                 {
@@ -148,8 +148,15 @@ async fn the_plans_on_offer_are_in_the_files_order() {
 #[tokio::test]
 async fn proxies_are_listed_for_operators() {
     on_both(async |app: TestApp| {
+        assert_eq!(app.admin().get("/api/v1/admin/proxies").await.data()["items"], json!([]));
+        let sql = "INSERT INTO proxies (id, name, version, revision, created_at, last_seen_at) VALUES ($1, 'edge', '1', 3, 0, 1)";
+        app.database.db.query(sql).bind("prx_0000000000000000000001").execute().await.unwrap();
         let list = app.admin().get("/api/v1/admin/proxies").await;
-        assert_eq!(list.data()["items"], json!([]));
+        let row = json!({
+            "id": "prx_0000000000000000000001", "name": "edge", "version": "1", "connected": false, "revision": 3, "lag": null,
+            "first_seen_at": "1970-01-01T00:00:00.000Z", "last_seen_at": "1970-01-01T00:00:00.001Z",
+        });
+        assert_eq!(list.data()["items"], json!([row]));
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! The API in this process, and clients of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use clearway_config::settings::{Mode, Plans, Source};
@@ -181,6 +181,21 @@ impl Answer {
         if let Some(ms) = body.pointer_mut("/data/propagation/ms") {
             *ms = Value::from(0);
         }
-        format!("{}\n{body:#}", self.status)
+        format!("{}\n{}", self.status, pretty(&body))
     }
+}
+
+/// With members in alphabetical order, whatever order `serde_json` was built to keep.
+pub(crate) fn pretty(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let members: BTreeMap<_, _> = members.iter().map(|(name, member)| (name.clone(), sorted(member))).collect();
+                Value::Object(members.into_iter().collect())
+            }
+            Value::Array(values) => values.iter().map(sorted).collect(),
+            other => other.clone(),
+        }
+    }
+    format!("{:#}", sorted(value))
 }

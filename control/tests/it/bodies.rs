@@ -1,8 +1,17 @@
 //! What is refused before an operation looks at it, always in the envelope.
 
-use http::Method;
+use std::{future::pending, time::Duration};
 
-use crate::app::{TestApp, on_both};
+use axum::{Router, body::Body, routing::get};
+use clearway_control::http;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::{
+    app::{TestApp, on_both},
+    databases::Engine,
+};
 
 const KEYS: &str = "/api/v1/keys";
 
@@ -26,7 +35,7 @@ async fn an_unknown_path_and_method_answer_the_envelope() {
               "status": "error"
             }
             "#) }
-        let method = app.admin().send(Method::PATCH, KEYS, "").await;
+        let method = app.admin().send(::http::Method::PATCH, KEYS, "").await;
         method.refused(405, "method_not_allowed");
         assert_eq!(method.headers["allow"], "GET,HEAD,POST");
         app.anyone().get("/api/v1/keys/").await.refused(404, "route_not_found");
@@ -69,4 +78,22 @@ async fn a_body_of_another_type_is_refused() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_panic_and_a_request_without_end_answer_the_envelope() {
+    let app = TestApp::new(Engine::Sqlite).await;
+    let mut api = app.api.clone();
+    api.request_timeout = Duration::from_millis(20);
+    let routes = Router::new()
+        .route("/panics", get(async || -> &'static str { panic!("with a secret in its message") }))
+        .route("/hangs", get(async || pending::<&'static str>().await));
+    for (path, status, code) in [("/panics", 500, "internal_error"), ("/hangs", 503, "timed_out")] {
+        let request = ::http::Request::get(path).body(Body::empty()).unwrap();
+        let answer = http::serve(routes.clone(), api.clone()).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status);
+        let body: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        assert_eq!((body["error"]["type"].as_str(), body["code"].as_u64()), (Some(code), Some(status.into())));
+        assert!(!body.to_string().contains("secret"));
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! One binary for all of it. The clock and the random source are the test's, so bodies are exact.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in the functions it calls too")]
+
 use clearway_control::db;
 
 #[path = "../../src/db/testing.rs"]

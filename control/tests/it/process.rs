@@ -13,8 +13,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::databases::{Engine, TestDb};
 
 fn settings(dir: &Path) -> Settings {
-    let mut settings = Settings::default();
-    settings.data_dir = dir.to_owned();
+    let mut settings = Settings { data_dir: dir.to_owned(), ..Settings::default() };
     settings.control.plans_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/plans.toml");
     for addr in [&mut settings.control.addr, &mut settings.sync.addr, &mut settings.metrics.control_addr] {
         addr.set_port(0);

@@ -92,18 +92,14 @@ impl Repeatable {
     /// Begins the transaction of the act, unless `caller` has sent this before or is just being served it.
     pub async fn begin(self, api: &Api, caller: KeyId, body: &Bytes) -> Result<Turn, ApiError> {
         let Some(key) = self.key.clone() else { return Ok(Turn::Act(api.db.begin().await?, Ticket(None))) };
-        let in_use = || ApiError::new(ErrorCode::IdempotencyKeyInUse);
         let fingerprint = self.fingerprint(body);
         // Before waiting for a transaction: the one that holds the key may be what there is to wait for.
         let taken = api.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).insert((caller, key.clone()));
         if !taken {
-            return Err(in_use());
+            return Err(ApiError::new(ErrorCode::IdempotencyKeyInUse));
         }
         let claim = Claim { in_flight: api.in_flight.clone(), caller, key, fingerprint };
         let mut tx = api.db.begin().await?;
-        if !store::lock(&mut tx, caller, &claim.key).await? {
-            return Err(in_use());
-        }
         let since = api.world.now_ms() - KEPT_MS;
         match store::find(&mut tx, caller, &claim.key, since).await? {
             None => Ok(Turn::Act(tx, Ticket(Some(claim)))),

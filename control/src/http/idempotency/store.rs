@@ -3,7 +3,7 @@
 use clearway_config::KeyId;
 use sqlx::FromRow;
 
-use crate::db::{self, Db, PerEngine, Tx};
+use crate::db::{self, Db, Tx};
 
 /// Rows that one sweep removes at most, so that it never holds the writer for long.
 const SWEEP_MAX: i64 = 1_000;
@@ -13,18 +13,6 @@ pub(super) struct Kept {
     pub(super) fingerprint: Vec<u8>,
     pub(super) status: i64,
     pub(super) body: String,
-}
-
-/// Takes the key for this transaction; false when another control process has it. SQLite has one writer, which is us.
-pub(super) async fn lock(tx: &mut Tx, caller: KeyId, key: &str) -> db::Result<bool> {
-    tx.query(PerEngine {
-        sqlite: "SELECT $1 = $1 AND $2 = $2",
-        postgres: "SELECT pg_try_advisory_xact_lock(hashtext($1), hashtext($2))",
-    })
-    .bind(caller.to_string())
-    .bind(key.to_owned())
-    .scalar()
-    .await
 }
 
 /// What was answered, unless it is older than `since`.
@@ -41,8 +29,8 @@ pub(super) async fn find(tx: &mut Tx, caller: KeyId, key: &str, since: i64) -> d
     .await
 }
 
-/// Keeps an answer. A row that is there is out of date, or [`find`] would have found it; unless it was
-/// written meanwhile, which the conflict then says.
+/// Keeps an answer. A row that is there is out of date, or [`find`] would have found it; unless another control
+/// process wrote it meanwhile: then this waits for its commit, and is a conflict that undoes the act.
 pub(super) async fn insert(
     tx: &mut Tx,
     caller: KeyId,
