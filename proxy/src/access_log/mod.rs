@@ -33,8 +33,9 @@ use line::Line;
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Lines that wait at most: each may hold one of the ledger's in-flight records.
 const QUEUE_LINES_MAX: usize = 16_384;
-/// How long lines are gathered before they are written together.
-const GATHER: Duration = Duration::from_millis(5);
+/// How long lines are gathered before they are written together: each time wakes a thread, which a busy
+/// core pays for. A crash loses none of them.
+const GATHER: Duration = Duration::from_millis(25);
 /// How often the writer looks whether its file was moved.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 

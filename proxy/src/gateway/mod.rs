@@ -131,16 +131,17 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Exchange;
+    /// Boxed: Pingora moves it through several futures.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::begin(self.state.clone())
+    fn new_ctx(&self) -> Box<Exchange> {
+        Box::new(Exchange::begin(self.state.clone()))
     }
 
     /// None: Pingora's compression module would cost every request, and bodies are not ours to change.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
         match self.decide(session, exchange) {
             Ok(()) => {
                 if exchange.upgrade {
@@ -158,7 +159,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
         let passage = exchange.table().zip(exchange.facts.route);
         let Some((table, route)) = passage else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route reached the upstream phase");
@@ -179,17 +180,27 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         upstream: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         forward::request(upstream, exchange)
     }
 
-    async fn upstream_response_filter(&self, _: &mut Session, _: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        _: &mut ResponseHeader,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<()> {
         exchange.attempts.took = exchange.attempts.began.map(|began| began.elapsed());
         Ok(())
     }
 
-    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<()> {
         if self.is_draining() {
             session.set_keepalive(None);
         }
@@ -207,7 +218,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         _: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
         if end && let Some(status) = exchange.status {
             exchange.release(status);
@@ -215,7 +226,7 @@ impl ProxyHttp for Gateway {
         Ok(None)
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Box<Exchange>, error: Box<Error>) -> Box<Error> {
         failure::on_connect(&self.state.metrics, exchange, error)
     }
 
@@ -224,17 +235,17 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         reused: bool,
     ) -> Box<Error> {
         failure::while_proxying(&self.state.metrics, session, exchange, error, reused)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
         failure::answer(&self.state.metrics, session, exchange, error).await
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Box<Exchange>) {
         exchange.conclude(Outcome {
             status: session.response_written().map(|answer| answer.status.as_u16()),
             bytes_in: session.body_bytes_read() as u64,
@@ -242,12 +253,12 @@ impl ProxyHttp for Gateway {
         });
     }
 
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
         // The access log and the metrics say it; Pingora's own line would repeat it with the query string.
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Exchange>, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 }
