@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use clearway_config::settings::Settings;
 use clearway_control::{
     api,
-    app::{self, Addresses, App, DATABASE_URL, Start, StartError},
+    app::{self, App, DATABASE_URL, Start, StartError},
     users::FirstAdmin,
     world::World,
 };
@@ -122,26 +122,35 @@ fn run(flags: &Flags, settings: Settings) -> Result<(), StartError> {
         let database_url = std::env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
         // Before anything takes time: a signal during the start must stop it too.
         let stop = stop_signal(flags.exit_with_stdin).map_err(|why| StartError::Runtime { why })?;
+        let sync_scheme = if settings.sync.tls.is_some() { "https" } else { "http" };
         let mut app = App::open(Start { settings, database_url, world: World::system() }).await?;
         let addresses = app.addresses().map_err(|why| StartError::Runtime { why })?;
         let mut admin = app.take_first_admin();
         if admin.is_none() && flags.rotate_admin_key {
             admin = app.another_admin_key().await?;
         }
-        show(&ready(flags.json, addresses, admin.as_ref()))?;
+        let places = Places {
+            control: format!("http://{}", addresses.api),
+            sync: format!("{sync_scheme}://{}", addresses.sync),
+            metrics: format!("http://{}", addresses.metrics),
+        };
+        show(&ready(flags.json, &places, admin.as_ref()))?;
         tracing::info!(control = %addresses.api, sync = %addresses.sync, metrics = %addresses.metrics, "ready");
         app.serve(stop).await
     })
 }
 
+/// Where the process is to be reached, as URLs.
+struct Places {
+    control: String,
+    sync: String,
+    metrics: String,
+}
+
 /// What is printed once ready. The admin's secrets are printed here and nowhere else.
-fn ready(json: bool, Addresses { api, sync, metrics }: Addresses, admin: Option<&FirstAdmin>) -> String {
+fn ready(json: bool, Places { control, sync, metrics }: &Places, admin: Option<&FirstAdmin>) -> String {
     if json {
-        let mut line = json!({
-            "control": format!("http://{api}"),
-            "sync": format!("http://{sync}"),
-            "metrics": format!("http://{metrics}"),
-        });
+        let mut line = json!({ "control": control, "sync": sync, "metrics": metrics });
         if let Some(FirstAdmin { email, password, key }) = admin {
             line["admin_email"] = json!(email);
             line["admin_password"] = json!(password);
@@ -149,7 +158,7 @@ fn ready(json: bool, Addresses { api, sync, metrics }: Addresses, admin: Option<
         }
         return format!("{line}\n");
     }
-    let mut text = format!("control  http://{api}\nsync     http://{sync}\nmetrics  http://{metrics}\n");
+    let mut text = format!("control  {control}\nsync     {sync}\nmetrics  {metrics}\n");
     if let Some(FirstAdmin { email, password, key }) = admin {
         text.push_str(&format!("\nThese are shown once: keep them.\nadmin    {email}\n"));
         if let Some(password) = password {

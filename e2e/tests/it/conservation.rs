@@ -12,7 +12,7 @@ use std::{
 
 use clearway_filters::quota::Now;
 use clearway_proxy::ledger::{Ledger, Opened, Subject};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -36,7 +36,7 @@ impl Load {
             let (stop, answered, url, secrets) =
                 (load.stop.clone(), load.answered.clone(), format!("{url}/svc/x"), secrets.to_vec());
             load.tasks.spawn(async move {
-                let client = Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
+                let client = crate::client_for(Duration::from_secs(5));
                 for turn in n.. {
                     if stop.load(Ordering::SeqCst) {
                         return;

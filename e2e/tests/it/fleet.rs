@@ -134,7 +134,7 @@ fn args(dir: &Path, more: &[(&str, &str)]) -> Vec<String> {
 /// The same arguments with every picked port asked for again.
 fn pin(args: &mut [String], flag: &str, url: &str) {
     let at = args.iter().position(|a| a == flag).expect("the flag is given") + 1;
-    args[at] = url.trim_start_matches("http://").to_owned();
+    args[at] = url.split_once("://").map_or(url, |(_, authority)| authority).to_owned();
 }
 
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Control {
             pin(&mut args, flag, bound);
         }
         let admin_key = admin_key.unwrap_or_else(|| word(&ready, "admin_key"));
-        let client = Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        let client = crate::client_for(Duration::from_secs(60));
         Self { process, dir, url, sync, metrics, admin_key, args, client }
     }
 

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::Client;
 use tokio::task::JoinSet;
 
 #[derive(Debug, Clone)]
@@ -36,7 +35,7 @@ impl Clients {
             let (history, stop) = (clients.history.clone(), clients.stop.clone());
             let (name, url, secret) = (name.clone(), format!("{url}/svc/x"), secret.to_owned());
             clients.tasks.spawn(async move {
-                let client = Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
+                let client = crate::client_for(Duration::from_secs(5));
                 while !stop.load(Ordering::SeqCst) {
                     let began = Instant::now();
                     let status = client.get(&url).bearer_auth(&secret).send().await.ok().map(|a| a.status().as_u16());

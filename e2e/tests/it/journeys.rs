@@ -1,6 +1,6 @@
 //! A request comes in, a change takes effect, usage is shown: through the gateway, as a client does it.
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,7 +24,7 @@ async fn stand() -> (Fleet, Upstream, Control, Proxy) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_made_through_the_gateway_works_at_once_and_is_refused_once_revoked() {
     let (_fleet, upstream, control, proxy) = stand().await;
-    let client = Client::new();
+    let client = crate::client();
     let made: Value = client
         .post(format!("{}/api/v1/keys", proxy.url))
         .bearer_auth(&control.admin_key)
@@ -81,7 +81,7 @@ async fn an_account_on_another_plan_has_its_limits_from_the_next_request() {
     let (_fleet, _upstream, control, proxy) = stand().await;
     let account = control.account("mover", "enterprise").await;
     let (_, secret) = control.key(&account, json!({})).await;
-    let client = Client::new();
+    let client = crate::client();
     let ask = async || client.get(format!("{}/svc/x", proxy.url)).bearer_auth(&secret).send().await.expect("the gateway answers");
     assert_eq!(ask().await.headers()["x-ratelimit-limit"], "100000", "enterprise: its second is nearest to exhaustion");
     control.admin(Method::PUT, &format!("/api/v1/admin/accounts/{account}/plan"), Some(json!({"plan": "tight"}))).await;
@@ -95,7 +95,7 @@ async fn an_exhausted_day_is_429_with_the_time_to_wait_and_costs_nothing() {
     let (_fleet, upstream, control, proxy) = stand().await;
     let account = control.account("small", "enterprise").await;
     let (_, secret) = control.key(&account, json!({"limits": {"per_day": 3}})).await;
-    let client = Client::new();
+    let client = crate::client();
     let before = upstream.seen();
     for _ in 0..3 {
         let answer = client.get(format!("{}/svc/x", proxy.url)).header("x-api-key", &secret).send().await.expect("an answer");
@@ -122,7 +122,7 @@ async fn a_rotated_key_works_with_both_secrets_and_a_regenerated_one_with_the_ne
     let account = control.account("rotator", "enterprise").await;
     let (id, first) = control.key(&account, json!({})).await;
     let second = word(&control.admin(Method::POST, &format!("/api/v1/keys/{id}/rotate"), Some(json!({}))).await, "secret");
-    let client = Client::new();
+    let client = crate::client();
     let ask = async |secret: &str| {
         client
             .get(format!("{}/svc/x", proxy.url))

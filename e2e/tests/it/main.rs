@@ -9,10 +9,22 @@ mod link;
 mod offline;
 mod operating;
 mod revoke;
+mod tls;
 mod up;
 mod upstream;
 
 use std::time::{Duration, Instant};
+
+/// An HTTP client. Reqwest comes with TLS here and leaves the provider to the program; a second choice of the
+/// same one changes nothing.
+fn client_for(timeout: Duration) -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(timeout).build().expect("a client")
+}
+
+fn client() -> reqwest::Client {
+    client_for(Duration::from_secs(60))
+}
 
 /// Waits until `condition` answers `Some`, for at most half a minute.
 async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {

@@ -1,6 +1,5 @@
 //! The control plane is down: traffic flows, and a gateway that restarts serves from its disk.
 
-use reqwest::Client;
 use serde_json::json;
 
 use crate::{fleet::Fleet, upstream::Upstream};
@@ -19,7 +18,7 @@ async fn a_gateway_restarted_without_control_serves_and_still_refuses_what_was_r
 
     control.process.kill();
     proxy.restart();
-    let client = Client::new();
+    let client = crate::client();
     let ask = async |secret: &str| {
         client
             .get(format!("{}/svc/x", proxy.url))
@@ -45,7 +44,7 @@ async fn a_strict_gateway_restarted_without_control_refuses_with_503_never_401()
     let (_, secret) = control.key(&account, json!({})).await;
     control.process.kill();
     proxy.restart();
-    let answer = Client::new().get(format!("{}/svc/x", proxy.url)).bearer_auth(&secret).send().await.expect("an answer");
+    let answer = crate::client().get(format!("{}/svc/x", proxy.url)).bearer_auth(&secret).send().await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     assert_eq!(answer.json::<serde_json::Value>().await.expect("JSON")["error"]["type"], "auth_lease_expired");

@@ -2,7 +2,6 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
-use reqwest::Client;
 use serde_json::json;
 
 use crate::{
@@ -113,7 +112,7 @@ async fn sigterm_lets_requests_in_flight_finish_and_takes_no_new_ones() {
     let (_, secret) = control.key(&account, json!({})).await;
     let slow: Vec<_> = (0..5)
         .map(|_| {
-            let request = Client::new().get(format!("{}/svc/slow", proxy.url)).bearer_auth(&secret);
+            let request = crate::client().get(format!("{}/svc/slow", proxy.url)).bearer_auth(&secret);
             tokio::spawn(async move { request.send().await.expect("an answer").status().as_u16() })
         })
         .collect();
@@ -121,7 +120,7 @@ async fn sigterm_lets_requests_in_flight_finish_and_takes_no_new_ones() {
     proxy.process.signal("TERM");
     let mut before_it_closed = 0;
     eventually("new connections to be refused", async || {
-        match Client::new().get(format!("{}/svc/x", proxy.url)).bearer_auth(&secret).send().await {
+        match crate::client().get(format!("{}/svc/x", proxy.url)).bearer_auth(&secret).send().await {
             Ok(answer) => {
                 before_it_closed += usize::from(answer.status().is_success());
                 None
@@ -147,7 +146,7 @@ async fn both_planes_tell_their_health_and_their_metrics() {
     control.attached(1).await;
     let account = control.account("metrics", "enterprise").await;
     let (_, secret) = control.key(&account, json!({})).await;
-    let client = Client::new();
+    let client = crate::client();
     for (key, status) in [(secret.as_str(), 200), ("clw_live_wrong", 401)] {
         assert_eq!(client.get(format!("{}/svc/x", proxy.url)).bearer_auth(key).send().await.expect("an answer").status(), status);
     }

@@ -6,7 +6,6 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use reqwest::Client;
 use serde_json::Value;
 
 use crate::{
@@ -58,7 +57,7 @@ impl Drop for Up {
 
 async fn demo(ready: &Value, plan: &str) -> u16 {
     let url = format!("{}/demo/hello", word(ready, "gateway"));
-    Client::new()
+    crate::client()
         .get(url)
         .bearer_auth(word(&ready["demo_keys"], plan))
         .send()
@@ -101,8 +100,9 @@ async fn a_fresh_directory_becomes_a_gateway_with_keys_that_work_and_a_second_st
     let again = Up::start(&data.path().join("data"));
     assert!(again.ready["admin_password"].is_null(), "the password is shown once");
     assert_eq!(demo(&again.ready, "pro").await, 200);
-    let old =
-        Client::new().get(format!("{}/demo/hello", word(&again.ready, "gateway"))).bearer_auth(word(&first["demo_keys"], "pro"));
+    let old = crate::client()
+        .get(format!("{}/demo/hello", word(&again.ready, "gateway")))
+        .bearer_auth(word(&first["demo_keys"], "pro"));
     assert_eq!(old.send().await.expect("an answer").status(), 200, "the first start's key still works for a while");
     again.stop().await;
 }

@@ -40,6 +40,8 @@ const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
+    #[error("{url} is not https://, which the settings under [sync.tls] ask for")]
+    NotEncrypted { url: String },
     #[error("{} cannot be read", file.display())]
     File { file: PathBuf, source: io::Error },
     #[error("{} does not hold 64 hexadecimal digits", file.display())]
@@ -85,6 +87,9 @@ pub(super) async fn attach(
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     if let Some(tls) = &options.tls {
+        if !options.url.starts_with("https://") {
+            return Err(ConnectError::NotEncrypted { url: options.url.clone() });
+        }
         endpoint = endpoint.tls_config(tls_config(tls)?)?;
     }
     let channel = endpoint.connect().await?;
