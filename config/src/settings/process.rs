@@ -124,6 +124,9 @@ pub struct AccessLogSettings {
     pub sample: f64,
 }
 
+/// What a revoke may wait for beyond the auth lease of a proxy that cannot be heard.
+const FENCE_WAIT_MORE: Duration = Duration::from_secs(5);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -229,6 +232,9 @@ impl Settings {
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.sync.auth_lease) {
             return fault("sync.auth_lease", "must be from 1s to 1h");
         }
+        if self.control.request_timeout < self.sync.auth_lease + FENCE_WAIT_MORE {
+            return fault("control.request_timeout", "must be at least 5s longer than sync.auth_lease: a revoke waits that long");
+        }
         if self.gateway.threads > 1024 {
             return fault("gateway.threads", "must be at most 1024");
         }
@@ -288,6 +294,10 @@ mod tests {
             "clearway.toml:2: sync.auth_lease: must be from 1s to 1h"
         );
         assert_eq!(load("[access_log]\nsample = 2.0\n").unwrap_err(), "clearway.toml:2: access_log.sample: must be from 0 to 1");
+        assert_eq!(
+            load("[sync]\nauth_lease = \"28s\"\n").unwrap_err(),
+            "clearway.toml: control.request_timeout: must be at least 5s longer than sync.auth_lease: a revoke waits that long"
+        );
         assert!(load("[sync]\nmode = \"best-effort\"\n").unwrap_err().starts_with("clearway.toml:2: mode: unknown variant"));
     }
 }

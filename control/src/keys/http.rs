@@ -88,7 +88,8 @@ async fn read(State(api): State<Api>, caller: Permit<ReadKeys>, Id(id): Id<KeyId
 /// Update a key
 ///
 /// Replaces the fields that are given; one left out stays, null clears it. This is the only way to change
-/// a key's expiry. The environment cannot be changed.
+/// a key's expiry. The environment cannot be changed. Answers as a revocation does, since a key may be
+/// narrowed by it.
 #[utoipa::path(put, path = "/keys/{id}", operation_id = "keys_update", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`")),
     request_body = UpdateForm, security(("key" = ["write:keys"])),
     responses((status = 200, description = "The key as it is now", body = Success<KeyChanged>)))]
@@ -97,7 +98,7 @@ async fn put(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<KeyId
     let change = form.into_update();
     let (key, revision) = update(&mut tx, &api.world, &Actor::from(&*caller), caller.bounds(), id, change).await?;
     tx.commit().await?;
-    changed(&api, &key, revision, Wait::Briefly).await
+    changed(&api, &key, revision, Wait::Enforced).await
 }
 
 /// Revoke a key
