@@ -42,6 +42,10 @@ struct Cli {
     /// Keys in the large table.
     #[arg(long, default_value_t = 1_000_000, global = true)]
     keys: usize,
+    /// Further settings of the gateway as TOML, to see what a feature costs: --settings '[access_log]
+    /// enabled = false'
+    #[arg(long, default_value = "", global = true, hide_default_value = true)]
+    settings: String,
     /// Revokes that are timed.
     #[arg(long, default_value_t = 200, global = true)]
     revokes: usize,
@@ -81,12 +85,13 @@ async fn run(cli: &Cli) -> Result<(), String> {
         slice: Duration::from_millis(cli.slice_ms),
         connections: cli.connections,
         keys_many: cli.keys,
+        settings: cli.settings.clone(),
     };
     if matches!(cli.what, What::Proxy | What::All) {
         proxy::run(&plan).await?;
     }
     if matches!(cli.what, What::Scale | What::All) {
-        scale::run(cli.keys).await?;
+        scale::run(cli.keys, &cli.settings).await?;
     }
     if matches!(cli.what, What::Revoke | What::All) {
         for proxies in [1, 8] {

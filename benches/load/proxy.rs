@@ -10,6 +10,8 @@ pub(crate) struct Plan {
     pub(crate) slice: Duration,
     pub(crate) connections: usize,
     pub(crate) keys_many: usize,
+    /// Further settings of the gateway.
+    pub(crate) settings: String,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -19,8 +21,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), String> {
     let many = Keys::mint(plan.keys_many);
     let mut systems = vec![
         System::pass_through(&upstream, &few).await?,
-        System::clearway("clearway, 1,000 keys", &upstream, &few).await?,
-        System::clearway(&format!("clearway, {} keys", grouped(plan.keys_many)), &upstream, &many).await?,
+        System::clearway("clearway, 1,000 keys", &plan.settings, &upstream, &few).await?,
+        System::clearway(&format!("clearway, {} keys", grouped(plan.keys_many)), &plan.settings, &upstream, &many).await?,
     ];
     systems[1].prove_gateway(&upstream, &few).await?;
     systems[2].prove_gateway(&upstream, &many).await?;

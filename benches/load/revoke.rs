@@ -42,6 +42,8 @@ pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
         let args = ["--gateway-addr", "127.0.0.1:0", "--sync-connect", &sync, "--control-url", &url, "--routes", &routes];
         fleet.push(start("clearway-proxy", &own, &args)?.0);
     }
+    // Reqwest comes with TLS in this workspace and leaves the provider to the program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(Duration::from_secs(60)).build().map_err(|e| e.to_string())?;
     let call = async |method: Method, path: String, body: Option<Value>| -> Result<Value, String> {
         let mut request = client.request(method, format!("{url}{path}")).bearer_auth(&admin);

@@ -3,12 +3,12 @@
 use crate::{cpu, fixture::Keys, proxy::grouped, systems::System, traffic::Upstream};
 
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
-pub(crate) async fn run(keys_many: usize) -> Result<(), String> {
+pub(crate) async fn run(keys_many: usize, settings: &str) -> Result<(), String> {
     let upstream = Upstream::start().await.map_err(|e| e.to_string())?;
     let one = Keys::mint(1);
-    let empty = System::clearway("clearway, 1 key", &upstream, &one).await?;
+    let empty = System::clearway("clearway, 1 key", settings, &upstream, &one).await?;
     let many = Keys::mint(keys_many);
-    let full = System::clearway("clearway, many keys", &upstream, &many).await?;
+    let full = System::clearway("clearway, many keys", settings, &upstream, &many).await?;
     full.prove_gateway(&upstream, &many).await?;
     let ((empty_all, empty_anon), (full_all, full_anon)) = (cpu::resident(empty.pid()), cpu::resident(full.pid()));
     let per_key = |full: u64, empty: u64| full.saturating_sub(empty) as f64 / keys_many as f64;

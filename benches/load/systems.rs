@@ -43,15 +43,16 @@ impl System {
     }
 
     /// The gateway as it ships: key, second, day, month and concurrency, access log, metrics.
-    pub(crate) async fn clearway(name: &str, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
+    /// `more` is TOML that is added to its settings.
+    pub(crate) async fn clearway(name: &str, more: &str, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
         let dir = scratch()?;
         keys.write_snapshot(&dir.path().join("proxy")).await?;
-        Self::clearway_over(name, upstream, keys, dir).await
+        Self::clearway_over(name, more, upstream, keys, dir).await
     }
 
-    async fn clearway_over(name: &str, upstream: &Upstream, keys: &Keys, dir: TempDir) -> Result<Self, String> {
+    async fn clearway_over(name: &str, more: &str, upstream: &Upstream, keys: &Keys, dir: TempDir) -> Result<Self, String> {
         let settings = dir.path().join("clearway.toml");
-        write(&settings, "[gateway]\nthreads = 1\n[sync]\nmode = \"available\"\n")?;
+        write(&settings, &format!("[gateway]\nthreads = 1\n[sync]\nmode = \"available\"\n{more}\n"))?;
         let routes = dir.path().join("routes.toml");
         write(
             &routes,
