@@ -22,7 +22,7 @@ test: prerequisites ## Everything that must hold; T=name runs only the tests who
 check: prerequisites ## Formatting, lints, documentation links, settings that ship, a short fuzz
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	$(CARGO) run --quiet -p clearway-proxy -- --config config/clearway.toml --check
 	$(CARGO) run --quiet -p clearway-control -- --config config/clearway.toml --check
 	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then $(MAKE) fuzz SECONDS_EACH=10; \

@@ -42,8 +42,7 @@ struct Cli {
     /// Keys in the large table.
     #[arg(long, default_value_t = 1_000_000, global = true)]
     keys: usize,
-    /// Further settings of the gateway as TOML, to see what a feature costs: --settings '[access_log]
-    /// enabled = false'
+    /// Tables to add to the gateway's settings, as TOML, to see what a feature costs.
     #[arg(long, default_value = "", global = true, hide_default_value = true)]
     settings: String,
     /// Revokes that are timed.
