@@ -14,18 +14,18 @@ fn text(ready: &Value) -> String {
     let mut lines = vec![
         String::new(),
         "Clearway is up.".to_owned(),
-        format!("  gateway   {gateway}"),
-        format!("  metrics   {}/metrics", word("metrics")),
-        format!("  admin     {}", word("admin_email")),
+        format!("  gateway     {gateway}"),
+        format!("  metrics     {}/metrics", word("metrics")),
+        format!("  admin       {}", word("admin_email")),
     ];
     if let Some(password) = ready["admin_password"].as_str() {
-        lines.push(format!("  password  {password}    (shown once)"));
+        lines.push(format!("  password    {password}    (shown once)"));
     }
     if let Some(key) = ready["admin_key"].as_str() {
-        lines.push(format!("  admin key {key}    (shown once)"));
+        lines.push(format!("  admin key   {key}    (shown once)"));
     }
     for (plan, key) in ready["demo_keys"].as_object().into_iter().flatten() {
-        lines.push(format!("  {plan:<10}{}", key.as_str().unwrap_or("-")));
+        lines.push(format!("  {plan:<10}  {}", key.as_str().unwrap_or("-")));
     }
     lines.push(String::new());
     if let Some(starter) = ready["demo_keys"]["starter"].as_str() {
@@ -35,13 +35,18 @@ fn text(ready: &Value) -> String {
         lines.extend([
             format!(
                 "  curl -X POST {gateway}/api/v1/keys -H 'Authorization: Bearer {admin}' \\\n       \
-                 -H 'Content-Type: application/json' -d '{{\"name\":\"ci\",\"scopes\":[\"read:apps\"]}}'"
+                 -d '{{\"name\":\"ci\",\"scopes\":[\"read:apps\"]}}'"
             ),
-            format!("  CLEARWAY_API_KEY={admin} clearway keys list --url {gateway}"),
+            format!("  CLEARWAY_API_KEY={admin} {} keys list --url {gateway}", own_name()),
         ]);
     }
     lines.extend(["Your own service: add it to config/gateway.toml. Ctrl-C stops.".to_owned(), String::new()]);
     lines.join("\n")
+}
+
+/// How this program was called, so that the line can be pasted.
+fn own_name() -> String {
+    std::env::args().next().unwrap_or_else(|| "clearway".to_owned())
 }
 
 #[cfg(test)]
@@ -55,7 +60,7 @@ mod tests {
         let shown =
             text(&json!({"gateway": "http://0.0.0.0:8080", "metrics": "http://127.0.0.1:9090", "admin_email": "admin@localhost",
             "admin_password": null, "admin_key": null, "demo_keys": null}));
-        assert!(shown.contains("gateway   http://localhost:8080"));
+        assert!(shown.contains("gateway     http://localhost:8080"));
         assert!(!shown.contains("shown once"));
         assert!(!shown.contains("curl"));
     }

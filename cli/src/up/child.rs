@@ -128,6 +128,8 @@ async fn launch(plane: Plane, args: Vec<String>) -> Result<(Child, Value), Fatal
     let binary = beside(plane.binary())?;
     let mut child = Command::new(&binary)
         .args(args)
+        // A person wants to see what is wrong; whoever wants more says so.
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
         // A terminal's Ctrl-C reaches this process alone, which stops the planes in their order.
         .process_group(0)
         // The plane ends when this end of the pipe closes, however this process ends.
