@@ -38,7 +38,7 @@ generate: prerequisites ## Write what is derived from the code: the OpenAPI docu
 	mv docs/errors.md.new docs/errors.md
 
 bench: prerequisites ## Time the decisions, the ledger, and the whole proxy beside a bare pass-through and nginx
-	$(CARGO) bench -p clearway-benches
+	$(CARGO) bench --profile dist -p clearway-benches
 	$(CARGO) build --profile dist -p clearway-proxy -p clearway-control -p clearway-benches --bins
 	target/dist/load all
 
