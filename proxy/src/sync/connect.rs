@@ -119,6 +119,24 @@ fn tls_config(settings: &SyncTls) -> Result<ClientTlsConfig, ConnectError> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn where_tls_is_set_a_plain_address_is_refused_before_anything_is_sent() {
+        let options = Options {
+            proxy: clearway_config::ProxyId::from_bytes([1; 16]),
+            name: String::new(),
+            url: "http://127.0.0.1:1".to_owned(),
+            token_file: PathBuf::new(),
+            tls: Some(SyncTls {
+                ca_file: PathBuf::new(),
+                cert_file: PathBuf::new(),
+                key_file: PathBuf::new(),
+                server_name: None,
+            }),
+        };
+        let refused = attach(&options, FromProxy::default()).await;
+        assert!(matches!(refused, Err(ConnectError::NotEncrypted { .. })));
+    }
+
     #[test]
     fn a_token_is_exactly_sixty_four_hexadecimal_digits() {
         assert_eq!(parse_token(&"0f".repeat(32)), Some([15; 32]));

@@ -384,3 +384,12 @@ fn another_control_process_may_grant_leases_until_it_has_read_the_commit() {
     membership.refresh(&Remembered { id: id(0), acked: 6, lease_ms: Some(LEASE_MS), seen_ms: 10_100 }, 10_200);
     assert_eq!(membership.standing(&watch, 10_200).acknowledged, 1, "it was told by the other process");
 }
+
+#[test]
+fn the_only_control_process_waits_for_a_proxy_that_it_does_not_hold_no_longer_than_its_lease() {
+    let mut membership = Membership::new(terms(true));
+    membership.refresh(&Remembered { id: id(0), acked: 1, lease_ms: None, seen_ms: 0 }, 0);
+    let watch = membership.watch(2, 0);
+    assert_eq!(membership.standing(&watch, LEASE_MS + 49).waiting, 1);
+    assert_eq!(membership.standing(&watch, LEASE_MS + 50).waiting, 0);
+}
