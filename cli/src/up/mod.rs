@@ -98,8 +98,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Fatal> {
 
 /// Says where everything is and with which keys, once all of it answers.
 async fn announce(args: &Args, control: &Value, proxy: &Value) -> Result<(), Fatal> {
-    let demo_keys =
-        if args.demo { demo::provision(&word(control, "control")?, &word(control, "admin_key")?).await? } else { Value::Null };
+    let demo_keys = if args.demo {
+        let revoked = || Fatal::new("the first admin's key has been revoked or has expired: start without --demo");
+        let admin_key = control["admin_key"].as_str().ok_or_else(revoked)?;
+        demo::provision(&word(control, "control")?, admin_key).await?
+    } else {
+        Value::Null
+    };
     let ready = json!({
         "gateway": proxy["gateway"],
         "gateway_tls": null,
