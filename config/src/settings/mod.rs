@@ -4,6 +4,7 @@
 //! re-read when it changes) and `plans.toml`. An unknown word is an error, never a default, and every
 //! error names file, line and key.
 
+pub mod fault;
 pub mod gateway;
 pub mod plans;
 pub mod process;
@@ -15,8 +16,11 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
 
-pub use gateway::{Auth, Gateway, Route, Upstream, UpstreamAddress};
+pub use fault::Fault;
+use fault::Step;
+pub use gateway::{Auth, Document, Gateway, Route, Upstream, UpstreamAddress};
 pub use plans::{Plan, Plans};
 pub use process::{Mode, Settings};
 
@@ -95,6 +99,35 @@ impl Source {
             // Names from the file may hold anything; an error is one line.
             message: message.into().replace(char::is_control, " "),
         }
+    }
+
+    /// The same mistake with this file and the line of its place.
+    fn located(&self, fault: &Fault) -> SettingsError {
+        SettingsError {
+            file: self.file.clone(),
+            line: self.span_of(fault.place()).map(|span| self.line_of(&span)),
+            key: Some(fault.key()),
+            message: fault.message().to_owned(),
+        }
+    }
+
+    /// Where a place is written, or as much of the way there as is.
+    fn span_of(&self, place: &[Step]) -> Option<Range<usize>> {
+        let table = DeTable::parse(&self.text).ok()?;
+        let mut span = None;
+        let mut value: Option<&DeValue<'_>> = None;
+        for step in place {
+            let next = match (step, value) {
+                (Step::Key(key), None) => table.get_ref().get(key.as_str()),
+                (Step::Key(key), Some(DeValue::Table(table))) => table.get(key.as_str()),
+                (Step::Index(index), Some(DeValue::Array(array))) => array.get(*index),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            span = Some(next.span());
+            value = Some(next.get_ref());
+        }
+        span
     }
 
     fn line_of(&self, span: &Range<usize>) -> usize {

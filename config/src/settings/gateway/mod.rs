@@ -1,0 +1,220 @@
+//! `gateway.toml`: the operator's routes and upstreams.
+//!
+//! A [`Document`] is what is written: in a file, in the admin API's JSON, or synced from control. It is
+//! resolved once, whole, into a [`Gateway`], which cannot be wrong. Each noun has its file: what is
+//! written (`…Spec`), what it becomes, and the checks between.
+
+pub mod route;
+pub mod upstream;
+
+use std::{collections::HashMap, path::PathBuf};
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    SettingsError, Source,
+    fault::{Fault, Within as _},
+};
+pub use route::{Auth, Route, RouteSpec};
+pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};
+
+/// Routes of all documents together at most.
+pub const ROUTES_MAX: usize = 100_000;
+/// The upstream that is always there: the control API.
+pub const CONTROL_UPSTREAM: &str = "control";
+
+/// Everything the request path needs to know about routes, checked.
+#[derive(Debug, Clone, Default)]
+pub struct Gateway {
+    pub routes: Vec<Route>,
+    pub upstreams: Vec<Upstream>,
+}
+
+/// Routes and upstreams as they are written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteSpec>,
+}
+
+impl Gateway {
+    /// Reads and checks `files` together: a route may name an upstream of another file, names are unique over all.
+    /// `control` is where the upstream [`CONTROL_UPSTREAM`] is.
+    pub fn load(files: &[PathBuf], control: &UpstreamAddress) -> Result<Self, SettingsError> {
+        let sources = files.iter().map(|file| Source::read(file)).collect::<Result<Vec<_>, _>>()?;
+        Self::resolve(&sources, control)
+    }
+
+    /// [`Gateway::load`] over texts that have been read already.
+    pub fn resolve(sources: &[Source], control: &UpstreamAddress) -> Result<Self, SettingsError> {
+        let documents = sources.iter().map(Source::parse::<Document>).collect::<Result<Vec<_>, SettingsError>>()?;
+        Self::of(&documents, control).map_err(|(document, fault)| sources[document].located(&fault))
+    }
+
+    /// Checks `documents` together. A fault comes with the index of the document that it is in.
+    pub fn of(documents: &[Document], control: &UpstreamAddress) -> Result<Self, (usize, Fault)> {
+        let mut resolver = Resolver::new(control);
+        for (number, document) in documents.iter().enumerate() {
+            resolver.upstreams(document).within("upstreams").map_err(|fault| (number, fault))?;
+        }
+        for (number, document) in documents.iter().enumerate() {
+            resolver.routes(document).within("routes").map_err(|fault| (number, fault))?;
+        }
+        Ok(resolver.gateway)
+    }
+}
+
+/// A gateway being put together: what is there already, by name.
+struct Resolver {
+    gateway: Gateway,
+    upstreams: HashMap<String, usize>,
+    routes: HashMap<String, usize>,
+    /// Who takes which requests.
+    matches: HashMap<(Option<String>, String, Option<Method>), usize>,
+}
+
+impl Resolver {
+    fn new(control: &UpstreamAddress) -> Self {
+        Self {
+            gateway: Gateway { routes: Vec::new(), upstreams: vec![Upstream::control(control)] },
+            upstreams: HashMap::from([(CONTROL_UPSTREAM.to_owned(), 0)]),
+            routes: HashMap::new(),
+            matches: HashMap::new(),
+        }
+    }
+
+    fn upstreams(&mut self, document: &Document) -> Result<(), Fault> {
+        for (n, spec) in document.upstreams.iter().enumerate() {
+            take_name(&mut self.upstreams, &spec.name, self.gateway.upstreams.len()).within(n)?;
+            self.gateway.upstreams.push(spec.resolve().within(n)?);
+        }
+        Ok(())
+    }
+
+    fn routes(&mut self, document: &Document) -> Result<(), Fault> {
+        for (n, spec) in document.routes.iter().enumerate() {
+            self.route(spec).within(n)?;
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, spec: &RouteSpec) -> Result<(), Fault> {
+        let index = self.gateway.routes.len();
+        if index == ROUTES_MAX {
+            return Err(Fault::new(format!("more than {ROUTES_MAX} routes")));
+        }
+        let route = spec.resolve(&self.upstreams)?;
+        take_name(&mut self.routes, &route.name, index)?;
+        let any = [None];
+        let methods: Vec<_> = route.methods.iter().cloned().map(Some).collect();
+        for method in if methods.is_empty() { &any[..] } else { &methods } {
+            if let Some(other) = self.matches.insert((route.host.clone(), route.path.clone(), method.clone()), index) {
+                let other = self.gateway.routes.get(other).map_or(&route.name, |other| &other.name);
+                return Err(Fault::at("path", format!("host, path and method are those of route `{other}`")));
+            }
+        }
+        self.gateway.routes.push(route);
+        Ok(())
+    }
+}
+
+fn take_name(taken: &mut HashMap<String, usize>, name: &str, index: usize) -> Result<(), Fault> {
+    match taken.insert(name.to_owned(), index) {
+        None => Ok(()),
+        Some(_) => Err(Fault::at("name", format!("`{name}` is taken"))),
+    }
+}
+
+/// Names become metric labels and log fields.
+fn check_name(name: &str) -> Result<(), Fault> {
+    let fits = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_' || b == b'.');
+    if fits { Ok(()) } else { Err(Fault::at("name", "must be 1 to 64 of a-z, 0-9, `-`, `_` and `.`")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[[upstreams]]
+name = "orders"
+addresses = ["http://127.0.0.1:7000", "https://orders.internal"]
+
+[[routes]]
+name = "orders"
+host = "API.example.com"
+path = "/orders/"
+methods = ["GET", "POST"]
+upstream = "orders"
+strip_prefix = true
+auth = "key"
+scopes = ["read:orders"]
+
+[[routes]]
+name = "api"
+path = "/api"
+upstream = "control"
+auth = "key"
+keep_credentials = true
+"#;
+
+    fn resolve(text: &str) -> Result<Gateway, String> {
+        let control = UpstreamAddress::parse("http://127.0.0.1:9000").unwrap();
+        Gateway::resolve(&[Source::new("gateway.toml", text)], &control).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_good_file_resolves_to_normalised_routes() {
+        let gateway = resolve(GOOD).unwrap();
+        assert_eq!(gateway.routes[0].host.as_deref(), Some("api.example.com"));
+        assert_eq!(gateway.routes[0].path, "/orders");
+        assert_eq!(gateway.upstreams[gateway.routes[0].upstream].addresses[1].port, 443);
+        assert_eq!(gateway.upstreams[gateway.routes[1].upstream].name, "control");
+    }
+
+    #[test]
+    fn every_mistake_is_named_by_line_and_key() {
+        for (from, to, wanted) in [
+            ("path = \"/orders/\"", "path = \"orders\"", "gateway.toml:9: routes.path: must start with /"),
+            (
+                "path = \"/orders/\"",
+                "path = \"/a/../b\"",
+                "gateway.toml:9: routes.path: must be whole segments of letters, digits and -._~!$&'()*+,=:@, without an empty one, `.` or `..`",
+            ),
+            ("upstream = \"orders\"", "upstream = \"order\"", "gateway.toml:11: routes.upstream: there is no upstream `order`"),
+            (
+                "\"http://127.0.0.1:7000\"",
+                "\"127.0.0.1:7000\"",
+                "gateway.toml:4: upstreams.addresses: must begin with http:// or https://",
+            ),
+            (
+                "\"http://127.0.0.1:7000\"",
+                "\"http://127.0.0.1:7000/v1\"",
+                "gateway.toml:4: upstreams.addresses: must be a host and a port, without a path",
+            ),
+            ("\"GET\"", "\"get\"", "gateway.toml:10: routes.methods: `get` is not a method in upper case"),
+            ("name = \"api\"", "name = \"orders\"", "gateway.toml:17: routes.name: `orders` is taken"),
+            (
+                "auth = \"key\"\nscopes",
+                "auth = \"open\"\nscopes",
+                "gateway.toml:14: routes.scopes: a route with auth = \"open\" has nobody to ask for scopes",
+            ),
+        ] {
+            assert_eq!(resolve(&GOOD.replace(from, to)).unwrap_err(), wanted);
+        }
+        let wrong = resolve(&GOOD.replace("strip_prefix", "strip-prefix")).unwrap_err();
+        assert!(wrong.starts_with("gateway.toml:12: strip-prefix: unknown field `strip-prefix`"), "{wrong}");
+    }
+
+    #[test]
+    fn two_routes_for_the_same_requests_are_refused() {
+        let twice = format!("{GOOD}\n[[routes]]\nname = \"api2\"\npath = \"/api/\"\nupstream = \"orders\"\nauth = \"open\"\n");
+        assert_eq!(resolve(&twice).unwrap_err(), "gateway.toml:25: routes.path: host, path and method are those of route `api`");
+    }
+}

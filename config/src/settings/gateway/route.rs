@@ -1,0 +1,144 @@
+//! Routes: which requests there are, who may make them, and which upstream they lead to.
+
+use std::collections::HashMap;
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::check_name;
+use crate::{
+    scope::{SCOPES_MAX, Scope, Scopes},
+    settings::fault::{Fault, Within as _},
+};
+
+/// A route as it is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// 1 to 64 of `a-z`, `0-9`, `-`, `_` and `.`.
+    pub name: String,
+    /// A host name without a port; every host unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Begins with `/`; matches itself and everything below it, by whole segments.
+    pub path: String,
+    /// In upper case; every method unless said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// The name of an upstream; `control` is always there.
+    pub upstream: String,
+    /// Forward without the route's own path.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub strip_prefix: bool,
+    pub auth: Auth,
+    /// What the caller's key must carry, all of it.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<Scope>,
+    /// The upstream sees the caller's credentials.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep_credentials: bool,
+}
+
+/// A route, checked.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub name: String,
+    /// In lower case, without a port; `None` matches every host.
+    pub host: Option<String>,
+    /// Begins with `/`; matches itself and everything below it, by whole segments. No `/` at its end, except as the root.
+    pub path: String,
+    /// Empty is every method.
+    pub methods: Vec<Method>,
+    /// Index into [`super::Gateway::upstreams`].
+    pub upstream: usize,
+    pub strip_prefix: bool,
+    pub auth: Auth,
+    pub scopes: Scopes,
+    pub keep_credentials: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// An API key is needed, and the request is counted.
+    Key,
+    /// Anyone may; nothing is counted.
+    Open,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl RouteSpec {
+    /// Checks the route; `upstreams` are the indices of the upstreams there are, by name.
+    pub fn resolve(&self, upstreams: &HashMap<String, usize>) -> Result<Route, Fault> {
+        check_name(&self.name)?;
+        let upstream = *upstreams
+            .get(&self.upstream)
+            .ok_or_else(|| Fault::at("upstream", format!("there is no upstream `{}`", self.upstream)))?;
+        Ok(Route {
+            name: self.name.clone(),
+            host: self.host.as_deref().map(resolve_host).transpose().within("host")?,
+            path: resolve_path(&self.path).map_err(Fault::new).within("path")?,
+            methods: self.resolve_methods()?,
+            upstream,
+            strip_prefix: self.strip_prefix,
+            auth: self.auth,
+            scopes: self.resolve_scopes().within("scopes")?,
+            keep_credentials: self.keep_credentials,
+        })
+    }
+
+    fn resolve_methods(&self) -> Result<Vec<Method>, Fault> {
+        let method = |(n, text): (usize, &String)| {
+            let method = Method::from_bytes(text.as_bytes()).ok();
+            let upper = method.filter(|method| method.as_str().bytes().all(|b| b.is_ascii_uppercase()));
+            let wrong = || Fault::new(format!("`{text}` is not a method in upper case"));
+            upper.ok_or_else(wrong).within(n).within("methods")
+        };
+        self.methods.iter().enumerate().map(method).collect()
+    }
+
+    fn resolve_scopes(&self) -> Result<Scopes, Fault> {
+        if self.scopes.len() > SCOPES_MAX {
+            return Err(Fault::new(format!("more than {SCOPES_MAX}")));
+        }
+        if self.auth == Auth::Open && !self.scopes.is_empty() {
+            return Err(Fault::new("a route with auth = \"open\" has nobody to ask for scopes"));
+        }
+        Ok(self.scopes.clone().into())
+    }
+}
+
+fn resolve_host(text: &str) -> Result<String, Fault> {
+    let text = text.to_ascii_lowercase();
+    let fits = (1..=253).contains(&text.len())
+        && text.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    if fits { Ok(text) } else { Err(Fault::new("must be a host name without a port")) }
+}
+
+/// A route's path is written the way requests are matched: normalised, so that no request can spell it differently;
+/// and without parameters (`;v=1`), which matching ignores.
+fn resolve_path(path: &str) -> Result<String, &'static str> {
+    if !path.starts_with('/') {
+        return Err("must start with /");
+    }
+    if path == "/" {
+        return Ok(path.to_owned());
+    }
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let fits = |segment: &str| {
+        !segment.is_empty()
+            && segment != "."
+            && segment != ".."
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&b))
+    };
+    if trimmed.len() > 1024 || !trimmed[1..].split('/').all(fits) {
+        return Err("must be whole segments of letters, digits and -._~!$&'()*+,=:@, without an empty one, `.` or `..`");
+    }
+    Ok(trimmed.to_owned())
+}
