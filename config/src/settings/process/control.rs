@@ -1,0 +1,39 @@
+//! `[control]`: the control plane.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use crate::settings::duration;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControlSettings {
+    /// Where the control API listens. Port 0 picks a free one.
+    pub addr: SocketAddr,
+    /// `sqlite:FILE` or `postgres://…`; empty is `control.db` in the data directory. The environment's
+    /// `CLEARWAY_DATABASE_URL` comes first, so that a password need not stand in a file.
+    pub database_url: String,
+    /// Connections to PostgreSQL at most.
+    pub database_connections: u32,
+    /// The plans on offer; relative to this settings file.
+    pub plans_file: PathBuf,
+    /// The first admin's address.
+    pub admin_email: String,
+    /// How long a request may take.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub request_timeout: Duration,
+}
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        Self {
+            addr: ([127, 0, 0, 1], 9000).into(),
+            database_url: String::new(),
+            database_connections: 16,
+            plans_file: "plans.toml".into(),
+            admin_email: "admin@localhost".into(),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `clearway.toml`: where the processes listen, keep their data and find each other.
+
+mod acme;
+mod control;
+mod gateway;
+mod observe;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+pub use self::{
+    acme::{AcmeSettings, DOMAINS_MAX},
+    control::ControlSettings,
+    gateway::GatewaySettings,
+    observe::{AccessLogSettings, MetricsSettings},
+    sync::{Mode, SyncSettings, SyncTls},
+    tls::{CertificateFiles, ClientCertificates, HSTS_MAX, TlsSettings, TlsVersion},
+};
+use super::{SettingsError, Source};
+
+/// Both planes read the same file and take what concerns them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Holds the database, the ledger, the disk snapshot and the sync token. Relative to the working directory.
+    pub data_dir: PathBuf,
+    pub gateway: GatewaySettings,
+    pub control: ControlSettings,
+    pub sync: SyncSettings,
+    pub metrics: MetricsSettings,
+    pub access_log: AccessLogSettings,
+}
+
+/// What a revoke may wait for beyond the auth lease of a proxy that cannot be heard.
+const FENCE_WAIT_MORE: Duration = Duration::from_secs(5);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            gateway: GatewaySettings::default(),
+            control: ControlSettings::default(),
+            sync: SyncSettings::default(),
+            metrics: MetricsSettings::default(),
+            access_log: AccessLogSettings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The file's settings with paths made whole, or the defaults with `config/`'s file names where there is no file.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let source = Source::read(file)?;
+        let mut settings: Self = source.parse()?;
+        settings.check(&source)?;
+        let beside = file.parent().unwrap_or(Path::new("."));
+        settings.gateway.routes_file = beside.join(&settings.gateway.routes_file);
+        settings.control.plans_file = beside.join(&settings.control.plans_file);
+        let tls = &mut settings.gateway.tls;
+        let certificates = tls.certificates.iter_mut().flat_map(|files| [&mut files.cert_file, &mut files.key_file]);
+        let authority = settings.gateway.acme.iter_mut().filter_map(|acme| acme.ca_file.as_mut());
+        for path in certificates.chain(&mut tls.client_ca_file).chain(authority) {
+            *path = beside.join(&*path);
+        }
+        Ok(settings)
+    }
+
+    /// `sync.token` unless a setting names another file.
+    pub fn token_file(&self) -> PathBuf {
+        let named = &self.sync.token_file;
+        if named.as_os_str().is_empty() { self.data_dir.join("sync.token") } else { named.clone() }
+    }
+
+    /// Where the access log goes; `None` is standard output.
+    pub fn access_log_file(&self) -> Option<PathBuf> {
+        (self.access_log.file != Path::new("-")).then(|| self.data_dir.join(&self.access_log.file))
+    }
+
+    fn check(&self, source: &Source) -> Result<(), SettingsError> {
+        let fault = |key: &str, message: &str| {
+            Err(SettingsError {
+                file: source.file.clone(),
+                line: source.line_of_key(key),
+                key: Some(key.into()),
+                message: message.into(),
+            })
+        };
+        if !(0.0..=1.0).contains(&self.access_log.sample) {
+            return fault("access_log.sample", "must be from 0 to 1");
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.sync.auth_lease) {
+            return fault("sync.auth_lease", "must be from 1s to 1h");
+        }
+        if self.control.request_timeout < self.sync.auth_lease + FENCE_WAIT_MORE {
+            return fault("control.request_timeout", "must be at least 5s longer than sync.auth_lease: a revoke waits that long");
+        }
+        if self.gateway.threads > 1024 {
+            return fault("gateway.threads", "must be at most 1024");
+        }
+        if let Some((key, message)) = self.gateway.fault() {
+            return fault(key, message);
+        }
+        if !(1..=1000).contains(&self.control.database_connections) {
+            return fault("control.database_connections", "must be from 1 to 1000");
+        }
+        let url = &self.control.database_url;
+        if !(url.is_empty() || url.starts_with("sqlite:") || url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return fault("control.database_url", "must begin with sqlite: or postgres://");
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// The line on which the last word of `key` is set; the section is not looked at, so this is a hint.
+    fn line_of_key(&self, key: &str) -> Option<usize> {
+        let word = key.rsplit('.').next()?;
+        self.text().lines().position(|line| line.split('=').next().is_some_and(|k| k.trim() == word)).map(|n| n + 1)
+    }
+}

@@ -1,0 +1,60 @@
+//! `[sync]`: how the planes find and trust each other.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use crate::settings::duration;
+
+/// What a proxy does while it has not heard from control for the auth lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It refuses: no key that was revoked anywhere is accepted here.
+    Strict,
+    /// It keeps serving by what it last heard.
+    Available,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyncSettings {
+    /// Where control accepts proxies. Port 0 picks a free one.
+    pub addr: SocketAddr,
+    /// Where a proxy finds control, `http://…` or `https://…`; empty is `addr`.
+    pub connect: String,
+    pub mode: Mode,
+    /// How long a proxy may decide by what it holds after it last heard from control.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub auth_lease: Duration,
+    /// Shared by control and its proxies: 64 hexadecimal digits. Control makes it on first start.
+    /// Empty is `sync.token` in the data directory.
+    pub token_file: PathBuf,
+    pub tls: Option<SyncTls>,
+}
+
+/// Mutual TLS between the planes, beside the token.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncTls {
+    /// PEM of the authority that signed the other side's certificate.
+    pub ca_file: PathBuf,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    /// The name in control's certificate, where it is not the host that proxies connect to.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self {
+            addr: ([127, 0, 0, 1], 9001).into(),
+            connect: String::new(),
+            mode: Mode::Available,
+            auth_lease: Duration::from_secs(10),
+            token_file: PathBuf::new(),
+            tls: None,
+        }
+    }
+}
