@@ -125,6 +125,7 @@ impl Proxy {
             enabled: settings.access_log.enabled,
             file: settings.access_log_file(),
             sample: settings.access_log.sample,
+            shape: Arc::new(access_log::Shape::new(&settings.access_log)),
         };
         let log_file = log.file.clone().unwrap_or_else(|| "-".into()).display().to_string();
         let access_log = AccessLog::open(log, opened.interrupted, metrics.clone())

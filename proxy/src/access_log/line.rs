@@ -1,11 +1,14 @@
 //! One request as one line of JSON.
 //!
 //! Written by hand into a buffer that is reused: at gateway volume a serializer and a fresh string a
-//! field cost more than the decision. Credentials and query strings have no field here.
+//! field cost more than the decision. Which fields a line has is its [`Shape`]'s to say. No field holds a
+//! credential.
 
 use std::{cell::Cell, io::Write as _, net::IpAddr, net::SocketAddr};
 
-use clearway_config::{AccountId, ErrorCode, KeyId, RequestId};
+use clearway_config::{AccountId, ErrorCode, KeyId, RequestId, settings::process::Field};
+
+use super::shape::{Network, Shape};
 
 /// Characters of a path that are logged.
 pub(crate) const PATH_CHARS_MAX: usize = 512;
@@ -22,7 +25,11 @@ pub(crate) struct Line<'r> {
     pub(crate) method: &'r str,
     pub(crate) host: &'r str,
     pub(crate) path: &'r str,
+    /// Query and headers as [`Shape::describe`] wrote them.
+    pub(crate) described: &'r str,
     pub(crate) route: Option<&'r str>,
+    /// What the route matches.
+    pub(crate) route_path: Option<&'r str>,
     /// 499: the client left before there was an answer.
     pub(crate) status: u16,
     pub(crate) admitted: bool,
@@ -42,86 +49,164 @@ pub(crate) struct Line<'r> {
 
 impl Line<'_> {
     /// Appends the line and its end.
-    pub(crate) fn write(&self, to: &mut Vec<u8>) {
-        let mut object = Object::open(to);
+    pub(super) fn write(&self, shape: &Shape, to: &mut Vec<u8>) {
+        let mut object = Object::open(to, shape);
         object.time(self.time_ms);
-        object.shown("request_id", Some(self.request_id));
-        object.shown("trace_id", Some(format_args!("{:032x}", self.trace_id)));
-        object.text("method", Some(cut(self.method, WORD_CHARS_MAX)));
-        object.text("host", Some(cut(self.host, WORD_CHARS_MAX)));
-        object.text("path", Some(cut(self.path, PATH_CHARS_MAX)));
-        object.text("route", self.route);
-        object.number("status", u64::from(self.status));
-        object.truth("admitted", self.admitted);
-        object.text("reject", self.reject.map(ErrorCode::as_str));
-        object.shown("account_id", self.account_id);
-        object.shown("key_id", self.key_id);
-        object.text("plan", self.plan);
-        object.shown("address", self.address);
-        object.number("duration_us", self.duration_us);
-        if let Some(took) = self.upstream_us {
-            object.number("upstream_us", took);
+        object.shown(Field::RequestId, Some(self.request_id));
+        object.shown(Field::TraceId, Some(format_args!("{:032x}", self.trace_id)));
+        object.text(Field::Method, Some(cut(self.method, WORD_CHARS_MAX)));
+        object.text(Field::Host, Some(cut(self.host, WORD_CHARS_MAX)));
+        self.write_path(&mut object, shape);
+        object.raw(self.described);
+        object.text(Field::Route, self.route);
+        object.number(Field::Status, u64::from(self.status));
+        object.truth(Field::Admitted, self.admitted);
+        object.text(Field::Reject, self.reject.map(ErrorCode::as_str));
+        object.shown(Field::AccountId, self.account_id);
+        object.shown(Field::KeyId, self.key_id);
+        object.text(Field::Plan, self.plan);
+        if shape.hides_address() {
+            object.shown(Field::Address, self.address.map(Network::of));
+        } else {
+            object.shown(Field::Address, self.address);
         }
-        object.shown("upstream", self.upstream);
-        object.number("bytes_in", self.bytes_in);
-        object.number("bytes_out", self.bytes_out);
+        object.number(Field::DurationUs, self.duration_us);
+        if let Some(took) = self.upstream_us {
+            object.number(Field::UpstreamUs, took);
+        }
+        object.shown(Field::Upstream, self.upstream);
+        object.number(Field::BytesIn, self.bytes_in);
+        object.number(Field::BytesOut, self.bytes_out);
         if self.interrupted {
-            object.truth("interrupted", true);
+            object.truth(Field::Interrupted, true);
         }
         object.close();
     }
+
+    fn write_path(&self, object: &mut Object<'_>, shape: &Shape) {
+        if !shape.hides_path() {
+            return object.text(Field::Path, Some(cut(self.path, PATH_CHARS_MAX)));
+        }
+        let Some(route) = self.route_path else { return };
+        let below = if self.path == route { "" } else { "/*" };
+        object.joined(Field::Path, [cut(route.trim_end_matches('/'), PATH_CHARS_MAX), below]);
+    }
 }
 
-/// An object being written. A field that is absent takes no room.
+/// An object being written. A field that is absent, or not wanted, takes no room.
 struct Object<'b> {
     to: &'b mut Vec<u8>,
+    shape: &'b Shape,
 }
 
 impl<'b> Object<'b> {
-    fn open(to: &'b mut Vec<u8>) -> Self {
+    fn open(to: &'b mut Vec<u8>, shape: &'b Shape) -> Self {
         to.push(b'{');
-        Self { to }
+        Self { to, shape }
     }
 
     fn time(&mut self, ms: u64) {
-        self.to.extend_from_slice(b"\"time\":\"");
-        write_time(self.to, ms);
-        self.to.push(b'"');
+        if self.named(Field::Time) {
+            self.to.push(b'"');
+            write_time(self.to, ms);
+            self.to.push(b'"');
+        }
     }
 
-    fn name(&mut self, name: &str) {
-        self.to.extend_from_slice(b",\"");
-        self.to.extend_from_slice(name.as_bytes());
-        self.to.extend_from_slice(b"\":");
+    /// Writes the field's name, if it is wanted.
+    fn named(&mut self, field: Field) -> bool {
+        let wanted = self.shape.has(field);
+        if wanted {
+            self.comma();
+            self.to.push(b'"');
+            self.to.extend_from_slice(name(field).as_bytes());
+            self.to.extend_from_slice(b"\":");
+        }
+        wanted
     }
 
-    fn text(&mut self, name: &str, value: Option<&str>) {
-        let Some(value) = value else { return };
-        self.name(name);
-        self.to.push(b'"');
-        write_escaped(self.to, value);
-        self.to.push(b'"');
+    fn comma(&mut self) {
+        if self.to.last() != Some(&b'{') {
+            self.to.push(b',');
+        }
+    }
+
+    fn text(&mut self, field: Field, value: Option<&str>) {
+        if let Some(value) = value
+            && self.named(field)
+        {
+            self.to.push(b'"');
+            write_escaped(self.to, value);
+            self.to.push(b'"');
+        }
+    }
+
+    fn joined(&mut self, field: Field, parts: [&str; 2]) {
+        if self.named(field) {
+            self.to.push(b'"');
+            parts.iter().for_each(|part| write_escaped(self.to, part));
+            self.to.push(b'"');
+        }
     }
 
     /// A value whose text needs no escape: ids, addresses, hexadecimal.
-    fn shown(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
-        let Some(value) = value else { return };
-        self.name(name);
-        write!(self.to, "\"{value}\"").expect("a Vec takes everything");
+    fn shown(&mut self, field: Field, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value
+            && self.named(field)
+        {
+            write!(self.to, "\"{value}\"").expect("a Vec takes everything");
+        }
     }
 
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        write!(self.to, "{value}").expect("a Vec takes everything");
+    fn number(&mut self, field: Field, value: u64) {
+        if self.named(field) {
+            write!(self.to, "{value}").expect("a Vec takes everything");
+        }
     }
 
-    fn truth(&mut self, name: &str, value: bool) {
-        self.name(name);
-        self.to.extend_from_slice(if value { b"true" } else { b"false" });
+    fn truth(&mut self, field: Field, value: bool) {
+        if self.named(field) {
+            self.to.extend_from_slice(if value { b"true" } else { b"false" });
+        }
+    }
+
+    /// Fields that are JSON already.
+    fn raw(&mut self, fields: &str) {
+        if !fields.is_empty() {
+            self.comma();
+            self.to.extend_from_slice(fields.as_bytes());
+        }
     }
 
     fn close(self) {
         self.to.extend_from_slice(b"}\n");
+    }
+}
+
+/// As the settings and the lines call it.
+pub(super) fn name(field: Field) -> &'static str {
+    match field {
+        Field::Time => "time",
+        Field::RequestId => "request_id",
+        Field::TraceId => "trace_id",
+        Field::Method => "method",
+        Field::Host => "host",
+        Field::Path => "path",
+        Field::Query => "query",
+        Field::Route => "route",
+        Field::Status => "status",
+        Field::Admitted => "admitted",
+        Field::Reject => "reject",
+        Field::AccountId => "account_id",
+        Field::KeyId => "key_id",
+        Field::Plan => "plan",
+        Field::Address => "address",
+        Field::DurationUs => "duration_us",
+        Field::UpstreamUs => "upstream_us",
+        Field::Upstream => "upstream",
+        Field::BytesIn => "bytes_in",
+        Field::BytesOut => "bytes_out",
+        Field::Interrupted => "interrupted",
     }
 }
 
@@ -145,7 +230,7 @@ fn write_time(to: &mut Vec<u8>, ms: u64) {
     write!(to, ".{milli:03}Z").expect("a Vec takes everything");
 }
 
-fn write_escaped(to: &mut Vec<u8>, text: &str) {
+pub(super) fn write_escaped(to: &mut Vec<u8>, text: &str) {
     if !text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\' || b == 0x7f) {
         to.extend_from_slice(text.as_bytes());
         return;
@@ -159,7 +244,7 @@ fn write_escaped(to: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn cut(text: &str, chars_max: usize) -> &str {
+pub(super) fn cut(text: &str, chars_max: usize) -> &str {
     if text.len() <= chars_max {
         return text;
     }
@@ -168,6 +253,8 @@ fn cut(text: &str, chars_max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use clearway_config::settings::process::{AccessLogSettings, Redaction};
+
     use super::*;
 
     fn line() -> Line<'static> {
@@ -178,7 +265,9 @@ mod tests {
             method: "GET",
             host: "api.example.com",
             path: "/orders/1",
+            described: "",
             route: Some("orders"),
+            route_path: Some("/orders"),
             status: 200,
             admitted: true,
             reject: None,
@@ -196,8 +285,12 @@ mod tests {
     }
 
     fn parsed(line: &Line<'_>) -> serde_json::Value {
+        shaped(line, &AccessLogSettings::default())
+    }
+
+    fn shaped(line: &Line<'_>, settings: &AccessLogSettings) -> serde_json::Value {
         let mut bytes = Vec::new();
-        line.write(&mut bytes);
+        line.write(&Shape::new(settings), &mut bytes);
         assert_eq!(bytes.pop(), Some(b'\n'));
         assert!(!bytes.contains(&b'\n'), "one line");
         serde_json::from_slice(&bytes).unwrap()
@@ -212,6 +305,30 @@ mod tests {
         assert_eq!((&json["status"], &json["admitted"]), (&200.into(), &true.into()));
         assert_eq!((&json["upstream"], &json["address"]), (&"127.0.0.1:7000".into(), &"192.0.2.1".into()));
         assert!(json.get("reject").is_none() && json.get("interrupted").is_none());
+    }
+
+    #[test]
+    fn a_line_has_the_fields_that_were_chosen_and_no_other() {
+        use Field::{BytesOut, Method, RequestId, Status};
+        let settings = AccessLogSettings { fields: vec![Status, RequestId, Method, BytesOut], ..Default::default() };
+        let json = shaped(&line(), &settings);
+        let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["bytes_out", "method", "request_id", "status"]);
+    }
+
+    #[test]
+    fn what_is_redacted_keeps_the_network_and_the_route() {
+        let settings = AccessLogSettings { redact: vec![Redaction::Address, Redaction::Path], ..Default::default() };
+        let of = |line: &Line<'_>| {
+            let json = shaped(line, &settings);
+            (json["address"].as_str().unwrap().to_owned(), json.get("path").and_then(|p| p.as_str()).map(str::to_owned))
+        };
+        assert_eq!(of(&line()), ("192.0.2.0/24".into(), Some("/orders/*".into())));
+        let v6 = Line { address: Some("2001:db8:1:2::3".parse().unwrap()), path: "/orders", ..line() };
+        assert_eq!(of(&v6), ("2001:db8:1::/48".into(), Some("/orders".into())));
+        let mapped = Line { address: Some("::ffff:192.0.2.9".parse().unwrap()), route_path: Some("/"), ..line() };
+        assert_eq!(of(&mapped), ("192.0.2.0/24".into(), Some("/*".into())));
+        assert_eq!(of(&Line { route_path: None, ..line() }).1, None);
     }
 
     #[test]

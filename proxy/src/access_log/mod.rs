@@ -8,6 +8,7 @@
 
 mod file;
 pub(crate) mod line;
+mod shape;
 
 use std::{
     cell::RefCell,
@@ -28,6 +29,7 @@ use crate::{
 };
 use file::Target;
 use line::Line;
+pub(crate) use shape::Shape;
 
 /// Bytes that wait to be written at most.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -47,6 +49,7 @@ pub(crate) struct Options {
     pub(crate) file: Option<PathBuf>,
     /// From 0 to 1.
     pub(crate) sample: f64,
+    pub(crate) shape: Arc<Shape>,
 }
 
 /// The gateway's end of the log.
@@ -54,6 +57,7 @@ pub(crate) struct Options {
 pub(crate) struct AccessLog {
     /// Of 2^32 requests so many are logged.
     sampled: u64,
+    shape: Arc<Shape>,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -78,20 +82,28 @@ impl AccessLog {
     /// Writes the lines that the last process owed, then takes new ones.
     pub(crate) fn open(options: Options, interrupted: Vec<Interrupted>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), metrics });
-        let Options { enabled, file, sample } = options;
+        let Options { enabled, file, sample, shape } = options;
         if !enabled {
-            return Ok(Self { sampled: 0, shared, writer: Mutex::default() });
+            return Ok(Self { sampled: 0, shape, shared, writer: Mutex::default() });
+        }
+        if let Some(fields) = shape.missing_proof() {
+            tracing::warn!(fields, "access log leaves these out: its lines cannot be compared with what was counted");
         }
         let mut target = Target::open(file.clone())?;
         let sampled = (sample.clamp(0.0, 1.0) * (u64::from(u32::MAX) + 1) as f64) as u64;
-        settle(&mut target, file.as_deref(), &interrupted, sampled)?;
+        settle(&mut target, file.as_deref(), &interrupted, sampled, &shape)?;
         // Only now, behind their lines, may the ledger forget them.
         drop(interrupted);
         let writer = thread::Builder::new().name("access-log".into()).spawn({
             let shared = shared.clone();
             move || shared.write(target)
         })?;
-        Ok(Self { sampled, shared, writer: Mutex::new(Some(writer)) })
+        Ok(Self { sampled, shape, shared, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// What lines say; asked when a request comes in for what is gone when it ends.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Takes a finished request's line. Its ticket is kept until the line is written.
@@ -104,7 +116,7 @@ impl AccessLog {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
-            line.write(scratch);
+            line.write(&self.shape, scratch);
             let mut queue = self.shared.queue.lock();
             if queue.closed || queue.lines >= QUEUE_LINES_MAX || queue.bytes.len() + scratch.len() > QUEUE_BYTES_MAX {
                 drop(queue);
@@ -203,7 +215,7 @@ fn is_sampled(id: RequestId, sampled: u64) -> bool {
 }
 
 /// Writes the lines of requests that the last process did not finish, unless they are in the file.
-fn settle(target: &mut Target, file: Option<&Path>, interrupted: &[Interrupted], sampled: u64) -> io::Result<()> {
+fn settle(target: &mut Target, file: Option<&Path>, interrupted: &[Interrupted], sampled: u64, shape: &Shape) -> io::Result<()> {
     if interrupted.is_empty() {
         return Ok(());
     }
@@ -215,7 +227,7 @@ fn settle(target: &mut Target, file: Option<&Path>, interrupted: &[Interrupted],
     };
     let mut bytes = Vec::new();
     for lost in interrupted.iter().filter(|lost| !logged.contains(&lost.request) && is_sampled(lost.request, sampled)) {
-        line_of(lost).write(&mut bytes);
+        line_of(lost).write(shape, &mut bytes);
     }
     target.append(&bytes)?;
     tracing::info!(requests = interrupted.len(), logged = logged.len(), "requests of the last process settled");
@@ -232,7 +244,9 @@ fn line_of(lost: &Interrupted) -> Line<'static> {
         method: "",
         host: "",
         path: "",
+        described: "",
         route: None,
+        route_path: None,
         status,
         admitted: true,
         reject: None,

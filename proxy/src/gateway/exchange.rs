@@ -176,6 +176,7 @@ impl Exchange {
         let metrics = route.and_then(|(index, table)| table.metrics.get(index));
         self.state.metrics.answered(metrics.map(|m| &**m), status, duration, self.attempts.took);
         self.state.metrics.in_flight.dec();
+        let matched = route.and_then(|(index, table)| table.routes.all().get(index));
         let line = Line {
             time_ms: self.now_ms,
             request_id: self.request_id,
@@ -183,7 +184,9 @@ impl Exchange {
             method: self.method.as_str(),
             host: self.texts.text(Word::Host).unwrap_or_default(),
             path: self.texts.text(Word::Path).unwrap_or_default(),
-            route: route.and_then(|(index, table)| table.routes.all().get(index)).map(|route| route.name.as_str()),
+            described: self.texts.text(Word::Described).unwrap_or_default(),
+            route: matched.map(|route| route.name.as_str()),
+            route_path: matched.map(|route| route.path.as_str()),
             status,
             admitted,
             reject: self.facts.reject,

@@ -95,6 +95,11 @@ impl Gateway {
         let mut words = Writer::with_capacity(256 + head.len() / 4);
         words.put(Word::RequestId, exchange.request_id);
         words.put_with(Word::Traceparent, |to| exchange.trace.write(to));
+        let shape = self.state.access_log.shape();
+        if shape.describes() {
+            let query = head::target(&head).splitn(2, |&b| b == b'?').nth(1);
+            words.put_with(Word::Described, |to| shape.describe(query, &request.headers, to));
+        }
         let incoming =
             Incoming { parts: request.as_ref(), head: &head, peer, now_ms: exchange.now_ms, request_id: exchange.request_id };
         let grounds = Grounds {

@@ -11,6 +11,8 @@ use http::HeaderValue;
 pub(crate) enum Word {
     RequestId,
     Traceparent,
+    /// What the access log says of query and headers, where it is asked to.
+    Described,
     Host,
     Path,
     Address,
@@ -19,7 +21,7 @@ pub(crate) enum Word {
     Plan,
 }
 
-const WORDS: usize = 8;
+const WORDS: usize = 9;
 
 /// Being filled. What is not written is empty.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking, its helpers too")]
 
+mod access_log;
 mod client;
 mod crash;
 mod headers;

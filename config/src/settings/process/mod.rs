@@ -20,7 +20,7 @@ pub use self::{
     acme::{AcmeSettings, DOMAINS_MAX},
     control::ControlSettings,
     gateway::GatewaySettings,
-    observe::{AccessLogSettings, MetricsSettings},
+    observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
     sync::{Mode, SyncSettings, SyncTls},
     tls::{CertificateFiles, ClientCertificates, HSTS_MAX, TlsSettings, TlsVersion},
 };
@@ -37,6 +37,7 @@ pub struct Settings {
     pub sync: SyncSettings,
     pub metrics: MetricsSettings,
     pub access_log: AccessLogSettings,
+    pub tracing: TracingSettings,
 }
 
 /// What a revoke may wait for beyond the auth lease of a proxy that cannot be heard.
@@ -51,6 +52,7 @@ impl Default for Settings {
             sync: SyncSettings::default(),
             metrics: MetricsSettings::default(),
             access_log: AccessLogSettings::default(),
+            tracing: TracingSettings::default(),
         }
     }
 }
@@ -94,8 +96,8 @@ impl Settings {
                 message: message.into(),
             })
         };
-        if !(0.0..=1.0).contains(&self.access_log.sample) {
-            return fault("access_log.sample", "must be from 0 to 1");
+        if let Some((key, message)) = self.access_log.fault().or_else(|| self.tracing.fault()) {
+            return fault(key, &message);
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.sync.auth_lease) {
             return fault("sync.auth_lease", "must be from 1s to 1h");

@@ -14,6 +14,7 @@ fn the_file_that_ships_says_the_defaults() {
     assert_eq!(format!("{:?}", shipped.sync), format!("{:?}", defaults.sync));
     assert_eq!(format!("{:?}", shipped.metrics), format!("{:?}", defaults.metrics));
     assert_eq!(format!("{:?}", shipped.access_log), format!("{:?}", defaults.access_log));
+    assert_eq!(format!("{:?}", shipped.tracing), format!("{:?}", defaults.tracing));
     assert_eq!(shipped.gateway.addr, defaults.gateway.addr);
     assert_eq!(shipped.gateway.tls_addr, defaults.gateway.tls_addr);
     assert_eq!(format!("{:?}", shipped.gateway.tls), format!("{:?}", defaults.gateway.tls));
