@@ -69,6 +69,7 @@ fn gateway(count: usize) -> Gateway {
         auth: Auth::Key,
         scopes: Scopes::default(),
         keep_credentials: false,
+        mirror: None,
     };
     Gateway { routes: (0..count).map(route).collect(), upstreams: Vec::new() }
 }

@@ -74,6 +74,10 @@ codes! {
     UpstreamUnreachable = "upstream_unreachable", 502;
     /// The upstream did not answer in time.
     UpstreamTimeout = "upstream_timeout", 504;
+    /// Every target of the upstream has as many requests in flight as it may have; `Retry-After` says when to come back.
+    UpstreamOverloaded = "upstream_overloaded", 503;
+    /// Too many requests to the upstream have failed: it is left alone for a while; `Retry-After` says for how long.
+    UpstreamCircuitOpen = "upstream_circuit_open", 503;
     /// The gateway is stopping.
     Draining = "draining", 503;
     /// A field of the request is missing or out of bounds; `details` names each one.

@@ -50,7 +50,7 @@ impl Upstream {
             name: settings.name.clone(),
             targets: ArcSwap::default(),
             next: AtomicUsize::new(0),
-            named: settings.addresses.iter().any(|a| a.host.parse::<IpAddr>().is_err()),
+            named: settings.targets.iter().any(|t| t.address.host.parse::<IpAddr>().is_err()),
             settings: settings.clone(),
         };
         upstream.resolve();
@@ -64,7 +64,7 @@ impl Upstream {
 
     pub(crate) fn resolve(&self) {
         let mut targets = Vec::new();
-        for address in &self.settings.addresses {
+        for address in self.settings.targets.iter().map(|target| &target.address) {
             match resolve(address) {
                 Ok(found) => targets.extend(found),
                 Err(e) => {
@@ -97,10 +97,10 @@ impl Upstream {
         let sni = target.tls.as_deref().unwrap_or_default().to_owned();
         let mut peer = HttpPeer::new(target.address, target.tls.is_some(), sni);
         let options = &mut peer.options;
-        options.connection_timeout = Some(self.settings.connect_timeout);
-        options.total_connection_timeout = Some(self.settings.connect_timeout);
-        options.read_timeout = Some(if upgrade { UPGRADE_IDLE } else { self.settings.read_timeout });
-        options.write_timeout = Some(self.settings.write_timeout);
+        options.connection_timeout = Some(self.settings.timeouts.connect);
+        options.total_connection_timeout = Some(self.settings.timeouts.connect);
+        options.read_timeout = Some(if upgrade { UPGRADE_IDLE } else { self.settings.timeouts.read });
+        options.write_timeout = Some(self.settings.timeouts.write);
         options.idle_timeout = Some(IDLE);
         // What a client's headers may do is decided before the request is charged, and done in one place.
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
@@ -124,16 +124,22 @@ fn resolve(address: &UpstreamAddress) -> std::io::Result<Vec<Target>> {
 
 #[cfg(test)]
 mod tests {
+    use clearway_config::settings::gateway::UpstreamSpec;
+
     use super::*;
 
     fn upstream(addresses: &[&str]) -> Arc<Upstream> {
-        Upstream::new(&Settings {
+        let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
+        let second = |n| Some(Duration::from_secs(n));
+        let spec = UpstreamSpec {
             name: "orders".into(),
-            addresses: addresses.iter().map(|a| UpstreamAddress::parse(a).unwrap()).collect(),
-            connect_timeout: Duration::from_secs(1),
-            read_timeout: Duration::from_secs(2),
-            write_timeout: Duration::from_secs(3),
-        })
+            addresses,
+            connect_timeout: second(1),
+            read_timeout: second(2),
+            write_timeout: second(3),
+            ..UpstreamSpec::default()
+        };
+        Upstream::new(&spec.resolve().unwrap())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! resolved once, whole, into a [`Gateway`], which cannot be wrong. Each noun has its file: what is
 //! written (`…Spec`), what it becomes, and the checks between.
 
+pub mod mirror;
 pub mod route;
 pub mod upstream;
 
@@ -16,6 +17,7 @@ use super::{
     SettingsError, Source,
     fault::{Fault, Within as _},
 };
+pub use mirror::{Mirror, MirrorSpec};
 pub use route::{Auth, Route, RouteSpec};
 pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};
 
@@ -174,7 +176,7 @@ keep_credentials = true
         let gateway = resolve(GOOD).unwrap();
         assert_eq!(gateway.routes[0].host.as_deref(), Some("api.example.com"));
         assert_eq!(gateway.routes[0].path, "/orders");
-        assert_eq!(gateway.upstreams[gateway.routes[0].upstream].addresses[1].port, 443);
+        assert_eq!(gateway.upstreams[gateway.routes[0].upstream].targets[1].address.port, 443);
         assert_eq!(gateway.upstreams[gateway.routes[1].upstream].name, "control");
     }
 
@@ -199,6 +201,11 @@ keep_credentials = true
                 "gateway.toml:4: upstreams.addresses: must be a host and a port, without a path",
             ),
             ("\"GET\"", "\"get\"", "gateway.toml:10: routes.methods: `get` is not a method in upper case"),
+            (
+                "keep_credentials = true",
+                "mirror = { upstream = \"shadow\" }",
+                "gateway.toml:21: routes.mirror.upstream: there is no upstream `shadow`",
+            ),
             ("name = \"api\"", "name = \"orders\"", "gateway.toml:17: routes.name: `orders` is taken"),
             (
                 "auth = \"key\"\nscopes",

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::check_name;
+use super::{
+    check_name,
+    mirror::{Mirror, MirrorSpec},
+};
 use crate::{
     scope::{SCOPES_MAX, Scope, Scopes},
     settings::fault::{Fault, Within as _},
@@ -39,6 +42,9 @@ pub struct RouteSpec {
     /// The upstream sees the caller's credentials.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keep_credentials: bool,
+    /// Copies requests to another upstream, whose answers nobody sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorSpec>,
 }
 
 /// A route, checked.
@@ -57,6 +63,7 @@ pub struct Route {
     pub auth: Auth,
     pub scopes: Scopes,
     pub keep_credentials: bool,
+    pub mirror: Option<Mirror>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +97,7 @@ impl RouteSpec {
             auth: self.auth,
             scopes: self.resolve_scopes().within("scopes")?,
             keep_credentials: self.keep_credentials,
+            mirror: self.mirror.as_ref().map(|mirror| mirror.resolve(upstreams)).transpose().within("mirror")?,
         })
     }
 
