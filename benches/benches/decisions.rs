@@ -66,12 +66,14 @@ fn gateway(count: usize) -> Gateway {
         methods: vec![Method::GET, Method::POST],
         upstream: 0,
         strip_prefix: false,
-        auth: Auth::Key,
+        auth: Auth::KEY,
+        issuers: Vec::new(),
+        anonymous: None,
         scopes: Scopes::default(),
         keep_credentials: false,
         mirror: None,
     };
-    Gateway { routes: (0..count).map(route).collect(), upstreams: Vec::new() }
+    Gateway { routes: (0..count).map(route).collect(), ..Gateway::default() }
 }
 
 fn routes(c: &mut Criterion) {

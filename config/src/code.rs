@@ -52,6 +52,46 @@ codes! {
     KeyRevoked = "key_revoked", 401;
     /// The key, or this secret of it, has expired.
     KeyExpired = "key_expired", 401;
+    /// The key may only be used for signed requests (RFC 9421), and this one carries no signature.
+    SignatureMissing = "signature_missing", 401;
+    /// The signature is not one that is taken: a field that cannot be read, a part of the request that it must cover and does not, or another algorithm than hmac-sha256; `details` names which.
+    SignatureMalformed = "signature_malformed", 401;
+    /// The signature is not that of this request and this key.
+    SignatureInvalid = "signature_invalid", 401;
+    /// The signature was made too long ago or in the future: `created` must be within five minutes of now, and `expires` not past.
+    SignatureExpired = "signature_expired", 401;
+    /// A request with this signature's nonce has been accepted already.
+    SignatureReplayed = "signature_replayed", 401;
+    /// The body is not the one that Content-Digest was computed over.
+    ContentDigestMismatch = "content_digest_mismatch", 400;
+    /// Too many signed requests are remembered to rule out that this one is a repetition.
+    ReplayWindowFull = "replay_window_full", 503;
+    /// The route asks callers to identify themselves and the request carries no credential; WWW-Authenticate names what would do.
+    CredentialMissing = "credential_missing", 401;
+    /// The request carries a credential of a kind that this route does not take; WWW-Authenticate names what would do.
+    CredentialNotAccepted = "credential_not_accepted", 401;
+    /// What was sent is not a token, or is larger than 8 KiB.
+    TokenMalformed = "token_malformed", 401;
+    /// The token is from an issuer that is not trusted here.
+    TokenIssuerUnknown = "token_issuer_unknown", 401;
+    /// The issuer's keys do not hold the one that the token was signed with. Where the issuer has just changed its keys, trying again a moment later helps.
+    TokenKeyUnknown = "token_key_unknown", 401;
+    /// The token's signature is wrong, or it is of a kind that its issuer's tokens are not taken as; `details` says what.
+    TokenInvalid = "token_invalid", 401;
+    /// The token has expired, or is older than its issuer's tokens are taken.
+    TokenExpired = "token_expired", 401;
+    /// The token is not valid yet.
+    TokenNotYetValid = "token_not_yet_valid", 401;
+    /// The token is meant for another audience.
+    TokenAudience = "token_audience", 401;
+    /// The token is good, but stands for no account that is known here.
+    TokenAccountUnknown = "token_account_unknown", 403;
+    /// The issuer's keys have not been fetched yet, or not for too long, so that its tokens can be neither accepted nor refused.
+    IssuerKeysUnavailable = "issuer_keys_unavailable", 503;
+    /// The route asks for a client certificate and the connection has none.
+    CertificateMissing = "certificate_missing", 401;
+    /// The client certificate stands for no account, or for another one than the credential beside it.
+    CertificateUnknown = "certificate_unknown", 401;
     /// The account that owns the key is suspended.
     AccountSuspended = "account_suspended", 403;
     /// The key may not be used from this address.

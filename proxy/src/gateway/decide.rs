@@ -5,7 +5,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use clearway_config::{AccountId, ErrorCode, KeyId, PlainKey, RequestId, settings::Auth};
+use clearway_config::{
+    AccountId, ErrorCode, KeyId, PlainKey, RequestId,
+    settings::{Auth, gateway::AuthMethod},
+};
 use clearway_filters::{
     Reject, access,
     quota::Now,
@@ -83,7 +86,9 @@ pub(crate) fn decide(
     facts.route = Some(matched.index);
     let admission = match matched.route.auth {
         Auth::Open => None,
-        Auth::Key => Some(admit(incoming, &view, matched.index, on, facts, words)?),
+        auth if auth.takes(AuthMethod::Key) => Some(admit(incoming, &view, matched.index, on, facts, words)?),
+        // Nobody can be known by a method that is not there yet.
+        Auth::Any(_) | Auth::WithCertificate(_) => return Err(Reject::KeyMissing),
     };
     Ok(Passage {
         route: matched.index,

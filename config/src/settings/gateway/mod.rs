@@ -4,6 +4,9 @@
 //! resolved once, whole, into a [`Gateway`], which cannot be wrong. Each noun has its file: what is
 //! written (`…Spec`), what it becomes, and the checks between.
 
+pub mod auth;
+pub mod client_certificate;
+pub mod issuer;
 pub mod mirror;
 pub mod route;
 pub mod upstream;
@@ -17,8 +20,14 @@ use super::{
     SettingsError, Source,
     fault::{Fault, Within as _},
 };
+use client_certificate::CLIENT_CERTIFICATES_MAX;
+use issuer::ISSUERS_MAX;
+
+pub use auth::{Auth, AuthSpec, Method as AuthMethod, Methods as AuthMethods};
+pub use client_certificate::{CertificateMark, ClientCertificate, ClientCertificateSpec, SubjectName};
+pub use issuer::{Algorithm, Issuer, IssuerSpec};
 pub use mirror::{Mirror, MirrorSpec};
-pub use route::{Auth, Route, RouteSpec};
+pub use route::{Route, RouteSpec};
 pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};
 
 /// Routes of all documents together at most.
@@ -31,6 +40,8 @@ pub const CONTROL_UPSTREAM: &str = "control";
 pub struct Gateway {
     pub routes: Vec<Route>,
     pub upstreams: Vec<Upstream>,
+    pub issuers: Vec<Issuer>,
+    pub client_certificates: Vec<ClientCertificate>,
 }
 
 /// Routes and upstreams as they are written.
@@ -42,6 +53,10 @@ pub struct Document {
     pub upstreams: Vec<UpstreamSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_certificates: Vec<ClientCertificateSpec>,
 }
 
 impl Gateway {
@@ -63,6 +78,8 @@ impl Gateway {
         let mut resolver = Resolver::new(control);
         for (number, document) in documents.iter().enumerate() {
             resolver.upstreams(document).within("upstreams").map_err(|fault| (number, fault))?;
+            resolver.issuers(document).within("issuers").map_err(|fault| (number, fault))?;
+            resolver.certificates(document).within("client_certificates").map_err(|fault| (number, fault))?;
         }
         for (number, document) in documents.iter().enumerate() {
             resolver.routes(document).within("routes").map_err(|fault| (number, fault))?;
@@ -76,6 +93,9 @@ struct Resolver {
     gateway: Gateway,
     upstreams: HashMap<String, usize>,
     routes: HashMap<String, usize>,
+    issuers: HashMap<String, usize>,
+    certificates: HashMap<String, usize>,
+    marks: HashMap<CertificateMark, String>,
     /// Who takes which requests.
     matches: HashMap<(Option<String>, String, Option<Method>), usize>,
 }
@@ -83,9 +103,12 @@ struct Resolver {
 impl Resolver {
     fn new(control: &UpstreamAddress) -> Self {
         Self {
-            gateway: Gateway { routes: Vec::new(), upstreams: vec![Upstream::control(control)] },
+            gateway: Gateway { upstreams: vec![Upstream::control(control)], ..Gateway::default() },
             upstreams: HashMap::from([(CONTROL_UPSTREAM.to_owned(), 0)]),
             routes: HashMap::new(),
+            issuers: HashMap::new(),
+            certificates: HashMap::new(),
+            marks: HashMap::new(),
             matches: HashMap::new(),
         }
     }
@@ -94,6 +117,39 @@ impl Resolver {
         for (n, spec) in document.upstreams.iter().enumerate() {
             take_name(&mut self.upstreams, &spec.name, self.gateway.upstreams.len()).within(n)?;
             self.gateway.upstreams.push(spec.resolve().within(n)?);
+        }
+        Ok(())
+    }
+
+    fn issuers(&mut self, document: &Document) -> Result<(), Fault> {
+        for (n, spec) in document.issuers.iter().enumerate() {
+            let index = self.gateway.issuers.len();
+            if index == ISSUERS_MAX {
+                return Err(Fault::new(format!("more than {ISSUERS_MAX} issuers")).within(n));
+            }
+            take_name(&mut self.issuers, &spec.name, index).within(n)?;
+            let issuer = spec.resolve().within(n)?;
+            if let Some(other) = self.gateway.issuers.iter().find(|other| other.issuer == issuer.issuer) {
+                return Err(Fault::at("issuer", format!("is that of `{}`", other.name)).within(n));
+            }
+            self.gateway.issuers.push(issuer);
+        }
+        Ok(())
+    }
+
+    fn certificates(&mut self, document: &Document) -> Result<(), Fault> {
+        for (n, spec) in document.client_certificates.iter().enumerate() {
+            let index = self.gateway.client_certificates.len();
+            if index == CLIENT_CERTIFICATES_MAX {
+                return Err(Fault::new(format!("more than {CLIENT_CERTIFICATES_MAX} client certificates")).within(n));
+            }
+            take_name(&mut self.certificates, &spec.name, index).within(n)?;
+            let certificate = spec.resolve().within(n)?;
+            if let Some(other) = self.marks.insert(certificate.by.clone(), certificate.name.clone()) {
+                let key = if spec.san.is_some() { "san" } else { "fingerprint" };
+                return Err(Fault::at(key, format!("is that of `{other}`")).within(n));
+            }
+            self.gateway.client_certificates.push(certificate);
         }
         Ok(())
     }
@@ -110,7 +166,7 @@ impl Resolver {
         if index == ROUTES_MAX {
             return Err(Fault::new(format!("more than {ROUTES_MAX} routes")));
         }
-        let route = spec.resolve(&self.upstreams)?;
+        let route = spec.resolve(&self.upstreams, &self.issuers)?;
         take_name(&mut self.routes, &route.name, index)?;
         let any = [None];
         let methods: Vec<_> = route.methods.iter().cloned().map(Some).collect();

@@ -6,10 +6,12 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    auth::{AnonymousSpec, Auth, AuthSpec, Method as AuthMethod},
     check_name,
     mirror::{Mirror, MirrorSpec},
 };
 use crate::{
+    limits::Limits,
     scope::{SCOPES_MAX, Scope, Scopes},
     settings::fault::{Fault, Within as _},
 };
@@ -34,8 +36,18 @@ pub struct RouteSpec {
     /// Forward without the route's own path.
     #[serde(default, skip_serializing_if = "is_false")]
     pub strip_prefix: bool,
-    pub auth: Auth,
-    /// What the caller's key must carry, all of it.
+    /// `open`, or what callers identify themselves with.
+    pub auth: AuthSpec,
+    /// Besides one of the other methods, ask for a client certificate of the same account.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auth_all: bool,
+    /// Names of the issuers whose tokens are taken; all of them unless said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<String>,
+    /// What each address may do without a credential; needed where `auth` names `anonymous`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<AnonymousSpec>,
+    /// What the caller's credential must carry, all of it.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
@@ -61,19 +73,13 @@ pub struct Route {
     pub upstream: usize,
     pub strip_prefix: bool,
     pub auth: Auth,
+    /// Indices into [`super::Gateway::issuers`] whose tokens are taken; empty is all.
+    pub issuers: Vec<usize>,
+    /// What an address may do without a credential; there where `auth` takes anonymous requests.
+    pub anonymous: Option<Limits>,
     pub scopes: Scopes,
     pub keep_credentials: bool,
     pub mirror: Option<Mirror>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
-    /// An API key is needed, and the request is counted.
-    Key,
-    /// Anyone may; nothing is counted.
-    Open,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -81,12 +87,13 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl RouteSpec {
-    /// Checks the route; `upstreams` are the indices of the upstreams there are, by name.
-    pub fn resolve(&self, upstreams: &HashMap<String, usize>) -> Result<Route, Fault> {
+    /// Checks the route; `upstreams` and `issuers` are the indices of those there are, by name.
+    pub fn resolve(&self, upstreams: &HashMap<String, usize>, issuers: &HashMap<String, usize>) -> Result<Route, Fault> {
         check_name(&self.name)?;
         let upstream = *upstreams
             .get(&self.upstream)
             .ok_or_else(|| Fault::at("upstream", format!("there is no upstream `{}`", self.upstream)))?;
+        let auth = self.auth.resolve(self.auth_all)?;
         Ok(Route {
             name: self.name.clone(),
             host: self.host.as_deref().map(resolve_host).transpose().within("host")?,
@@ -94,8 +101,10 @@ impl RouteSpec {
             methods: self.resolve_methods()?,
             upstream,
             strip_prefix: self.strip_prefix,
-            auth: self.auth,
-            scopes: self.resolve_scopes().within("scopes")?,
+            auth,
+            issuers: self.resolve_issuers(auth, issuers)?,
+            anonymous: self.resolve_anonymous(auth).within("anonymous")?,
+            scopes: self.resolve_scopes(auth).within("scopes")?,
             keep_credentials: self.keep_credentials,
             mirror: self.mirror.as_ref().map(|mirror| mirror.resolve(upstreams)).transpose().within("mirror")?,
         })
@@ -111,12 +120,38 @@ impl RouteSpec {
         self.methods.iter().enumerate().map(method).collect()
     }
 
-    fn resolve_scopes(&self) -> Result<Scopes, Fault> {
+    fn resolve_issuers(&self, auth: Auth, issuers: &HashMap<String, usize>) -> Result<Vec<usize>, Fault> {
+        if !self.issuers.is_empty() && !auth.takes(AuthMethod::Jwt) {
+            return Err(Fault::at("issuers", "the route takes no tokens"));
+        }
+        if issuers.is_empty() && auth.takes(AuthMethod::Jwt) {
+            return Err(Fault::at("auth", "`jwt` needs at least one of [[issuers]]"));
+        }
+        let index = |(n, name): (usize, &String)| {
+            let found = issuers.get(name).copied();
+            found.ok_or_else(|| Fault::new(format!("there is no issuer `{name}`"))).within(n).within("issuers")
+        };
+        self.issuers.iter().enumerate().map(index).collect()
+    }
+
+    fn resolve_anonymous(&self, auth: Auth) -> Result<Option<Limits>, Fault> {
+        match (&self.anonymous, auth.takes(AuthMethod::Anonymous)) {
+            (Some(spec), true) => spec.resolve().map(Some),
+            (None, false) => Ok(None),
+            (Some(_), false) => Err(Fault::new("the route takes no anonymous requests")),
+            (None, true) => Err(Fault::new("is needed: what an address may do without a credential")),
+        }
+    }
+
+    fn resolve_scopes(&self, auth: Auth) -> Result<Scopes, Fault> {
         if self.scopes.len() > SCOPES_MAX {
             return Err(Fault::new(format!("more than {SCOPES_MAX}")));
         }
-        if self.auth == Auth::Open && !self.scopes.is_empty() {
+        if auth == Auth::Open && !self.scopes.is_empty() {
             return Err(Fault::new("a route with auth = \"open\" has nobody to ask for scopes"));
+        }
+        if auth.takes(AuthMethod::Anonymous) && !self.scopes.is_empty() {
+            return Err(Fault::new("an anonymous request has no scopes"));
         }
         Ok(self.scopes.clone().into())
     }
