@@ -14,6 +14,7 @@ pub mod metrics;
 mod routes;
 pub mod snapshot;
 pub mod start;
+mod status;
 pub mod sync;
 mod upstreams;
 mod vitals;

@@ -5,6 +5,7 @@
 //! old one stays.
 
 use std::{
+    collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::Arc,
@@ -107,7 +108,9 @@ impl RouteFiles {
             Ok(None) => {}
             Ok(Some(table)) => {
                 tracing::info!(routes = table.routes.all().len(), upstreams = table.upstreams.len(), "routes changed");
+                let names: HashSet<_> = table.routes.all().iter().map(|route| route.name.clone()).collect();
                 self.current.store(Arc::new(table));
+                self.metrics.retain_routes(|name| names.contains(name));
                 self.metrics.reloaded(true);
             }
             Err(e) => {

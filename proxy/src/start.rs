@@ -180,7 +180,8 @@ impl Proxy {
         let _entered = self.background.enter();
         self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
         self.background.spawn(follow_files(self.state.clone()));
-        self.background.spawn(keep_ledger(self.state.ledger.clone()));
+        self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
+        self.background.spawn(note_rates(self.health.clone()));
         self.background.spawn(self.server.accept(tokio::net::TcpListener::from_std(gateway)?));
         Ok(())
     }
@@ -290,7 +291,7 @@ async fn follow_files(state: Arc<State>) {
 }
 
 /// Writes the ledger to disk every second, and closes days that are over.
-async fn keep_ledger(ledger: Arc<Ledger>) {
+async fn keep_ledger(ledger: Arc<Ledger>, health: Arc<Health>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -301,9 +302,20 @@ async fn keep_ledger(ledger: Arc<Ledger>) {
             ledger.flush()
         });
         match kept.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => health.ledger_flushed(),
             Ok(Err(e)) => tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot be kept on disk"),
             Err(_) => tracing::error!("keeping the ledger panicked"),
         }
+    }
+}
+
+/// Notes what rates are reckoned from.
+async fn note_rates(health: Arc<Health>) {
+    let mut ticks = tokio::time::interval(crate::status::RATES_EVERY);
+    // The first is at once; the start has been noted.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        health.note_rates();
     }
 }

@@ -89,6 +89,11 @@ impl Upstream {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// As they were last resolved.
+    pub(crate) fn targets(&self) -> Arc<Vec<Target>> {
+        self.targets.load_full()
+    }
+
     pub(crate) fn targets_len(&self) -> usize {
         self.targets.load().len()
     }

@@ -1,21 +1,58 @@
-//! How the process is: for `/metrics` and `/health/ready`.
+//! How the process is: for `/metrics`, `/health/ready` and `/status`.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use clearway_filters::quota::Now;
 use tokio::sync::watch;
 
-use crate::{admin::Vitals, gateway::State, snapshot::Mode};
+use crate::{
+    admin::Vitals,
+    gateway::{State, now_ms},
+    snapshot::Mode,
+    status::{self, LedgerStatus, Looks, Process, Rates, SnapshotStatus, Status, Telemetry},
+};
 
 #[derive(Debug)]
 pub(crate) struct Health {
     state: Arc<State>,
     /// Whether the stream from control is open, where there is to be one.
     connected: Option<watch::Receiver<bool>>,
+    started: Instant,
+    started_ms: u64,
+    /// Milliseconds after the start.
+    ledger_flushed: AtomicU64,
+    rates: Rates,
+    looks: Looks,
 }
 
 impl Health {
     pub(crate) fn new(state: Arc<State>, connected: Option<watch::Receiver<bool>>) -> Self {
-        Self { state, connected }
+        let started = Instant::now();
+        let rates = Rates::new(state.metrics.clone(), started);
+        let (ledger_flushed, looks) = (AtomicU64::new(0), Looks::default());
+        Self { state, connected, started, started_ms: now_ms(), ledger_flushed, rates, looks }
+    }
+
+    /// The ledger has been written to disk.
+    pub(crate) fn ledger_flushed(&self) {
+        self.ledger_flushed.store(millis(self.started.elapsed()), Ordering::Relaxed);
+    }
+
+    /// Called every [`status::RATES_EVERY`].
+    pub(crate) fn note_rates(&self) {
+        let now = Instant::now();
+        self.rates.note(now);
+        self.looks.forget(now);
+    }
+
+    fn flush_age(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.ledger_flushed.load(Ordering::Relaxed)))
     }
 
     /// Reads what is kept elsewhere into the gauges.
@@ -27,10 +64,21 @@ impl Health {
         if let Ok(days) = state.ledger.spooled_days() {
             observed.ledger_spool_days.set(gauge(days.len()));
         }
+        observed.ledger_flush_age.set(self.flush_age().as_secs_f64());
         observed.snapshot_revision.set(i64::try_from(state.snapshot.revision()).unwrap_or(i64::MAX));
         observed.snapshot_keys.set(gauge(state.snapshot.credentials()));
-        observed.sync_connected.set(i64::from(self.connected.as_ref().is_some_and(|connected| *connected.borrow())));
+        observed.sync_connected.set(i64::from(self.is_connected().unwrap_or(false)));
         observed.lease_remaining.set(state.snapshot.lease().left().as_secs_f64());
+        let process = Process::read();
+        let known = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok()).unwrap_or(0);
+        observed.open_descriptors.set(known(process.open_descriptors));
+        observed.descriptors_max.set(known(process.descriptors_max));
+        observed.resident_bytes.set(known(process.resident_bytes));
+        observed.started_s.set(known(Some(self.started_ms / 1_000)));
+    }
+
+    fn is_connected(&self) -> Option<bool> {
+        self.connected.as_ref().map(|connected| *connected.borrow())
     }
 }
 
@@ -38,6 +86,38 @@ impl Vitals for Health {
     fn metrics(&self) -> String {
         self.observe();
         self.state.metrics.render()
+    }
+
+    fn open_metrics(&self) -> String {
+        self.observe();
+        self.state.metrics.render_open()
+    }
+
+    fn status(&self) -> Status {
+        let (state, now) = (&self.state, Instant::now());
+        let (traffic, routes, rejects) = self.rates.read(now);
+        let metrics = &state.metrics;
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            now_ms: now_ms(),
+            uptime_s: self.started.elapsed().as_secs(),
+            unready: self.unready(),
+            snapshot: SnapshotStatus::of(state, self.is_connected()),
+            traffic,
+            routes,
+            rejects,
+            busiest: self.looks.look(&state.ledger, Now::at(now_ms()).day, now),
+            ledger: LedgerStatus::of(state, millis(self.flush_age())),
+            upstreams: status::upstreams(&state.routes.current()),
+            certificates: Vec::new(),
+            process: Process::read(),
+            telemetry: Telemetry {
+                access_log_dropped: metrics.access_log_dropped.get(),
+                access_log_errors: metrics.access_log_errors.get(),
+                spans_exported: metrics.spans_exported.get(),
+                spans_dropped: metrics.spans_lost_in_all(),
+            },
+        }
     }
 
     fn unready(&self) -> Option<&'static str> {
@@ -53,6 +133,10 @@ impl Vitals for Health {
         }
         None
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn gauge(n: usize) -> i64 {

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     access_log::line::Line,
     ledger::{Admission, STATUS_CLIENT_GONE, Unlogged},
+    metrics::{Answered, Traced},
     routes::Table,
 };
 
@@ -174,7 +175,14 @@ impl Exchange {
 
         let route = self.facts.route.zip(self.table.as_ref());
         let metrics = route.and_then(|(index, table)| table.metrics.get(index));
-        self.state.metrics.answered(metrics.map(|m| &**m), status, duration, self.attempts.took);
+        let answered = Answered {
+            status,
+            took: duration,
+            upstream: self.attempts.took,
+            rejected: self.facts.reject.is_some(),
+            traced: (self.trace.flags & 1 == 1).then_some(Traced { trace_id: self.trace.id, at_ms: self.now_ms }),
+        };
+        self.state.metrics.answered(metrics.map(|m| &**m), &answered);
         self.state.metrics.in_flight.dec();
         let matched = route.and_then(|(index, table)| table.routes.all().get(index));
         let line = Line {

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Ledger, SlotId, Subject,
-    directory::subject_of,
+    directory::{KIND_KEY, subject_of},
     mapping::{Mapping, SEGMENT_SLOTS},
 };
 
@@ -43,6 +43,22 @@ impl Ledger {
             total.is_some()
         });
         totals
+    }
+
+    /// Tells of every subject whether it is a key and how many of its requests were admitted on `day`. Walks all
+    /// slots, locking each for a moment: for people who look now and then, not for requests.
+    pub fn each_admitted(&self, day: u32, mut tell: impl FnMut(SlotId, bool, u64)) {
+        for slot in (0..self.map.slots()).map(SlotId) {
+            if let Some(counted) = self.map.slot(slot) {
+                let admitted = counted.lock().windows().admitted_on(day);
+                tell(slot, counted.kind() == KIND_KEY, admitted);
+            }
+        }
+    }
+
+    /// Whose slot this is.
+    pub fn subject(&self, slot: SlotId) -> Option<Subject> {
+        subject_of(&self.map, slot)
     }
 
     /// Offers these subjects' totals again.

@@ -12,5 +12,6 @@ mod operating;
 mod release;
 mod rig;
 mod smuggling;
+mod status;
 mod upgrade;
 mod upstream;
