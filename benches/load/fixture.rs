@@ -1,10 +1,19 @@
-//! Keys for a gateway without a control plane: a disk snapshot, written by the product's own code.
+//! Keys for a gateway without a control plane: a disk snapshot and a ledger, written by the product's own code.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use clearway_config::{AccountId, Environment, KeyId, PlainKey, sync::CHUNK_CREDENTIALS_MAX, sync::v1};
-use clearway_proxy::snapshot::{Snapshot, disk::Disk};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use clearway_config::{AccountId, Environment, KeyId, Limits, PlainKey, RequestId, sync::CHUNK_CREDENTIALS_MAX, sync::v1};
+use clearway_filters::quota::Now;
+use clearway_proxy::{
+    ledger::{Ledger, Subject},
+    snapshot::{Snapshot, disk::Disk},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 /// Keys that share an account.
 const KEYS_AN_ACCOUNT: usize = 100;
@@ -65,6 +74,24 @@ impl Keys {
         }
     }
 
+    /// Writes the ledger of a gateway that has served each of these keys once, in no order: what a customer
+    /// base looks like the day after. Without it most requests of a run are their key's first ever.
+    pub(crate) fn write_ledger(&self, directory: &Path) -> Result<(), String> {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?.as_millis() as u64;
+        let now = Now::at(now_ms);
+        let ledger = Ledger::open(directory, &now).map_err(|e| e.to_string())?.ledger;
+        let mut order: Vec<usize> = (0..self.secrets.len()).collect();
+        order.shuffle(&mut StdRng::seed_from_u64(1));
+        let (unlimited, from) = (&Limits::UNLIMITED, IpAddr::from([127, 0, 0, 1]));
+        for n in order {
+            let account = ledger.slot(&Subject::Account(account(n / KEYS_AN_ACCOUNT))).map_err(|e| e.to_string())?;
+            let key = ledger.slot(&Subject::Key(key(n))).map_err(|e| e.to_string())?;
+            let admitted = ledger.admit(&now, RequestId::new(now_ms, n as u128), from, (account, unlimited), (key, unlimited));
+            drop(admitted.map_err(|refused| format!("a key without limits was refused: {refused:?}"))?.finish(200, 1));
+        }
+        ledger.flush().map_err(|e| e.to_string())
+    }
+
     fn plans_and_accounts(&self) -> v1::Changes {
         let accounts = (0..=self.secrets.len() / KEYS_AN_ACCOUNT)
             .map(|n| v1::Account { id: account(n).to_vec(), plan: "bench".to_owned(), suspended: false })
@@ -89,11 +116,15 @@ fn account(n: usize) -> AccountId {
     AccountId::new(1_700_000_000_000, (n as u128) << 64)
 }
 
+fn key(n: usize) -> KeyId {
+    KeyId::new(1_700_000_000_000, (n as u128) << 64)
+}
+
 fn credential(n: usize, secret: &str, limits: v1::Limits) -> v1::Credential {
     let hash = PlainKey::parse(secret.as_bytes()).map(|key| key.hash().as_bytes().to_vec()).unwrap_or_default();
     v1::Credential {
         hash,
-        key_id: KeyId::new(1_700_000_000_000, (n as u128) << 64).to_vec(),
+        key_id: key(n).to_vec(),
         account_id: account(n / KEYS_AN_ACCOUNT).to_vec(),
         revoked: false,
         expires_at: None,

@@ -45,6 +45,12 @@ struct Cli {
     /// Tables to add to the gateway's settings, as TOML, to see what a feature costs.
     #[arg(long, default_value = "", global = true, hide_default_value = true)]
     settings: String,
+    /// Lets every request of a run be its key's first ever, where there are enough keys. Otherwise all have been used before.
+    #[arg(long, global = true)]
+    first_use: bool,
+    /// Another build of `clearway-proxy` to time in turn with the one beside this program.
+    #[arg(long, global = true, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Revokes that are timed.
     #[arg(long, default_value_t = 200, global = true)]
     revokes: usize,
@@ -85,6 +91,8 @@ async fn run(cli: &Cli) -> Result<(), String> {
         connections: cli.connections,
         keys_many: cli.keys,
         settings: cli.settings.clone(),
+        first_use: cli.first_use,
+        against: cli.against.clone(),
     };
     if matches!(cli.what, What::Proxy | What::All) {
         proxy::run(&plan).await?;

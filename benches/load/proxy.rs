@@ -1,8 +1,8 @@
 //! Processor time a request: pass-through, gateway with 1,000 and with many keys, nginx, in turns.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use crate::{fixture::Keys, systems::System, traffic::Upstream};
+use crate::{beside, fixture::Keys, systems::System, traffic::Upstream};
 
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -12,6 +12,10 @@ pub(crate) struct Plan {
     pub(crate) keys_many: usize,
     /// Further settings of the gateway.
     pub(crate) settings: String,
+    /// Whether requests are to be their keys' first.
+    pub(crate) first_use: bool,
+    /// Another build of the gateway, timed in turn with this one.
+    pub(crate) against: Option<PathBuf>,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -19,13 +23,18 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), String> {
     let upstream = Upstream::start().await.map_err(|e| e.to_string())?;
     let few = Keys::mint(1_000);
     let many = Keys::mint(plan.keys_many);
-    let mut systems = vec![
-        System::pass_through(&upstream, &few).await?,
-        System::clearway("clearway, 1,000 keys", &plan.settings, &upstream, &few).await?,
-        System::clearway(&format!("clearway, {} keys", grouped(plan.keys_many)), &plan.settings, &upstream, &many).await?,
-    ];
-    systems[1].prove_gateway(&upstream, &few).await?;
-    systems[2].prove_gateway(&upstream, &many).await?;
+    let many_keys = format!("{} keys", grouped(plan.keys_many));
+    let tables = [("1,000 keys", &few), (many_keys.as_str(), &many)];
+    let builds = [Some(("clearway", beside("clearway-proxy")?)), plan.against.clone().map(|file| ("against", file))];
+    let mut systems = vec![System::pass_through(&upstream, &few).await?];
+    for (build, binary) in builds.into_iter().flatten() {
+        for (size, keys) in tables {
+            let name = format!("{build}, {size}");
+            let system = System::clearway_used(&name, &binary, &plan.settings, &upstream, keys, plan.first_use).await?;
+            system.prove_gateway(&upstream, keys).await?;
+            systems.push(system);
+        }
+    }
     match System::nginx(&upstream, &few).await? {
         Some(nginx) => systems.push(nginx),
         None => println!("nginx is not installed and is left out (Debian: apt-get install nginx)"),
@@ -67,11 +76,14 @@ fn report(plan: &Plan, systems: &mut [System]) {
             system.run.percentile_us(0.99)
         );
     }
-    let (few, many) = (systems[1].cpu_us(), systems[2].cpu_us());
-    println!("\nclearway / pass-through          {:.3}", few / floor);
-    println!("many keys / 1,000 keys           {:.3}", many / few);
-    if let Some(nginx) = systems.get(3) {
-        println!("clearway / nginx                 {:.3}", few / nginx.cpu_us());
+    println!();
+    for of in systems.windows(2).skip(1).filter(|of| of[1].name.starts_with(of[0].name.split(',').next().unwrap_or_default())) {
+        let (few, many) = (of[0].cpu_us(), of[1].cpu_us());
+        let build = of[0].name.split(',').next().unwrap_or_default();
+        println!("{build} / pass-through: {:.3}; many keys / 1,000 keys: {:.3}, {:+.2} us", few / floor, many / few, many - few);
+    }
+    if let Some(nginx) = systems.last().filter(|last| last.name.starts_with("nginx")) {
+        println!("clearway / nginx: {:.3}", systems[1].cpu_us() / nginx.cpu_us());
     }
 }
 

@@ -47,10 +47,35 @@ impl System {
     pub(crate) async fn clearway(name: &str, more: &str, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
         let dir = scratch()?;
         keys.write_snapshot(&dir.path().join("proxy")).await?;
-        Self::clearway_over(name, more, upstream, keys, dir).await
+        Self::clearway_over(name, &beside("clearway-proxy")?, more, upstream, keys, dir).await
     }
 
-    async fn clearway_over(name: &str, more: &str, upstream: &Upstream, keys: &Keys, dir: TempDir) -> Result<Self, String> {
+    /// A gateway of the given build, whose keys have all been used before unless `first_use`.
+    pub(crate) async fn clearway_used(
+        name: &str,
+        binary: &Path,
+        more: &str,
+        upstream: &Upstream,
+        keys: &Keys,
+        first_use: bool,
+    ) -> Result<Self, String> {
+        let dir = scratch()?;
+        let data = dir.path().join("proxy");
+        keys.write_snapshot(&data).await?;
+        if !first_use {
+            keys.write_ledger(&data)?;
+        }
+        Self::clearway_over(name, binary, more, upstream, keys, dir).await
+    }
+
+    async fn clearway_over(
+        name: &str,
+        binary: &Path,
+        more: &str,
+        upstream: &Upstream,
+        keys: &Keys,
+        dir: TempDir,
+    ) -> Result<Self, String> {
         let settings = dir.path().join("clearway.toml");
         write(&settings, &format!("[gateway]\nthreads = 1\n[sync]\nmode = \"available\"\n{more}\n"))?;
         let routes = dir.path().join("routes.toml");
@@ -64,7 +89,7 @@ impl System {
         )?;
         // Control is absent: the gateway starts from its disk snapshot and keeps serving by it.
         let nowhere = free_port()?;
-        let mut command = on_gateway_core(&beside("clearway-proxy")?);
+        let mut command = on_gateway_core(binary);
         command.arg("--json").arg("--config").arg(&settings).arg("--data-dir").arg(dir.path()).arg("--routes").arg(&routes);
         command.args(["--gateway-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
         command.arg("--sync-connect").arg(format!("http://{nowhere}")).env("RUST_LOG", "error").stdout(Stdio::piped());
