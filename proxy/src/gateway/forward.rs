@@ -103,7 +103,7 @@ pub(super) fn response(answer: &mut ResponseHeader, client: Version, exchange: &
         // It cannot read chunks; without them the body ends with the connection.
         answer.remove_header(&TRANSFER_ENCODING);
     }
-    standing_headers(answer, exchange, exchange.admission().map(Admission::standing))
+    standing_headers(answer, exchange, exchange.admission().inspect(|charged| charged.ends_soon()).map(Admission::standing))
 }
 
 /// Whether no body follows this head.

@@ -48,27 +48,30 @@ impl Subject {
 }
 
 /// Slots by subject. Only their numbers are kept here; the subjects stand in the mapped file.
+///
+/// In shards, each with a lock: whoever makes one grow keeps only few others waiting, and not for long.
 #[derive(Debug)]
 pub(super) struct Directory {
-    slots: Mutex<HashTable<u32>>,
+    shards: Box<[Mutex<HashTable<u32>>]>,
     hasher: RandomState,
 }
+
+const SHARDS: usize = 256;
 
 impl Directory {
     /// The directory of all slots in use; says why when one of them belongs to nobody, or two to the same.
     pub(super) fn rebuild(map: &Mapping) -> Result<Self, &'static str> {
-        let directory =
-            Self { slots: Mutex::new(HashTable::with_capacity(map.slots() as usize)), hasher: RandomState::default() };
-        {
-            let mut slots = directory.slots.lock();
-            for slot in 0..map.slots() {
-                let subject = subject_of(map, SlotId(slot)).ok_or("a slot belongs to nobody")?;
-                let hash = directory.hash(&subject);
-                if slots.find(hash, |&other| subject_of(map, SlotId(other)) == Some(subject)).is_some() {
-                    return Err("two slots belong to the same subject");
-                }
-                slots.insert_unique(hash, slot, |&other| directory.hash_of_slot(map, other));
+        let room = map.slots() as usize / SHARDS;
+        let shards = (0..SHARDS).map(|_| Mutex::new(HashTable::with_capacity(room))).collect();
+        let directory = Self { shards, hasher: RandomState::default() };
+        for slot in 0..map.slots() {
+            let subject = subject_of(map, SlotId(slot)).ok_or("a slot belongs to nobody")?;
+            let hash = directory.hash(&subject);
+            let mut slots = directory.shard(hash).lock();
+            if slots.find(hash, |&other| subject_of(map, SlotId(other)) == Some(subject)).is_some() {
+                return Err("two slots belong to the same subject");
             }
+            slots.insert_unique(hash, slot, |&other| directory.hash_of_slot(map, other));
         }
         Ok(directory)
     }
@@ -76,7 +79,7 @@ impl Directory {
     /// The subject's slot; a new one on its first request ever.
     pub(super) fn slot(&self, map: &Mapping, subject: &Subject) -> std::io::Result<SlotId> {
         let hash = self.hash(subject);
-        let mut slots = self.slots.lock();
+        let mut slots = self.shard(hash).lock();
         if let Some(&slot) = slots.find(hash, |&slot| subject_of(map, SlotId(slot)) == Some(*subject)) {
             return Ok(SlotId(slot));
         }
@@ -87,8 +90,14 @@ impl Directory {
 
     /// The subject's slot, if it has one.
     pub(super) fn find(&self, map: &Mapping, subject: &Subject) -> Option<SlotId> {
-        let slots = self.slots.lock();
-        slots.find(self.hash(subject), |&slot| subject_of(map, SlotId(slot)) == Some(*subject)).map(|&slot| SlotId(slot))
+        let hash = self.hash(subject);
+        let slots = self.shard(hash).lock();
+        slots.find(hash, |&slot| subject_of(map, SlotId(slot)) == Some(*subject)).map(|&slot| SlotId(slot))
+    }
+
+    /// By bits in the middle: a table takes the lowest and the highest.
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<u32>> {
+        &self.shards[(hash >> 32) as usize % SHARDS]
     }
 
     fn hash(&self, subject: &Subject) -> u64 {

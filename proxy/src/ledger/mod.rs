@@ -5,7 +5,8 @@
 //! the account's slot, then the key's, decides on copies, writes the outcome into an in-flight record,
 //! commits it with one store and only then writes the slots; a process killed at any point leaves
 //! either nothing or a record from which the next start finishes the job. Why not plain atomics:
-//! `docs/decisions/ledger-locks-and-redo-record.md`.
+//! `docs/decisions/ledger-locks-and-redo-record.md`. What a power cut could take is appended to a
+//! journal each second: `docs/decisions/ledger-journal.md`.
 //!
 //! The ledger reads no clock, starts no thread and sends nothing: its owner calls [`Ledger::flush`] and
 //! [`Ledger::spool_ended_days`] now and then, and reports [`Ledger::totals`]. It is exact for one
@@ -15,8 +16,11 @@ mod admission;
 mod directory;
 mod error;
 mod in_flight;
+mod journal;
 mod mapping;
+mod marks;
 mod open;
+mod replay;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -45,8 +49,9 @@ pub use usage::Total;
 
 use directory::{Directory, KIND_ACCOUNT, KIND_KEY};
 use in_flight::{FreeRecords, State};
+use journal::Journal;
 use mapping::{Mapping, Slot, SlotGuard};
-use usage::Dirty;
+use marks::Marks;
 
 /// The open ledger of this process.
 #[derive(Debug)]
@@ -54,7 +59,8 @@ pub struct Ledger {
     map: Mapping,
     directory: Directory,
     free: FreeRecords,
-    dirty: Dirty,
+    marks: Marks,
+    journal: Mutex<Journal>,
     /// Held while days are spooled.
     spooling: Mutex<()>,
     id: [u8; 16],
@@ -146,15 +152,17 @@ impl Ledger {
         record.set_state(State::Admitted);
         reached(Step::Admitted);
         self.note_address(key, &key_guard, from);
-        self.dirty.mark(account);
-        self.dirty.mark(key);
+        self.marks.changed(account);
+        self.marks.changed(key);
         drop((account_guard, key_guard));
         Ok(Admission::of(self.clone(), number, standing))
     }
 
-    /// Writes to disk what has changed in memory: bounds what a power cut can take. Takes as long as the disk does.
+    /// Brings to disk what has changed in memory: bounds what a power cut can take. Takes as long as the disk does.
+    /// Also makes room ahead for subjects to come.
     pub fn flush(&self) -> Result<(), LedgerError> {
-        self.map.flush().map_err(LedgerError::io("write", &self.file))
+        self.journal.lock().save(&self.map, &self.marks).map_err(LedgerError::io("save", &self.file))?;
+        self.map.grow_ahead().map_err(LedgerError::io("grow", &self.file))
     }
 
     /// Accounts and keys that have ever been counted here.

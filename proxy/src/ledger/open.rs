@@ -17,7 +17,8 @@ use super::{
     directory::{Directory, KIND_ACCOUNT, KIND_KEY, subject_of},
     in_flight::{FreeRecords, State},
     mapping::{self, Mapping, Record},
-    usage::Dirty,
+    marks::Marks,
+    replay::replay,
 };
 
 const MAGIC: &[u8; 8] = b"CLWLEDGR";
@@ -28,6 +29,7 @@ const HEADER_BYTES: usize = 8 + 4 + 16 + 4;
 
 const FILE: &str = "ledger.bin";
 const SPOOL: &str = "usage-spool";
+const JOURNALS: &str = "ledger-journal";
 
 /// An open ledger, and what the process before left unfinished.
 #[derive(Debug)]
@@ -56,11 +58,18 @@ impl Ledger {
         let damaged = |what| LedgerError::Damaged { file: file.clone(), what };
         let map = Mapping::open(opened).map_err(LedgerError::io("map", &file))?;
         let map = map.ok_or_else(|| damaged("it is shorter than it says"))?;
+        let slots = map.slots();
+        let journal = replay(&map, dir.join(JOURNALS), id)?;
         let directory = Directory::rebuild(&map).map_err(damaged)?;
         let owed = recover(&map).map_err(damaged)?;
+        if map.slots() < slots {
+            // Before slots are given to others: no record on disk may be of those who had them.
+            map.flush_head().map_err(LedgerError::io("write", &file))?;
+        }
         let ledger = Arc::new(Ledger {
             free: FreeRecords::new(|record| !owed.contains(&record)),
-            dirty: Dirty::all(map.slots()),
+            marks: Marks::new(map.slots()),
+            journal: Mutex::new(journal),
             spooling: Mutex::new(()),
             map,
             directory,
@@ -113,17 +122,23 @@ fn read_header(mut opened: &File, file: &Path) -> Result<[u8; 16], LedgerError> 
 
 /// Brings every record and slot to rest; returns the records that a line in the access log is owed for.
 fn recover(map: &Mapping) -> Result<Vec<u32>, &'static str> {
+    let is_lost = |slot| map.slot(slot).is_none() && map.has_room_for(slot).unwrap_or(false);
     let mut owed = Vec::new();
     for (number, record) in (0..).zip(map.records()) {
+        let (account, key) = record.slots();
         match record.state().ok_or("an in-flight record is in no known state")? {
             State::Free => continue,
+            _ if is_lost(account) || is_lost(key) => {
+                // Its subject was lost in a power cut, with this first second of its life.
+                record.set_state(State::Free);
+                continue;
+            }
             State::Committed => {
                 redo(map, record)?;
                 record.set_state(State::Admitted);
             }
             State::Admitted | State::Finished => {}
         }
-        let (account, key) = record.slots();
         let kinds = [account, key].map(|slot| map.slot(slot).map(mapping::Slot::kind));
         if kinds != [Some(KIND_ACCOUNT), Some(KIND_KEY)] {
             return Err("an in-flight record is of nobody");

@@ -40,7 +40,7 @@ impl Ledger {
         for day in self.days_with_counts(spooled, ended) {
             self.write_day(day)?;
         }
-        self.map.flush().map_err(LedgerError::io("write", &self.file))?;
+        self.flush()?;
         progress.spooled_day.store(ended, Ordering::Release);
         Ok(())
     }

@@ -4,18 +4,13 @@
 //! lost without harm. Which subjects have changed since the last report is remembered in memory only;
 //! after a start all of them have.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     Ledger, SlotId, Subject,
     directory::{KIND_KEY, subject_of},
-    mapping::{Mapping, SEGMENT_SLOTS},
+    mapping::Mapping,
+    marks::Mark,
 };
 
 /// How many requests of one subject were admitted on one day.
@@ -37,7 +32,7 @@ impl Ledger {
     /// What is taken is not offered again until it changes; a report that failed is put back by [`Ledger::restore`].
     pub fn totals(&self, max: usize) -> Vec<Total> {
         let mut totals = Vec::new();
-        self.dirty.drain(self.map.slots(), max, |slot| {
+        self.marks.drain(Mark::Report, self.map.slots(), max, |slot| {
             let total = read_total(&self.map, slot, None);
             totals.extend(total);
             total.is_some()
@@ -65,7 +60,7 @@ impl Ledger {
     pub fn restore(&self, totals: &[Total]) {
         for total in totals {
             if let Some(slot) = self.directory.find(&self.map, &total.subject) {
-                self.dirty.mark(slot);
+                self.marks.set(slot, Mark::Report);
             }
         }
     }
@@ -84,63 +79,4 @@ pub(super) fn read_total(map: &Mapping, id: SlotId, day: Option<u32>) -> Option<
         _ => None,
     };
     (admitted > 0).then_some(Total { subject, day, admitted, last_used_ms: windows.last_used_ms, last_address })
-}
-
-/// One bit a slot: whether it has changed since its total was last taken.
-#[derive(Debug)]
-pub(super) struct Dirty {
-    segments: Box<[OnceLock<Box<[AtomicU64]>>]>,
-    /// The word to look at first, so that subjects that change all the time do not keep others waiting.
-    next: AtomicUsize,
-}
-
-const SEGMENT_WORDS: usize = SEGMENT_SLOTS / 64;
-
-impl Dirty {
-    /// With the first `slots` marked.
-    pub(super) fn all(slots: u32) -> Self {
-        // As many as slot numbers can name.
-        let segments = (0..u32::MAX as usize / SEGMENT_SLOTS + 1).map(|_| OnceLock::new()).collect();
-        let dirty = Self { segments, next: AtomicUsize::new(0) };
-        (0..slots).for_each(|slot| dirty.mark(SlotId(slot)));
-        dirty
-    }
-
-    /// Called under the slot's lock, after the change: then either [`Dirty::drain`], which clears the bit
-    /// before it takes the lock, reads the change, or the bit is seen cleared and set again here.
-    #[inline]
-    pub(super) fn mark(&self, slot: SlotId) {
-        let (word, bit) = (slot.0 as usize / 64, 1 << (slot.0 % 64));
-        let words = self.segments[word / SEGMENT_WORDS].get_or_init(|| (0..SEGMENT_WORDS).map(|_| AtomicU64::new(0)).collect());
-        let word = &words[word % SEGMENT_WORDS];
-        if word.load(Ordering::Relaxed) & bit == 0 {
-            word.fetch_or(bit, Ordering::Relaxed);
-        }
-    }
-
-    /// Clears marks and calls `take` for each, until `max` calls have said that they took something.
-    fn drain(&self, slots: u32, max: usize, mut take: impl FnMut(SlotId) -> bool) {
-        let words = (slots as usize).div_ceil(64);
-        let first = self.next.load(Ordering::Relaxed);
-        let mut taken = 0;
-        for word in (0..words).map(|n| (first + n) % words) {
-            let Some(bits) = self.segments[word / SEGMENT_WORDS].get().map(|words| &words[word % SEGMENT_WORDS]) else {
-                continue;
-            };
-            if bits.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let mut marked = bits.swap(0, Ordering::AcqRel);
-            while marked != 0 {
-                if taken == max {
-                    bits.fetch_or(marked, Ordering::AcqRel);
-                    self.next.store(word, Ordering::Relaxed);
-                    return;
-                }
-                let slot = u32::try_from(word * 64).expect("a slot's number") + marked.trailing_zeros();
-                taken += usize::from(take(SlotId(slot)));
-                marked &= marked - 1;
-            }
-        }
-    }
 }

@@ -15,6 +15,7 @@ const FILE: &str = "ledger.bin";
 fn copy_of(dir: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     fs::copy(dir.join(FILE), copy.path().join(FILE)).unwrap();
+    copy_journals(dir, copy.path());
     copy
 }
 

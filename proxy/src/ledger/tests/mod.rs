@@ -5,8 +5,9 @@ mod crash;
 mod days;
 mod files;
 mod kill;
+mod power;
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use clearway_config::{AccountId, KeyId};
 
@@ -59,4 +60,13 @@ fn windows(ledger: &Ledger, subject: &Subject) -> Windows {
 
 fn day_count(ledger: &Ledger, subject: &Subject) -> u64 {
     windows(ledger, subject).day_count
+}
+
+fn copy_journals(from: &Path, to: &Path) {
+    let (from, to) = (from.join("ledger-journal"), to.join("ledger-journal"));
+    fs::create_dir_all(&to).unwrap();
+    for file in fs::read_dir(from).into_iter().flatten() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }

@@ -8,6 +8,8 @@
 
 #![expect(unsafe_code, reason = "a mapped file is raw memory; this module turns it into atomics")]
 
+mod parts;
+
 use std::{
     fs::File,
     io::{self, Seek, SeekFrom, Write},
@@ -15,17 +17,17 @@ use std::{
     os::unix::fs::FileExt,
     sync::{
         OnceLock,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
-use clearway_filters::quota::{WINDOWS_WORDS, Windows};
+use clearway_filters::quota::Windows;
 use memmap2::{MmapOptions, MmapRaw};
-use parking_lot::{
-    Mutex, RawMutex,
-    lock_api::{GuardNoSend, RawMutex as _},
-};
+use parking_lot::{Mutex, RawMutex, lock_api::RawMutex as _};
 use rustix::fs::FallocateFlags;
+
+use parts::store_windows;
+pub(super) use parts::{Name, Record, Slot, SlotGuard};
 
 /// Requests that can be in flight, or finished and not yet in the access log, at the same time.
 pub const IN_FLIGHT_MAX: usize = 65_536;
@@ -36,7 +38,7 @@ const SEGMENTS_MAX: usize = 4_096;
 
 // Offsets in the file are multiples of 64 KiB, the largest page size that Linux uses for mapping.
 const HEADER_BYTES: usize = 65_536;
-const HEAD_BYTES: usize = HEADER_BYTES + IN_FLIGHT_MAX * size_of::<Record>();
+pub(super) const HEAD_BYTES: usize = HEADER_BYTES + IN_FLIGHT_MAX * size_of::<Record>();
 const SLOTS_BYTES: usize = SEGMENT_SLOTS * size_of::<Slot>();
 const SEGMENT_BYTES: usize = SLOTS_BYTES + SEGMENT_SLOTS * size_of::<Name>();
 /// Where [`Progress`] stands in the header, behind what never changes.
@@ -58,45 +60,6 @@ pub(super) struct Progress {
     pub(super) spooled_day: AtomicU32,
 }
 
-/// A subject's counters: what every decision reads and writes, in one cache line.
-#[repr(C, align(64))]
-pub(super) struct Slot {
-    lock: RawMutex,
-    kind: AtomicU8,
-    /// 0, 4 or 6: what kind of address the subject was last used from.
-    family: AtomicU8,
-    unused: u8,
-    address_v4: AtomicU32,
-    windows: [AtomicU64; WINDOWS_WORDS],
-}
-
-/// Who a slot belongs to: what decisions do not need.
-#[repr(C)]
-pub(super) struct Name {
-    pub(super) id: Bytes16,
-    pub(super) address_v6: Bytes16,
-}
-
-/// An admitted request: the redo record of its admission, then the proof that it is owed a release
-/// and a line in the access log.
-#[repr(C, align(64))]
-pub(super) struct Record {
-    pub(super) state: AtomicU32,
-    pub(super) account_slot: AtomicU32,
-    pub(super) key_slot: AtomicU32,
-    pub(super) status: AtomicU32,
-    pub(super) request: Bytes16,
-    pub(super) admitted_ms: AtomicU64,
-    pub(super) duration_ms: AtomicU64,
-    account: [AtomicU64; WINDOWS_WORDS],
-    key: [AtomicU64; WINDOWS_WORDS],
-    unused: [u64; 4],
-}
-
-/// Sixteen bytes that can be read while they are written; who needs them whole holds a lock.
-#[repr(transparent)]
-pub(super) struct Bytes16([AtomicU64; 2]);
-
 /// Which slot. Any number may be one: it is looked at before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SlotId(pub u32);
@@ -108,6 +71,8 @@ pub(super) struct Mapping {
     segments: Box<[OnceLock<MmapRaw>]>,
     /// Held while a slot is appended.
     appending: Mutex<()>,
+    /// Held while a segment is added.
+    growing: Mutex<()>,
 }
 
 /// Makes `file`, which is empty, a ledger without subjects: `header`, then zeros, all of it allocated.
@@ -130,7 +95,7 @@ impl Mapping {
         }
         let head = MmapOptions::new().len(HEAD_BYTES).map_raw(&file)?;
         let segments = (0..SEGMENTS_MAX).map(|_| OnceLock::new()).collect();
-        let mapping = Self { file, head, segments, appending: Mutex::new(()) };
+        let mapping = Self { file, head, segments, appending: Mutex::new(()), growing: Mutex::new(()) };
         let slots = mapping.slots() as usize;
         if slots.div_ceil(SEGMENT_SLOTS) > ((bytes - HEAD_BYTES) / SEGMENT_BYTES).min(SEGMENTS_MAX) {
             return Ok(None);
@@ -176,7 +141,7 @@ impl Mapping {
         Some(unsafe { &*segment.as_ptr().cast::<Slot>().add(at) })
     }
 
-    /// Starts to fetch a slot into the cache, and does not wait for it.
+    /// Starts to fetch a slot into the cache, to be written, and does not wait for it.
     #[inline]
     pub(super) fn prefetch(&self, id: SlotId) {
         #[cfg(target_arch = "x86_64")]
@@ -198,37 +163,81 @@ impl Mapping {
     /// Takes the next slot into use, with all counters at zero.
     pub(super) fn append(&self, kind: u8, id: [u8; 16]) -> io::Result<SlotId> {
         let _alone = self.appending.lock();
-        let slot = self.slots();
-        let (index, at) = (slot as usize / SEGMENT_SLOTS, slot as usize % SEGMENT_SLOTS);
-        let segment = match self.segments.get(index) {
-            None => return Err(io::Error::other("the ledger holds as many subjects as it can")),
-            Some(cell) => match cell.get() {
-                Some(segment) => segment,
-                None => {
-                    allocate(&self.file, HEAD_BYTES + index * SEGMENT_BYTES, SEGMENT_BYTES)?;
-                    // The new length must be on disk before a count can be: a shorter file would not open.
-                    self.file.sync_all()?;
-                    let segment = self.map_segment(index)?;
-                    cell.get_or_init(|| segment)
-                }
-            },
-        };
-        reset_lock(segment, at);
-        // SAFETY: as in `slot`; that the slot is not in use yet means that nobody else refers to it, and its
-        // lock was initialised the line before.
+        let slot = SlotId(self.slots());
+        self.take_into_use(slot, kind, id)?;
+        Ok(slot)
+    }
+
+    /// Makes a slot this subject's, with all counters at zero. It is the next one, which nobody else is taking,
+    /// or, before anybody is served, one in use.
+    pub(super) fn take_into_use(&self, id: SlotId, kind: u8, subject: [u8; 16]) -> io::Result<()> {
+        let (index, at) = (id.0 as usize / SEGMENT_SLOTS, id.0 as usize % SEGMENT_SLOTS);
+        let segment = self.grown(index)?;
+        let is_next = id.0 == self.slots();
+        if is_next {
+            reset_lock(segment, at);
+        }
+        // SAFETY: as in `slot`: its lock was initialised when the file was opened or just above.
         let new = unsafe { &*segment.as_ptr().cast::<Slot>().add(at) };
         new.kind.store(kind, Ordering::Relaxed);
         new.family.store(0, Ordering::Relaxed);
         store_windows(&new.windows, &Windows::default());
-        name_in(segment, at).id.store(id);
-        self.progress().slots.store(slot + 1, Ordering::Release);
-        Ok(SlotId(slot))
+        name_in(segment, at).id.store(subject);
+        if is_next {
+            self.progress().slots.store(id.0 + 1, Ordering::Release);
+        }
+        Ok(())
     }
 
-    /// Writes to disk what has changed in memory.
-    pub(super) fn flush(&self) -> io::Result<()> {
-        self.head.flush()?;
-        self.segments.iter().map_while(OnceLock::get).try_for_each(MmapRaw::flush)
+    /// Makes room for the subjects to come, so that their first requests need not wait for the disk.
+    pub(super) fn grow_ahead(&self) -> io::Result<()> {
+        let soon = self.slots() as usize + SEGMENT_SLOTS / 2;
+        self.grown((soon / SEGMENT_SLOTS).min(SEGMENTS_MAX - 1)).map(|_| ())
+    }
+
+    /// Writes the head to disk: header and in-flight records.
+    pub(super) fn flush_head(&self) -> io::Result<()> {
+        self.head.flush()
+    }
+
+    /// How many segments there are.
+    pub(super) fn segments(&self) -> usize {
+        self.segments.iter().map_while(OnceLock::get).count()
+    }
+
+    /// Writes a segment to disk, if there is one.
+    pub(super) fn flush_segment(&self, index: usize) -> io::Result<()> {
+        self.segments.get(index).and_then(OnceLock::get).map_or(Ok(()), MmapRaw::flush)
+    }
+
+    /// Whether the file has a slot of this number, in use or not.
+    pub(super) fn has_room_for(&self, id: SlotId) -> io::Result<bool> {
+        let end = HEAD_BYTES + (id.0 as usize / SEGMENT_SLOTS + 1) * SEGMENT_BYTES;
+        Ok(self.file.metadata()?.len() >= end as u64)
+    }
+
+    /// Forgets the slots from `slots` on, before anybody uses them.
+    pub(super) fn cut(&self, slots: u32) {
+        self.progress().slots.fetch_min(slots, Ordering::AcqRel);
+    }
+
+    /// The segment; allocated and mapped where it is the next one.
+    fn grown(&self, index: usize) -> io::Result<&MmapRaw> {
+        let Some(cell) = self.segments.get(index) else {
+            return Err(io::Error::other("the ledger holds as many subjects as it can"));
+        };
+        if let Some(segment) = cell.get() {
+            return Ok(segment);
+        }
+        let _alone = self.growing.lock();
+        if let Some(segment) = cell.get() {
+            return Ok(segment);
+        }
+        allocate(&self.file, HEAD_BYTES + index * SEGMENT_BYTES, SEGMENT_BYTES)?;
+        // The new length must be on disk before a count can be: a shorter file would not open.
+        self.file.sync_all()?;
+        let segment = self.map_segment(index)?;
+        Ok(cell.get_or_init(|| segment))
     }
 
     #[inline]
@@ -274,106 +283,5 @@ fn allocate(mut file: &File, offset: usize, length: usize) -> io::Result<()> {
             file.flush()
         }
         other => Ok(other?),
-    }
-}
-
-/// A locked slot.
-pub(super) struct SlotGuard<'s> {
-    slot: &'s Slot,
-    /// A lock is given back by the thread that took it.
-    _here: std::marker::PhantomData<GuardNoSend>,
-}
-
-impl Slot {
-    #[inline]
-    pub(super) fn kind(&self) -> u8 {
-        self.kind.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    pub(super) fn lock(&self) -> SlotGuard<'_> {
-        self.lock.lock();
-        SlotGuard { slot: self, _here: std::marker::PhantomData }
-    }
-}
-
-impl SlotGuard<'_> {
-    #[inline]
-    pub(super) fn windows(&self) -> Windows {
-        load_windows(&self.slot.windows)
-    }
-
-    #[inline]
-    pub(super) fn set_windows(&self, windows: &Windows) {
-        store_windows(&self.slot.windows, windows);
-    }
-
-    /// Writes the first `words` words only, as a process that is killed in the middle does.
-    #[cfg(test)]
-    pub(super) fn set_windows_in_part(&self, windows: &Windows, words: usize) {
-        for (word, value) in self.slot.windows.iter().zip(windows.to_words()).take(words) {
-            word.store(value, Ordering::Relaxed);
-        }
-    }
-
-    /// 0, 4 or 6, and the address where that is 4.
-    pub(super) fn address(&self) -> (u8, u32) {
-        (self.slot.family.load(Ordering::Relaxed), self.slot.address_v4.load(Ordering::Relaxed))
-    }
-
-    #[inline]
-    pub(super) fn set_address(&self, family: u8, v4: u32) {
-        self.slot.family.store(family, Ordering::Relaxed);
-        self.slot.address_v4.store(v4, Ordering::Relaxed);
-    }
-}
-
-impl Drop for SlotGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: a guard exists only between `lock` and this, and cannot leave its thread.
-        unsafe { self.slot.lock.unlock() }
-    }
-}
-
-impl Record {
-    /// What the account's and the key's counters are to be.
-    pub(super) fn windows(&self) -> (Windows, Windows) {
-        (load_windows(&self.account), load_windows(&self.key))
-    }
-
-    #[inline]
-    pub(super) fn set_windows(&self, account: &Windows, key: &Windows) {
-        store_windows(&self.account, account);
-        store_windows(&self.key, key);
-    }
-}
-
-impl Bytes16 {
-    #[inline]
-    pub(super) fn load(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.0[0].load(Ordering::Relaxed).to_ne_bytes());
-        bytes[8..].copy_from_slice(&self.0[1].load(Ordering::Relaxed).to_ne_bytes());
-        bytes
-    }
-
-    #[inline]
-    pub(super) fn store(&self, bytes: [u8; 16]) {
-        let [a, b, c, d, e, f, g, h, low @ ..] = bytes;
-        self.0[0].store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]), Ordering::Relaxed);
-        self.0[1].store(u64::from_ne_bytes(low), Ordering::Relaxed);
-    }
-}
-
-#[inline]
-fn load_windows(words: &[AtomicU64; WINDOWS_WORDS]) -> Windows {
-    Windows::from_words(std::array::from_fn(|at| words[at].load(Ordering::Relaxed)))
-}
-
-#[inline]
-fn store_windows(words: &[AtomicU64; WINDOWS_WORDS], windows: &Windows) {
-    for (word, value) in words.iter().zip(windows.to_words()) {
-        word.store(value, Ordering::Relaxed);
     }
 }
