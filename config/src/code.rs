@@ -122,6 +122,8 @@ codes! {
     Draining = "draining", 503;
     /// A field of the request is missing or out of bounds; `details` names each one.
     ValidationError = "validation_error", 400;
+    /// The object is not at the version that `If-Match` names: somebody has changed it since it was read.
+    PreconditionFailed = "precondition_failed", 412;
     /// The body is not JSON.
     MalformedBody = "malformed_body", 400;
     /// The body is larger than this operation takes.

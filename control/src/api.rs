@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, audit,
     http::{self, Api},
-    keys, plans, proxies, usage,
+    keys, plans, proxies, routes as gateway, usage,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use crate::{
         (name = "analytics", description = "What the gateway admitted"),
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
+        (name = "gateway", description = "Routes and upstreams of all proxies, for operators: scope `admin:platform`"),
         (name = "admin", description = "For operators: scope `admin:platform`"),
         (name = "meta", description = "About the API itself"),
     ),
@@ -60,6 +61,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(plans::routes())
         .merge(accounts::routes())
         .merge(proxies::routes())
+        .merge(gateway::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

@@ -17,6 +17,7 @@ use crate::{
     keys::{Directory, KeyFeed},
     metrics::Metrics,
     plans::{self, PlanFeed},
+    routes::RouteFeed,
     sync::{self, Clock, Hub, Options},
     token::{self, TokenError},
     usage::Sink,
@@ -182,7 +183,13 @@ pub async fn prepare(db: &Db, world: &World, plans: &Plans, admin_email: &str) -
 
 /// Sync, fed by the features.
 pub async fn start_hub(db: &Db, options: Options) -> db::Result<Hub> {
-    Hub::start(db.clone(), vec![Arc::new(PlanFeed), Arc::new(AccountFeed), Arc::new(KeyFeed)], Arc::new(Sink), options).await
+    Hub::start(
+        db.clone(),
+        vec![Arc::new(PlanFeed), Arc::new(AccountFeed), Arc::new(KeyFeed), Arc::new(RouteFeed)],
+        Arc::new(Sink),
+        options,
+    )
+    .await
 }
 
 /// What handlers are given.

@@ -1,6 +1,6 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit keys plans proxies usage users`) over thin plumbing (`db http jobs
+//! Vertical features (`accounts audit keys plans proxies routes usage users`) over thin plumbing (`db http jobs
 //! sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
 
 pub mod accounts;
@@ -15,6 +15,7 @@ pub mod keys;
 pub mod metrics;
 pub mod plans;
 pub mod proxies;
+pub mod routes;
 pub mod sync;
 pub mod token;
 pub mod usage;

@@ -58,6 +58,26 @@ impl Fault {
         keys.join(".")
     }
 
+    /// The place in full: `routes[3].path`.
+    pub fn place_text(&self) -> String {
+        let mut text = String::new();
+        for step in &self.place {
+            match step {
+                Step::Key(key) if text.is_empty() => text.push_str(key),
+                Step::Key(key) => text.extend([".", key]),
+                Step::Index(index) => text += &format!("[{index}]"),
+            }
+        }
+        text
+    }
+
+    /// Without the first `steps` of its place: what a part of a document sees.
+    #[must_use]
+    pub fn inside(mut self, steps: usize) -> Self {
+        self.place.drain(..steps.min(self.place.len()));
+        self
+    }
+
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -67,13 +87,7 @@ impl std::error::Error for Fault {}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, step) in self.place.iter().enumerate() {
-            match step {
-                Step::Key(key) if n == 0 => write!(f, "{key}")?,
-                Step::Key(key) => write!(f, ".{key}")?,
-                Step::Index(index) => write!(f, "[{index}]")?,
-            }
-        }
+        f.write_str(&self.place_text())?;
         if !self.place.is_empty() {
             f.write_str(": ")?;
         }

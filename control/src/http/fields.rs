@@ -173,24 +173,40 @@ impl<T: Form, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let media_type = request.headers().get(header::CONTENT_TYPE).cloned();
-        let bytes = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
-            let too_large =
-                std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-            ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::MalformedBody })
-        })?;
-        if bytes.is_empty() {
-            return Ok(Self(Fields::default().finish()?, bytes));
-        }
-        if !may_be_json(media_type.as_ref()) {
-            return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
-        }
-        let object = match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(object)) => object,
-            Ok(_) => return Err(ApiError::saying(ErrorCode::MalformedBody, "The body must be a JSON object.")),
-            Err(why) => return Err(ApiError::saying(ErrorCode::MalformedBody, format!("The body is not JSON: {why}."))),
-        };
+        let (object, bytes) = read_object(request, BODY_BYTES_MAX).await?;
         Ok(Self(Fields::new(object).finish()?, bytes))
+    }
+}
+
+/// A JSON body of at most `MAX` bytes whose words somebody else knows.
+#[derive(Debug)]
+pub struct JsonObject<const MAX: usize = BODY_BYTES_MAX>(pub Map<String, Value>);
+
+impl<const MAX: usize, S: Send + Sync> FromRequest<S> for JsonObject<MAX> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(read_object(request, MAX).await?.0))
+    }
+}
+
+async fn read_object(request: Request, bytes_max: usize) -> Result<(Map<String, Value>, axum::body::Bytes), ApiError> {
+    let media_type = request.headers().get(header::CONTENT_TYPE).cloned();
+    let bytes = axum::body::to_bytes(request.into_body(), bytes_max).await.map_err(|error| {
+        let too_large =
+            std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+        ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::MalformedBody })
+    })?;
+    if bytes.is_empty() {
+        return Ok((Map::new(), bytes));
+    }
+    if !may_be_json(media_type.as_ref()) {
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok((object, bytes)),
+        Ok(_) => Err(ApiError::saying(ErrorCode::MalformedBody, "The body must be a JSON object.")),
+        Err(why) => Err(ApiError::saying(ErrorCode::MalformedBody, format!("The body is not JSON: {why}."))),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};
 pub(crate) use envelope::class as status_class;
 pub use error::{ApiError, chain};
-pub use fields::{Body, Fields, Form, Query};
+pub use fields::{Body, Fields, Form, JsonObject, Query};
 pub use idempotency::{Repeatable, Turn};
 pub use paging::Paging;
 

@@ -30,6 +30,7 @@ const WITH_BODY: &[ErrorCode] = &[ErrorCode::MalformedBody, ErrorCode::BodyTooLa
 const WITH_ID: &[ErrorCode] = &[ErrorCode::NotFound];
 /// On what changes something.
 const WRITES: &[ErrorCode] = &[ErrorCode::Conflict, ErrorCode::PlanLimitReached];
+const CONDITIONAL: &[ErrorCode] = &[ErrorCode::PreconditionFailed];
 const REPEATABLE: &[ErrorCode] = &[ErrorCode::IdempotencyKeyInUse, ErrorCode::IdempotencyKeyReused];
 
 const IDEMPOTENCY_KEY: &str = "Makes a repetition harmless: the same request under the same key, for 24 hours, is not done \
@@ -79,6 +80,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     }
     if method != "get" {
         codes.extend(WRITES);
+    }
+    let parameters = operation.get("parameters").and_then(Value::as_array);
+    if parameters.is_some_and(|list| list.iter().any(|parameter| parameter["name"] == "If-Match")) {
+        codes.extend(CONDITIONAL);
     }
     if method == "post" {
         codes.extend(REPEATABLE);

@@ -59,6 +59,8 @@ fn merge(into: &mut v1::Changes, from: v1::Changes) {
     into.accounts.extend(from.accounts);
     into.credentials.extend(from.credentials);
     into.removed_credentials.extend(from.removed_credentials);
+    into.gateway_objects.extend(from.gateway_objects);
+    into.removed_gateway_objects.extend(from.removed_gateway_objects);
 }
 
 /// The inverse of [`super::removed_secret_id`].

@@ -54,10 +54,12 @@ pub enum ChangeKind {
     Key,
     /// A secret that no longer exists; its id is [`removed_secret_id`]. Sync needs no feed for it.
     SecretRemoved,
+    /// Its id is the object's kind and name, as `route/orders`.
+    GatewayObject,
 }
 
 impl ChangeKind {
-    pub const ALL: [ChangeKind; 4] = [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved];
+    pub const ALL: [ChangeKind; 5] = [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved, Self::GatewayObject];
 
     /// As in `changes.kind`.
     pub const fn as_str(self) -> &'static str {
@@ -66,6 +68,7 @@ impl ChangeKind {
             Self::Account => "account",
             Self::Key => "key",
             Self::SecretRemoved => "secret_removed",
+            Self::GatewayObject => "gateway_object",
         }
     }
 
@@ -84,7 +87,8 @@ pub fn removed_secret_id(hash: &KeyHash) -> String {
 pub trait Feed: Send + Sync {
     fn kind(&self) -> ChangeKind;
 
-    /// The rows behind `ids` (at most [`BATCH_CHANGES_MAX`], none twice) as they are now; one that is gone is left out.
+    /// The rows behind `ids` (at most [`BATCH_CHANGES_MAX`], none twice) as they are now. One that is gone is left out, or
+    /// named as removed where the proxies would not learn it otherwise.
     async fn load(&self, db: &Db, ids: &[String]) -> db::Result<v1::Changes>;
 
     /// The next rows in the feed's own order after `after`, about `limit` of them, and where to go on; `None` ends it.

@@ -19,6 +19,7 @@ mod generated;
 mod idempotency;
 mod keys;
 mod process;
+mod routes;
 mod schema;
 mod statements;
 mod usage;

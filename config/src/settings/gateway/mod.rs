@@ -8,6 +8,7 @@ pub mod auth;
 pub mod client_certificate;
 pub mod issuer;
 pub mod mirror;
+pub mod object;
 pub mod route;
 pub mod upstream;
 
@@ -27,6 +28,7 @@ pub use auth::{Auth, AuthSpec, Method as AuthMethod, Methods as AuthMethods};
 pub use client_certificate::{CertificateMark, ClientCertificate, ClientCertificateSpec, SubjectName};
 pub use issuer::{Algorithm, Issuer, IssuerSpec};
 pub use mirror::{Mirror, MirrorSpec};
+pub use object::{Object, ObjectKind};
 pub use route::{Route, RouteSpec};
 pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};
 

@@ -1,0 +1,129 @@
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, on_both};
+
+const ROUTES: &str = "/api/v1/admin/routes";
+const UPSTREAMS: &str = "/api/v1/admin/upstreams";
+const GATEWAY: &str = "/api/v1/admin/gateway";
+
+async fn with_orders(app: &TestApp) {
+    app.admin().put(&format!("{UPSTREAMS}/orders"), r#"{"addresses": ["http://127.0.0.1:7000"]}"#).await.data();
+    let route = r#"{"path": "/orders", "upstream": "orders", "auth": "key", "scopes": ["read:orders"]}"#;
+    app.admin().put(&format!("{ROUTES}/orders"), route).await.data();
+}
+
+#[tokio::test]
+async fn an_object_is_created_read_changed_and_deleted_by_its_name() {
+    on_both(async |app: TestApp| {
+        with_orders(&app).await;
+        let read = app.admin().get(&format!("{ROUTES}/orders")).await;
+        assert_eq!(read.headers["etag"], "\"1\"");
+        let expected = json!({"name": "orders", "path": "/orders", "upstream": "orders", "auth": "key", "scopes": ["read:orders"],
+            "version": 1, "created_at": "2026-11-20T00:00:00.000Z", "updated_at": "2026-11-20T00:00:00.000Z"});
+        assert_eq!(*read.data(), expected);
+
+        let changed = r#"{"path": "/orders", "upstream": "orders", "auth": "open"}"#;
+        assert_eq!(app.admin().put(&format!("{ROUTES}/orders"), changed).await.data()["version"], 2);
+        let same = app.admin().put(&format!("{ROUTES}/orders"), changed).await;
+        assert_eq!((&same.data()["version"], &same.data()["propagation"]), (&json!(2), &Value::Null), "nothing to do");
+
+        let list = app.admin().get(ROUTES).await;
+        assert_eq!((&list.data()["total"], &list.data()["items"][0]["name"]), (&json!(1), &json!("orders")));
+        app.admin().delete(&format!("{ROUTES}/orders")).await.data();
+        app.admin().get(&format!("{ROUTES}/orders")).await.refused(404, "not_found");
+        app.admin().delete(&format!("{ROUTES}/orders")).await.refused(404, "not_found");
+
+        let log = app.admin().get("/api/v1/audit?object_id=route/orders").await;
+        let mut actions: Vec<_> = log.data()["items"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
+        actions.sort_by_key(ToString::to_string);
+        assert_eq!(actions, ["gateway.created", "gateway.deleted", "gateway.updated"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_would_make_the_document_wrong_is_refused_by_its_place() {
+    on_both(async |app: TestApp| {
+        with_orders(&app).await;
+        for (name, body, field) in [
+            ("a", r#"{"path": "orders", "upstream": "orders", "auth": "key"}"#, "path"),
+            ("a", r#"{"path": "/orders/", "upstream": "orders", "auth": "key"}"#, "path"),
+            ("a", r#"{"path": "/a", "upstream": "other", "auth": "key"}"#, "upstream"),
+            ("a", r#"{"path": "/a", "upstream": "orders", "auth": "key", "pathh": 1}"#, "body"),
+            ("a", r#"{"name": "b", "path": "/a", "upstream": "orders", "auth": "key"}"#, "name"),
+            ("A", r#"{"path": "/a", "upstream": "orders", "auth": "key"}"#, "name"),
+        ] {
+            let refused = app.admin().put(&format!("{ROUTES}/{name}"), body).await;
+            refused.refused(400, "validation_error");
+            assert_eq!(refused.body["error"]["details"][0]["field"], field, "{body}");
+        }
+        let other_host = r#"{"host": "b.example", "path": "/orders", "upstream": "orders", "auth": "key"}"#;
+        app.admin().put(&format!("{ROUTES}/b"), other_host).await.data();
+        let refused = app.admin().delete(&format!("{UPSTREAMS}/orders")).await;
+        refused.refused(409, "conflict");
+        assert_eq!(refused.body["error"]["message"], "It is named by route `b`, route `orders`.");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_editors_do_not_overwrite_each_other() {
+    on_both(async |app: TestApp| {
+        with_orders(&app).await;
+        let body = r#"{"path": "/orders", "upstream": "orders", "auth": "open"}"#;
+        let orders = format!("{ROUTES}/orders");
+        app.admin().header("if-match", "\"7\"").put(&orders, body).await.refused(412, "precondition_failed");
+        app.admin().header("if-none-match", "*").put(&orders, body).await.refused(412, "precondition_failed");
+        app.admin().header("if-match", "1").put(&orders, body).await.refused(400, "validation_error");
+        app.admin().header("if-match", "\"7\"").delete(&orders).await.refused(412, "precondition_failed");
+        assert_eq!(app.admin().header("if-match", "\"1\"").put(&orders, body).await.data()["version"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_whole_document_is_applied_in_one_step_and_reads_back_the_same() {
+    on_both(async |app: TestApp| {
+        with_orders(&app).await;
+        let document = json!({
+            "upstreams": [{"name": "users", "addresses": ["http://127.0.0.1:7001"]}],
+            // The path of a route that goes, and a new upstream in the place of one that goes.
+            "routes": [{"name": "users", "path": "/orders", "upstream": "users", "auth": "key"}],
+        });
+        let dry = app.admin().put(&format!("{GATEWAY}?dry_run=true"), &document.to_string()).await;
+        let expected = json!([
+            {"action": "create", "kind": "upstream", "name": "users"},
+            {"action": "create", "kind": "route", "name": "users"},
+            {"action": "delete", "kind": "route", "name": "orders"},
+            {"action": "delete", "kind": "upstream", "name": "orders"},
+        ]);
+        assert_eq!(dry.data()["changes"], expected);
+        assert_eq!(app.admin().get(ROUTES).await.data()["items"][0]["name"], "orders", "nothing was changed");
+
+        assert_eq!(app.admin().put(GATEWAY, &document.to_string()).await.data()["changes"], expected);
+        assert_eq!(*app.admin().get(GATEWAY).await.data(), document);
+        let again = app.admin().put(GATEWAY, &document.to_string()).await;
+        assert_eq!((&again.data()["changes"], &again.data()["propagation"]), (&json!([]), &Value::Null));
+
+        let wrong = json!({"routes": [{"name": "x", "path": "/", "upstream": "gone", "auth": "key"}]});
+        let refused = app.admin().put(GATEWAY, &wrong.to_string()).await;
+        refused.refused(400, "validation_error");
+        assert_eq!(refused.body["error"]["details"][0]["field"], "routes[0].upstream");
+        assert_eq!(*app.admin().get(GATEWAY).await.data(), document, "nothing was changed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_admins_may_see_or_change_the_gateway() {
+    on_both(async |app: TestApp| {
+        let (_, key) = app.account(&["read:keys", "write:keys"]).await;
+        for path in [ROUTES, GATEWAY] {
+            app.with_key(&key).get(path).await.refused(403, "scope_missing");
+        }
+        app.with_key(&key).put(&format!("{ROUTES}/a"), "{}").await.refused(403, "scope_missing");
+        app.with_key(&key).put(GATEWAY, "{}").await.refused(403, "scope_missing");
+        app.with_key(&key).delete(&format!("{ROUTES}/a")).await.refused(403, "scope_missing");
+    })
+    .await;
+}
