@@ -69,7 +69,7 @@ async fn fill(snapshot: &Snapshot, disk: &Disk, keys: u64) {
             plans: vec![v1::Plan { name: "pro".into(), limits: Some(v1::Limits { per_day: Some(1), ..Default::default() }) }],
             accounts: (start / 10..end.div_ceil(10)).map(account).collect(),
             credentials: (start..end).map(credential).collect(),
-            removed_credentials: Vec::new(),
+            ..Default::default()
         };
         snapshot.apply_chunk(&chunk);
         disk.chunk(chunk).await;
