@@ -49,7 +49,7 @@ pub(super) fn rows(keys: impl IntoIterator<Item = u64>) -> v1::Changes {
         plans: vec![plan("starter", 100)],
         accounts: (0..10).map(|n| account(n, "starter")).collect(),
         credentials: keys.into_iter().map(credential).collect(),
-        removed_credentials: Vec::new(),
+        ..Default::default()
     }
 }
 
