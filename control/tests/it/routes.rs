@@ -127,3 +127,21 @@ async fn only_admins_may_see_or_change_the_gateway() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_route_needs_without_naming_it_stays() {
+    on_both(async |app: TestApp| {
+        let issuers = "/api/v1/admin/issuers";
+        let issuer = r#"{"issuer": "https://id.example", "audiences": ["orders"], "jwks_url": "https://id.example/jwks",
+            "algorithms": ["ES256"], "account_claim": "account"}"#;
+        app.admin().put(&format!("{issuers}/a"), issuer).await.data();
+        let twice = app.admin().put(&format!("{issuers}/b"), issuer).await;
+        twice.refused(400, "validation_error");
+        let route = r#"{"path": "/a", "upstream": "control", "auth": ["jwt"]}"#;
+        app.admin().put(&format!("{ROUTES}/a"), route).await.data();
+        app.admin().delete(&format!("{issuers}/a")).await.refused(400, "validation_error");
+        app.admin().delete(&format!("{ROUTES}/a")).await.data();
+        app.admin().delete(&format!("{issuers}/a")).await.data();
+    })
+    .await;
+}
