@@ -106,7 +106,9 @@ impl Routes {
             .filter_map(|(host, root)| self.deepest(host, root, path))
             .max_by_key(|&(precedence, ..)| precedence)
             .ok_or(Reject::RouteNotFound)?;
-        let allows = |route: &Route| route.methods.is_empty() || route.methods.contains(method);
+        // TRACE would read the gateway's own headers back to the client, and CONNECT opens a tunnel: only by name.
+        let ordinary = !matches!(*method, Method::TRACE | Method::CONNECT);
+        let allows = |route: &Route| (ordinary && route.methods.is_empty()) || route.methods.contains(method);
         // A route that names the method comes before one that takes them all.
         let candidates = || self.nodes[node as usize].iter().map(|&index| (index as usize, &self.routes[index as usize]));
         let (index, route) = candidates()
@@ -235,6 +237,15 @@ mod tests {
         for path in ["/admin:x", "/admin/y", "/admin:X/y", "/admin%253Ax/y"] {
             assert_eq!(found(&routes, "", path), Some("root"), "{path}");
         }
+    }
+
+    #[test]
+    fn trace_and_connect_are_only_for_routes_that_name_them() {
+        let routes = routes(&[("all", "", "/", ""), ("named", "", "/named", "\"TRACE\"")]);
+        for method in [Method::TRACE, Method::CONNECT] {
+            assert_eq!(routes.find("", "/a", &method).map(|found| found.index), Err(Reject::MethodNotAllowed));
+        }
+        assert_eq!(routes.find("", "/named", &Method::TRACE).map(|found| found.index), Ok(1));
     }
 
     #[test]

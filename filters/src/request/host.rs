@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// Bytes of a host without its port at most (RFC 1035, 2.3.4).
+const HOST_BYTES_MAX: usize = 255;
+
 /// A host in its one spelling. IPv6 keeps its brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host<'r> {
@@ -28,15 +31,25 @@ pub(super) fn parse(raw: &[u8]) -> Result<Host<'_>, &'static str> {
                 return Err(REFUSED);
             }
             // `example.com.` is the same name, written absolutely.
-            (name.strip_suffix(b".").unwrap_or(name), &raw[end..])
+            (name.strip_suffix(b".").filter(|name| !name.is_empty()).unwrap_or(name), &raw[end..])
         }
     };
     let port = match port {
         [] => None,
-        [b':', digits @ ..] if (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => Some(digits),
+        [b':', digits @ ..] if is_port(digits) => Some(digits),
         _ => return Err(REFUSED),
     };
+    // Empty labels: one resolver drops them, another does not.
+    let labels = name.is_empty() || name.split(|&byte| byte == b'.').all(|label| !label.is_empty());
+    if name.len() > HOST_BYTES_MAX || !labels {
+        return Err(REFUSED);
+    }
     let name = std::str::from_utf8(name).map_err(|_| REFUSED)?;
     let lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
     Ok(Host { name: if lower { name.into() } else { name.to_ascii_lowercase().into() }, port })
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    let text = std::str::from_utf8(digits).unwrap_or_default();
+    (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && text.parse::<u16>().is_ok()
 }

@@ -18,6 +18,9 @@ use ipnet::IpNet;
 
 use crate::{Reject, headers};
 
+/// Bytes of a method at most; the longest that is registered has 17.
+const METHOD_BYTES_MAX: usize = 32;
+
 /// A request in its one reading. Borrows from the request wherever it is spelled canonically already.
 #[derive(Debug, Clone)]
 pub struct RequestView<'r> {
@@ -56,6 +59,9 @@ impl<'r> RequestView<'r> {
     }
 
     fn read_or_why(parts: &'r Parts, target: &'r [u8], peer: IpAddr, trusted_proxies: &[IpNet]) -> Result<Self, &'static str> {
+        if parts.method.as_str().len() > METHOD_BYTES_MAX {
+            return Err("method longer than any");
+        }
         let headers = Singles::read(&parts.headers)?;
         let (authority, path_and_query) = split_target(target)?;
         let (path, query) = match path_and_query.iter().position(|&byte| byte == b'?') {
@@ -64,6 +70,7 @@ impl<'r> RequestView<'r> {
         };
         let authority = authority.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
         check_framing(parts.version, &headers)?;
+        check_expectation(headers.expect)?;
         let upgrade = headers.connection && check_connection(&parts.headers)? && is_websocket(parts, &headers);
         Ok(Self {
             method: &parts.method,
@@ -120,6 +127,7 @@ struct Singles<'r> {
     authorization: Option<&'r HeaderValue>,
     api_key: Option<&'r HeaderValue>,
     upgrade: Option<&'r HeaderValue>,
+    expect: Option<&'r HeaderValue>,
     connection: bool,
 }
 
@@ -134,6 +142,7 @@ impl<'r> Singles<'r> {
                 "authorization" => (&mut singles.authorization, "repeated Authorization header"),
                 "x-api-key" => (&mut singles.api_key, "repeated X-API-Key header"),
                 "upgrade" => (&mut singles.upgrade, "repeated Upgrade header"),
+                "expect" => (&mut singles.expect, "repeated Expect header"),
                 "connection" => {
                     singles.connection = true;
                     continue;
@@ -167,6 +176,9 @@ fn split_target(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), &'static str> {
     }
 }
 
+/// Digits of a Content-Length at most: what any server can count to.
+const LENGTH_DIGITS_MAX: usize = 18;
+
 /// Where the body ends must be said once, and in a way that every server understands alike.
 fn check_framing(version: Version, headers: &Singles<'_>) -> Result<(), &'static str> {
     if let Some(coding) = headers.transfer_encoding {
@@ -180,10 +192,21 @@ fn check_framing(version: Version, headers: &Singles<'_>) -> Result<(), &'static
             return Err("Transfer-Encoding other than chunked");
         }
     }
-    match headers.content_length {
-        Some(length) if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+    match headers.content_length.map(HeaderValue::as_bytes) {
+        // Octal to some readers.
+        Some([b'0', _, ..]) => Err("Content-Length that begins with a zero"),
+        Some(length) if !(1..=LENGTH_DIGITS_MAX).contains(&length.len()) || !length.iter().all(u8::is_ascii_digit) => {
             Err("Content-Length that is not one number")
         }
+        _ => Ok(()),
+    }
+}
+
+/// A body that one server waits to be asked for, and the next does not, is read as another request by one
+/// of them: only the one expectation that there is (RFC 9110, 10.1.1) is let through.
+fn check_expectation(expect: Option<&HeaderValue>) -> Result<(), &'static str> {
+    match expect {
+        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => Err("Expect other than 100-continue"),
         _ => Ok(()),
     }
 }
@@ -218,6 +241,8 @@ fn read_host<'r>(
     let authority = authority.map(host::parse).transpose()?;
     match (header, authority) {
         (Some(one), Some(other)) if one != other => Err("Host is not the target's authority"),
+        // RFC 9112, 3.2: to be sent whatever the target says.
+        (None, _) if version == Version::HTTP_11 => Err("Host is missing"),
         (Some(host), _) | (None, Some(host)) => Ok(host.name),
         (None, None) if version <= Version::HTTP_10 => Ok("".into()),
         (None, None) => Err("Host is missing"),

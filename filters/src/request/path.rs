@@ -14,6 +14,8 @@ enum Class {
     Plain,
     Slash,
     Dot,
+    /// Begins the parameters of a segment.
+    Semicolon,
     Percent,
     /// Not of RFC 3986, but sent by clients: taken as its escape.
     Escaped,
@@ -26,9 +28,10 @@ const CLASSES: [Class; 256] = {
     while byte < 256 {
         classes[byte] = match byte as u8 {
             b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'~' => Class::Plain,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => Class::Plain,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => Class::Plain,
             b'/' => Class::Slash,
             b'.' => Class::Dot,
+            b';' => Class::Semicolon,
             b'%' => Class::Percent,
             b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => Class::Escaped,
             _ => Class::Refused,
@@ -51,6 +54,8 @@ pub(super) fn normalise(raw: &[u8]) -> Result<Cow<'_, str>, &'static str> {
             Class::Slash => {}
             Class::Dot if before == b'/' => refuse_dots(&raw[at..])?,
             Class::Dot => {}
+            Class::Semicolon if before == b'/' => refuse_nameless(&raw[at..])?,
+            Class::Semicolon => {}
             Class::Percent | Class::Escaped => return respell(raw).map(Cow::Owned),
             Class::Refused => return Err("raw byte that a path may not hold"),
         }
@@ -79,7 +84,7 @@ fn respell(raw: &[u8]) -> Result<String, &'static str> {
     let mut beyond_ascii = false;
     while let Some(&byte) = rest.next() {
         match CLASSES[usize::from(byte)] {
-            Class::Plain | Class::Slash | Class::Dot => path.push(char::from(byte)),
+            Class::Plain | Class::Slash | Class::Dot | Class::Semicolon => path.push(char::from(byte)),
             Class::Escaped => push_escape(&mut path, byte),
             Class::Refused => return Err("raw byte that a path may not hold"),
             Class::Percent => {
@@ -99,8 +104,9 @@ fn respell(raw: &[u8]) -> Result<String, &'static str> {
     }
     // On the result, since an escape may stand for a part of what is looked for here.
     refuse_double_escapes(path.as_bytes())?;
-    for segment in path[1..].split('/') {
-        refuse_dots(segment.as_bytes())?;
+    for (at, _) in path.match_indices('/') {
+        refuse_dots(&path.as_bytes()[at + 1..])?;
+        refuse_nameless(&path.as_bytes()[at + 1..])?;
     }
     if path.contains("//") {
         return Err("empty path segment");
@@ -120,7 +126,14 @@ fn refuse_dots(from_segment: &[u8]) -> Result<(), &'static str> {
     if (1..=2).contains(&dots) && ends { Err("dot segment") } else { Ok(()) }
 }
 
-/// An escape of an escape of a separator, a dot or a control: harmless once decoded, a traversal twice decoded.
+/// Parameters of no name, with more of the path behind: `/;x/admin` is `//admin` to who cuts them off.
+fn refuse_nameless(from_segment: &[u8]) -> Result<(), &'static str> {
+    let nameless = matches!(from_segment, [b';', ..] | [b'%', b'3', b'B' | b'b', ..]);
+    if nameless && from_segment.contains(&b'/') { Err("empty path segment") } else { Ok(()) }
+}
+
+/// An escape of an escape of what a path is made of, or of a control: one path once decoded, another twice
+/// decoded. What would have to stay escaped, such as a space, may be escaped again.
 fn refuse_double_escapes(path: &[u8]) -> Result<(), &'static str> {
     for at in memchr_all(b'%', path) {
         let Some(mut behind) = path[at..].strip_prefix(b"%25") else { continue };
@@ -129,12 +142,17 @@ fn refuse_double_escapes(path: &[u8]) -> Result<(), &'static str> {
         }
         if let [high, low, ..] = behind
             && let (Some(high), Some(low)) = (hex_value(high), hex_value(low))
-            && matches!(high << 4 | low, 0..=0x1f | 0x7f | b'/' | b'\\' | b'.')
+            && is_structure(high << 4 | low)
         {
             return Err("escape of an escape");
         }
     }
     Ok(())
+}
+
+/// Unreserved characters, separators and controls.
+fn is_structure(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte.is_ascii_control() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | b';')
 }
 
 fn memchr_all(wanted: u8, bytes: &[u8]) -> impl Iterator<Item = usize> {

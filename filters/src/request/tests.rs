@@ -58,6 +58,9 @@ fn a_path_has_one_spelling() {
         ("/...", "/..."),
         ("/a..b/.c.", "/a..b/.c."),
         ("/a;v=1/b", "/a;v=1/b"),
+        ("/a/;v=1", "/a/;v=1"),
+        ("/a/%3bv=1", "/a/%3Bv=1"),
+        ("/50%25de", "/50%25de"),
         ("/{id}|[1]", "/%7Bid%7D%7C%5B1%5D"),
         ("http://a.example/x?y", "/x"),
         ("HTTP://a.example", "/"),
@@ -79,6 +82,10 @@ fn a_path_that_two_servers_read_differently_is_refused() {
         ("/a/..;x=1", "dot segment"),
         ("/a/%2e%2e%3bx/admin", "dot segment"),
         ("//admin", "empty path segment"),
+        ("/;x/admin", "empty path segment"),
+        ("/a/;/admin", "empty path segment"),
+        ("/a/%3bx/admin", "empty path segment"),
+        ("/%61/;x/admin", "empty path segment"),
         ("/a//admin", "empty path segment"),
         ("/%61//admin", "empty path segment"),
         ("/a%2fadmin", "encoded path separator"),
@@ -103,6 +110,9 @@ fn a_path_that_two_servers_read_differently_is_refused() {
         ("/a%252fadmin", "escape of an escape"),
         ("/a%255cadmin", "escape of an escape"),
         ("/a%2500", "escape of an escape"),
+        ("/%2561dmin", "escape of an escape"),
+        ("/%252561dmin", "escape of an escape"),
+        ("/admin%253bx", "escape of an escape"),
         ("/%c0%ae%c0%ae/admin", "escapes that are not UTF-8"),
         ("/a%c0%afadmin", "escapes that are not UTF-8"),
         ("/a%e0%80%afadmin", "escapes that are not UTF-8"),
@@ -146,6 +156,13 @@ fn a_host_is_a_lower_case_name_without_port_or_trailing_dot() {
         "a.example, b.example",
         "a.example:",
         "a.example:80:80",
+        "a.example:65536",
+        "a.example:099999",
+        "a.example..",
+        "a..example",
+        ".a.example",
+        ".",
+        "..",
         "a.example:http",
         "a@b",
         "a/b",
@@ -167,6 +184,9 @@ fn host_and_authority_must_say_the_same_once() {
     assert_eq!(read(Version::HTTP_11, "http://b.example/", &[]), differs);
     assert_eq!(read(Version::HTTP_11, "http://a.example:81/", &[("host", b"a.example:80")]), differs);
     assert_eq!(read_headers(&[("host", b"a"), ("host", b"b")]), Err("repeated Host header"));
+    let long = "a".repeat(256);
+    let refused = Err("Host that is not a name or address with a port");
+    assert_eq!((read_headers(&[("host", &long.as_bytes()[1..])]), read_headers(&[("host", long.as_bytes())])), (Ok(()), refused));
     assert_eq!(read_headers(&[("host", b"a"), ("Host", b"a")]), Err("repeated Host header"));
 }
 
@@ -176,6 +196,8 @@ fn only_http_1_0_may_leave_the_host_out() {
         let mut parts = parts(version, "/", &[]);
         parts.headers.clear();
         assert_eq!(RequestView::read(&parts, b"/", PEER, &[]).is_ok(), ok, "{version:?}");
+        let whole = RequestView::read(&parts, b"http://a.example/", PEER, &[]);
+        assert_eq!(whole.is_ok(), version != Version::HTTP_11, "{version:?}, named by the target");
     }
     let mut parts = parts(Version::HTTP_2, "https://A.example/x", &[]);
     parts.headers.clear();
@@ -184,18 +206,27 @@ fn only_http_1_0_may_leave_the_host_out() {
 
 #[test]
 fn where_a_body_ends_is_said_once() {
-    let fine: [Headers<'_>; 3] =
-        [&[("content-length", b"17")], &[("transfer-encoding", b"chunked")], &[("transfer-encoding", b"Chunked")]];
+    let fine: [Headers<'_>; 5] = [
+        &[("content-length", b"17")],
+        &[("content-length", b"0")],
+        &[("content-length", b"1"), ("expect", b"100-Continue")],
+        &[("transfer-encoding", b"chunked")],
+        &[("transfer-encoding", b"Chunked")],
+    ];
     for headers in fine {
         assert_eq!(read_headers(headers), Ok(()));
     }
-    let refused: [(Headers<'_>, &str); 18] = [
+    let refused: [(Headers<'_>, &str); 22] = [
         (&[("content-length", b"1"), ("transfer-encoding", b"chunked")], "Content-Length together with Transfer-Encoding"),
         (&[("content-length", b"1"), ("content-length", b"2")], "repeated Content-Length header"),
         (&[("content-length", b"1"), ("Content-Length", b"1")], "repeated Content-Length header"),
         (&[("content-length", b"1, 1")], "Content-Length that is not one number"),
         (&[("content-length", b"+1")], "Content-Length that is not one number"),
-        (&[("content-length", b"0x1")], "Content-Length that is not one number"),
+        (&[("content-length", b"0x1")], "Content-Length that begins with a zero"),
+        (&[("content-length", b"017")], "Content-Length that begins with a zero"),
+        (&[("content-length", b"1000000000000000000")], "Content-Length that is not one number"),
+        (&[("expect", b"100-continue"), ("expect", b"100-continue")], "repeated Expect header"),
+        (&[("content-length", b"1"), ("expect", b"y 100-continue")], "Expect other than 100-continue"),
         (&[("content-length", b"1 ")], "Content-Length that is not one number"),
         (&[("content-length", b"")], "Content-Length that is not one number"),
         (&[("transfer-encoding", b"gzip, chunked")], "Transfer-Encoding other than chunked"),
@@ -217,6 +248,16 @@ fn where_a_body_ends_is_said_once() {
     }
     let old = read(Version::HTTP_10, "/", &[("transfer-encoding", b"chunked")], |_| ());
     assert_eq!(old, Err("Transfer-Encoding in a version that has none"));
+}
+
+#[test]
+fn a_method_longer_than_any_is_refused() {
+    let read = |length: usize| {
+        let mut parts = parts(Version::HTTP_11, "/", &[]);
+        parts.method = Method::from_bytes("M".repeat(length).as_bytes()).unwrap();
+        RequestView::read(&parts, b"/", PEER, &[]).is_ok()
+    };
+    assert_eq!((read(METHOD_BYTES_MAX), read(METHOD_BYTES_MAX + 1)), (true, false));
 }
 
 #[test]
