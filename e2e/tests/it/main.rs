@@ -2,6 +2,7 @@
 //! `upstream.rs` are what they stand on.
 
 mod conservation;
+mod corpus;
 mod fleet;
 mod history;
 mod journeys;
