@@ -13,7 +13,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use clearway_config::settings::{Gateway, SettingsError, Source, UpstreamAddress, gateway::CONTROL_UPSTREAM};
+use clearway_config::settings::{
+    Gateway, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
+};
 use clearway_filters::route::Routes;
 use parking_lot::Mutex;
 
@@ -33,18 +35,21 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn new(gateway: &Gateway) -> Self {
-        Self {
+    /// What has not changed since `before` is kept, with all that its upstreams know about their targets.
+    fn new(gateway: &Gateway, before: Option<&Self>, metrics: &Arc<Metrics>) -> Result<Self, SettingsError> {
+        let known = |name: &str| before.and_then(|before| before.upstreams.iter().find(|upstream| upstream.name == name));
+        let upstream = |settings: &Settings| Upstream::new(settings, known(&settings.name), metrics);
+        Ok(Self {
             routes: Routes::new(gateway),
-            upstreams: gateway.upstreams.iter().map(Upstream::new).collect(),
+            upstreams: gateway.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
             metrics: gateway.routes.iter().map(|route| RouteMetrics::new(&route.name)).collect(),
-        }
+        })
     }
 
-    /// Resolves the names of upstreams again; blocks while it does.
-    pub(crate) fn resolve(&self) {
-        for upstream in self.upstreams.iter().filter(|u| u.is_named()) {
-            upstream.resolve();
+    /// Resolves the names of upstreams and reads their certificates again; blocks while it does.
+    pub(crate) fn refresh(&self) {
+        for upstream in &self.upstreams {
+            upstream.refresh();
         }
     }
 }
@@ -77,7 +82,7 @@ impl RouteFiles {
         debug_assert_eq!(gateway.upstreams[CONTROL].name, CONTROL_UPSTREAM);
         Ok(Self {
             seen: Mutex::new(Seen { stamps, content: content(&sources) }),
-            current: ArcSwap::from_pointee(Table::new(&gateway)),
+            current: ArcSwap::from_pointee(Table::new(&gateway, None, &metrics)?),
             files,
             control,
             metrics,
@@ -101,8 +106,10 @@ impl RouteFiles {
             if content == seen.content {
                 return Ok(None);
             }
+            let gateway = Gateway::resolve(&sources, &self.control)?;
+            let table = Table::new(&gateway, Some(&self.current()), &self.metrics)?;
             seen.content = content;
-            Gateway::resolve(&sources, &self.control).map(|gateway| Some(Table::new(&gateway)))
+            Ok(Some(table))
         });
         match table {
             Ok(None) => {}

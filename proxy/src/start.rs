@@ -180,6 +180,7 @@ impl Proxy {
         let _entered = self.background.enter();
         self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
         self.background.spawn(follow_files(self.state.clone()));
+        self.background.spawn(watch_upstreams(self.state.clone()));
         self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
         self.background.spawn(note_rates(self.health.clone()));
         self.background.spawn(self.server.accept(tokio::net::TcpListener::from_std(gateway)?));
@@ -271,7 +272,7 @@ fn threads(asked: usize) -> usize {
     if asked == 0 { thread::available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
 }
 
-/// Looks at the routes files every second, and resolves upstreams' names anew now and then.
+/// Looks at the routes files every second, and at upstreams' names and certificates now and then.
 async fn follow_files(state: Arc<State>) {
     let mut ticks = tokio::time::interval(TICK);
     let mut resolve = tokio::time::interval(crate::upstreams::RESOLVE_EVERY);
@@ -283,11 +284,17 @@ async fn follow_files(state: Arc<State>) {
             _ = resolve.tick() => true,
         };
         let routes = state.routes.clone();
-        let work = tokio::task::spawn_blocking(move || if resolves { routes.current().resolve() } else { routes.follow(false) });
+        let work = tokio::task::spawn_blocking(move || if resolves { routes.current().refresh() } else { routes.follow(false) });
         if work.await.is_err() {
             tracing::error!("following the routes files panicked");
         }
     }
+}
+
+/// Checks the upstreams of the routes of the moment.
+async fn watch_upstreams(state: Arc<State>) {
+    let watched = move || state.routes.current().upstreams.iter().filter(|u| u.is_watched()).cloned().collect();
+    crate::upstreams::health::watch(watched).await;
 }
 
 /// Writes the ledger to disk every second, and closes days that are over.

@@ -68,6 +68,7 @@ impl Health {
         observed.snapshot_revision.set(i64::try_from(state.snapshot.revision()).unwrap_or(i64::MAX));
         observed.snapshot_keys.set(gauge(state.snapshot.credentials()));
         observed.sync_connected.set(i64::from(self.is_connected().unwrap_or(false)));
+        state.metrics.upstreams.observe(state.routes.current().upstreams.iter().map(|upstream| upstream.health()));
         observed.lease_remaining.set(state.snapshot.lease().left().as_secs_f64());
         let process = Process::read();
         let known = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok()).unwrap_or(0);

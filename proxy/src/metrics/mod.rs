@@ -6,6 +6,7 @@
 pub(crate) mod latency;
 pub(crate) mod openmetrics;
 mod routes;
+mod upstreams;
 
 use std::sync::{Arc, OnceLock};
 
@@ -30,6 +31,7 @@ pub struct Metrics {
     pub(crate) in_flight: IntGauge,
     pub(crate) connections: IntGauge,
     pub(crate) upstream_failures: IntCounterVec,
+    pub(crate) upstreams: upstreams::Upstreams,
     pub(crate) access_log_dropped: IntCounter,
     pub(crate) access_log_errors: IntCounter,
     reloads: IntCounterVec,
@@ -96,6 +98,7 @@ impl Metrics {
                 "Attempts at an upstream that failed, by upstream and kind.",
                 &["upstream", "kind"],
             ),
+            upstreams: upstreams::Upstreams::new(&registry),
             access_log_dropped: counter("clearway_access_log_dropped_total", "Lines dropped because the log's queue was full."),
             access_log_errors: counter("clearway_access_log_errors_total", "Writes to the access log that failed."),
             reloads: counters("clearway_routes_reloads_total", "Changed routes files, by result.", &["result"]),

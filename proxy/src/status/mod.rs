@@ -18,7 +18,13 @@ pub(crate) use page::{Page, page};
 pub(crate) use process::Process;
 pub(crate) use rates::{RATES_EVERY, Rates, Sample};
 
-use crate::{gateway::State, ledger::IN_FLIGHT_MAX, routes::Table, snapshot::Mode};
+use crate::{
+    gateway::State,
+    ledger::IN_FLIGHT_MAX,
+    routes::Table,
+    snapshot::Mode,
+    upstreams::{BreakerState, UpstreamHealth},
+};
 
 /// Upstreams, and targets of one, that are shown.
 const UPSTREAMS_SHOWN_MAX: usize = 100;
@@ -111,6 +117,8 @@ pub(crate) struct LedgerStatus {
 #[derive(Debug, Serialize)]
 pub(crate) struct UpstreamStatus {
     pub(crate) name: String,
+    /// `null` where there is none.
+    pub(crate) breaker: Option<&'static str>,
     pub(crate) targets: Vec<TargetStatus>,
 }
 
@@ -118,8 +126,12 @@ pub(crate) struct UpstreamStatus {
 pub(crate) struct TargetStatus {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    pub(crate) weight: u16,
+    pub(crate) in_flight: u32,
     /// `null` where nothing looks.
     pub(crate) health: Option<&'static str>,
+    /// Why the last active check failed, if it did.
+    pub(crate) check_failed: Option<String>,
 }
 
 /// A certificate that clients are shown.
@@ -169,15 +181,22 @@ impl LedgerStatus {
     }
 }
 
-/// The upstreams of the current routes. Health is filled in by whoever looks at it.
+/// The upstreams of the current routes and how their targets are.
 pub(crate) fn upstreams(table: &Arc<Table>) -> Vec<UpstreamStatus> {
     let shown = table.upstreams.iter().take(UPSTREAMS_SHOWN_MAX);
     shown
         .map(|upstream| {
-            let targets = upstream.targets();
-            let targets = targets.iter().take(UPSTREAMS_SHOWN_MAX);
-            let targets = targets.map(|t| TargetStatus { address: t.address, tls: t.tls.is_some(), health: None });
-            UpstreamStatus { name: upstream.name.clone(), targets: targets.collect() }
+            let UpstreamHealth { name, breaker, targets } = upstream.health();
+            let watched = upstream.is_watched();
+            let targets = targets.into_iter().take(UPSTREAMS_SHOWN_MAX).map(|target| TargetStatus {
+                address: target.address,
+                tls: target.tls,
+                weight: target.weight,
+                in_flight: target.in_flight,
+                health: watched.then(|| target.state.label()),
+                check_failed: target.check_failed,
+            });
+            UpstreamStatus { name, breaker: breaker.map(BreakerState::label), targets: targets.collect() }
         })
         .collect()
 }
