@@ -9,10 +9,12 @@
 
 pub mod access;
 pub mod headers;
+pub mod jwt;
 pub mod quota;
 pub mod ratelimit;
 pub mod reject;
 pub mod request;
 pub mod route;
+pub mod signature;
 
 pub use reject::Reject;
