@@ -118,6 +118,10 @@ fn push_name(text: &mut Text, left: &Left) {
         (Subject::Key, Window::Day) => ", \"key-day\"",
         (Subject::Key, Window::Month) => ", \"key-month\"",
         (Subject::Key, Window::Concurrent) => ", \"key-concurrent\"",
+        (Subject::Address, Window::Second) => ", \"address-second\"",
+        (Subject::Address, Window::Day) => ", \"address-day\"",
+        (Subject::Address, Window::Month) => ", \"address-month\"",
+        (Subject::Address, Window::Concurrent) => ", \"address-concurrent\"",
     };
     text.push(if text.length == 0 { &name[2..] } else { name });
 }

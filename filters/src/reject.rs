@@ -3,7 +3,11 @@
 
 use clearway_config::{ErrorCode, Scope};
 
-use crate::quota::{Refusal, Refused, Standing, Window};
+use crate::{
+    jwt,
+    quota::{Refusal, Refused, Standing, Window},
+    signature,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reject {
@@ -16,6 +20,15 @@ pub enum Reject {
     KeyUnknown,
     KeyRevoked,
     KeyExpired,
+    /// Nothing was presented of all that the route takes.
+    CredentialMissing,
+    /// A credential of a kind that the route does not take.
+    CredentialNotAccepted,
+    Token(jwt::Refusal),
+    IssuerKeysUnavailable,
+    Signature(signature::Refusal),
+    CertificateMissing,
+    CertificateUnknown,
     AccountSuspended,
     AddressNotAllowed,
     /// The first scope that is wanted and not held.
@@ -38,6 +51,13 @@ impl Reject {
             Reject::KeyUnknown => ErrorCode::KeyUnknown,
             Reject::KeyRevoked => ErrorCode::KeyRevoked,
             Reject::KeyExpired => ErrorCode::KeyExpired,
+            Reject::CredentialMissing => ErrorCode::CredentialMissing,
+            Reject::CredentialNotAccepted => ErrorCode::CredentialNotAccepted,
+            Reject::Token(refusal) => refusal.code(),
+            Reject::IssuerKeysUnavailable => ErrorCode::IssuerKeysUnavailable,
+            Reject::Signature(refusal) => refusal.code(),
+            Reject::CertificateMissing => ErrorCode::CertificateMissing,
+            Reject::CertificateUnknown => ErrorCode::CertificateUnknown,
             Reject::AccountSuspended => ErrorCode::AccountSuspended,
             Reject::AddressNotAllowed => ErrorCode::AddressNotAllowed,
             Reject::ScopeMissing(_) => ErrorCode::ScopeMissing,
@@ -66,6 +86,18 @@ impl Reject {
             Reject::Quota(refused) => Some(&refused.standing),
             _ => None,
         }
+    }
+}
+
+impl From<jwt::Refusal> for Reject {
+    fn from(refusal: jwt::Refusal) -> Self {
+        Reject::Token(refusal)
+    }
+}
+
+impl From<signature::Refusal> for Reject {
+    fn from(refusal: signature::Refusal) -> Self {
+        Reject::Signature(refusal)
     }
 }
 

@@ -126,7 +126,9 @@ impl Key {
             Some([&[4][..], &fixed(x, length)?, &fixed(y, length)?].concat())
         };
         let material = match (written.kty.as_str(), written.crv.as_deref()) {
-            ("RSA", _) => Material::Rsa { n: without_leading_zeros(bytes(written.n)?), e: without_leading_zeros(bytes(written.e)?) },
+            ("RSA", _) => {
+                Material::Rsa { n: without_leading_zeros(bytes(written.n)?), e: without_leading_zeros(bytes(written.e)?) }
+            }
             ("EC", Some("P-256")) => Material::P256(point(written.x, written.y, 32)?),
             ("EC", Some("P-384")) => Material::P384(point(written.x, written.y, 48)?),
             ("OKP", Some("Ed25519")) => Material::Ed25519(fixed(written.x, 32)?),

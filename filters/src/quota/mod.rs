@@ -85,7 +85,11 @@ pub fn decide(
 ) -> Result<Standing, Box<Refused>> {
     account.roll(now);
     key.roll(now);
-    let mut standing = Standing { now_ms: now.ms, account: account.left(now, account_limits), key: key.left(now, key_limits) };
+    let mut standing = Standing {
+        now_ms: now.ms,
+        account: account.left(now, account_limits, Subject::Account),
+        key: key.left(now, key_limits, Subject::Key),
+    };
     if standing.account.refuses() || standing.key.refuses() {
         return Err(refused(now, standing, account, key));
     }
@@ -96,12 +100,29 @@ pub fn decide(
     Ok(standing)
 }
 
+/// [`decide`] for a subject that stands alone: an account whose request comes without a key, or an address.
+pub fn decide_alone(now: &Now, subject: Subject, windows: &mut Windows, limits: &Limits) -> Result<Standing, Box<Refused>> {
+    windows.roll(now);
+    let nobody = Windows::default();
+    let mut standing = Standing {
+        now_ms: now.ms,
+        account: windows.left(now, limits, subject),
+        key: nobody.left(now, &Limits::UNLIMITED, Subject::Key),
+    };
+    if standing.account.refuses() {
+        return Err(refused(now, standing, windows, &nobody));
+    }
+    windows.count(now);
+    standing.account.charge();
+    Ok(standing)
+}
+
 #[cold]
 fn refused(now: &Now, standing: Standing, account: &Windows, key: &Windows) -> Box<Refused> {
     let refusals =
         standing.iter().filter(|left| left.remaining == 0).map(|Left { subject, window, limit, resets_at_ms, .. }| {
             let windows = match subject {
-                Subject::Account => account,
+                Subject::Account | Subject::Address => account,
                 Subject::Key => key,
             };
             let retry_after_ms = match window {
@@ -204,7 +225,7 @@ impl Windows {
 
     /// What is left of every limit, before the request is counted.
     #[inline]
-    fn left(&self, now: &Now, limits: &Limits) -> LeftOfSubject {
+    fn left(&self, now: &Now, limits: &Limits, subject: Subject) -> LeftOfSubject {
         let of = |limit: Option<u64>, used: u64| {
             let limit = limit.unwrap_or(0);
             Of { limit, remaining: limit.saturating_sub(used) }
@@ -218,6 +239,7 @@ impl Windows {
             day: of(limits.per_day, self.day_count),
             month: of(limits.per_month.filter(|_| !limits.overage), self.month_count),
             concurrent: of_few(limits.concurrent, self.concurrent),
+            subject,
             second_at: self.second,
             day_at: self.day,
             month_at: self.month,

@@ -9,6 +9,8 @@ use super::now::{day_ends_ms, month_ends_ms, month_seconds};
 pub enum Subject {
     Account,
     Key,
+    /// A client's address, where requests come without a credential.
+    Address,
 }
 
 /// Which limit. In the order in which they are listed everywhere.
@@ -25,6 +27,7 @@ impl Subject {
         match self {
             Subject::Account => "account",
             Subject::Key => "key",
+            Subject::Address => "address",
         }
     }
 }
@@ -59,6 +62,7 @@ pub struct Left {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     pub(super) now_ms: u64,
+    /// Of whoever is asked first: the account, or an address that stands alone.
     pub(super) account: LeftOfSubject,
     pub(super) key: LeftOfSubject,
 }
@@ -70,6 +74,7 @@ pub(super) struct LeftOfSubject {
     pub(super) day: Of<u64>,
     pub(super) month: Of<u64>,
     pub(super) concurrent: Of<u32>,
+    pub(super) subject: Subject,
     /// The windows themselves, as in [`super::Windows`].
     pub(super) second_at: u32,
     pub(super) day_at: u32,
@@ -101,7 +106,8 @@ impl LeftOfSubject {
         self.concurrent.remaining = self.concurrent.remaining.saturating_sub(1);
     }
 
-    fn limited(&self, subject: Subject, now_ms: u64) -> impl Iterator<Item = Left> {
+    fn limited(&self, now_ms: u64) -> impl Iterator<Item = Left> {
+        let subject = self.subject;
         let wide = |of: Of<u32>| (u64::from(of.limit), u64::from(of.remaining));
         let left = move |window, (limit, remaining), resets_at_ms| Left { subject, window, limit, remaining, resets_at_ms };
         [
@@ -117,7 +123,7 @@ impl LeftOfSubject {
 
 impl Standing {
     pub fn iter(&self) -> impl Iterator<Item = Left> {
-        self.account.limited(Subject::Account, self.now_ms).chain(self.key.limited(Subject::Key, self.now_ms))
+        self.account.limited(self.now_ms).chain(self.key.limited(self.now_ms))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -146,7 +152,7 @@ impl Standing {
             Window::Second => Some(1),
             Window::Day => Some(86_400),
             Window::Month => Some(month_seconds(match left.subject {
-                Subject::Account => self.account.month_at,
+                Subject::Account | Subject::Address => self.account.month_at,
                 Subject::Key => self.key.month_at,
             })),
             Window::Concurrent => None,

@@ -346,3 +346,19 @@ fn the_smallest_part_left_is_nearest_to_exhaustion_and_concurrency_never_is() {
     let nearest = standing.nearest().unwrap();
     assert_eq!((nearest.window, nearest.remaining), (Window::Month, 9), "of two alike the longer");
 }
+
+#[test]
+fn a_subject_that_stands_alone_is_counted_and_refused_like_any_other() {
+    let limits = Limits { per_second: Some(2), per_day: Some(3), concurrent: Some(3), ..Limits::UNLIMITED };
+    let mut windows = Windows::default();
+    let mut ask = |ms: u64| decide_alone(&Now::at(ms), Subject::Address, &mut windows, &limits);
+    let standing = ask(1_770_724_800_000).unwrap();
+    assert!(standing.iter().all(|left| left.subject == Subject::Address));
+    assert_eq!(standing.nearest().map(|left| (left.window, left.remaining)), Some((Window::Second, 1)));
+    ask(1_770_724_800_001).unwrap();
+    let refused = ask(1_770_724_800_002).unwrap_err().refusal;
+    assert_eq!((refused.subject, refused.window, refused.limit), (Subject::Address, Window::Second, 2));
+    ask(1_770_724_810_000).unwrap();
+    assert_eq!(ask(1_770_724_820_000).unwrap_err().refusal.window, Window::Day);
+    assert_eq!((windows.day_count, windows.concurrent), (3, 3), "a refusal costs nothing");
+}

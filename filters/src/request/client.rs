@@ -6,10 +6,12 @@ use http::{HeaderMap, HeaderValue, header::HeaderName};
 use ipnet::IpNet;
 
 use super::Credential;
+use crate::jwt;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The key in `Authorization: Bearer` or `X-API-Key`; both may be sent if they say the same.
+/// What stands in `Authorization: Bearer` or `X-API-Key`; both may be sent if they say the same. Only a bearer's can
+/// be a token.
 pub(super) fn credential<'r>(
     authorization: Option<&'r HeaderValue>,
     api_key: Option<&'r HeaderValue>,
@@ -18,7 +20,9 @@ pub(super) fn credential<'r>(
     let api_key = api_key.map(|value| value.as_bytes().trim_ascii());
     match (bearer, api_key) {
         (Some(one), Some(other)) if one != other => Err("two different credentials"),
+        (Some(token), None) if jwt::is_token(token) => Ok(Credential::Token(token)),
         (Some(key), _) | (None, Some(key)) => Ok(Credential::Key(key)),
+        (None, None) if authorization.is_some() => Ok(Credential::Other),
         (None, None) => Ok(Credential::None),
     }
 }

@@ -31,6 +31,7 @@ pub struct RequestView<'r> {
     credential: Credential<'r>,
     address: IpAddr,
     upgrade: bool,
+    signed: bool,
 }
 
 /// What a request authenticates with.
@@ -39,6 +40,10 @@ pub enum Credential<'r> {
     None,
     /// What the client says is a key; it has not been looked at.
     Key(&'r [u8]),
+    /// A bearer's credential in the form of a token (RFC 7519); it has not been looked at.
+    Token(&'r [u8]),
+    /// An Authorization header of a scheme that is none of ours.
+    Other,
 }
 
 impl std::fmt::Debug for Credential<'_> {
@@ -46,6 +51,8 @@ impl std::fmt::Debug for Credential<'_> {
         f.write_str(match self {
             Credential::None => "None",
             Credential::Key(_) => "Key(…)",
+            Credential::Token(_) => "Token(…)",
+            Credential::Other => "Other",
         })
     }
 }
@@ -80,6 +87,7 @@ impl<'r> RequestView<'r> {
             credential: client::credential(headers.authorization, headers.api_key)?,
             address: client::address(peer, &parts.headers, trusted_proxies),
             upgrade,
+            signed: headers.signature_input,
         })
     }
 
@@ -106,6 +114,11 @@ impl<'r> RequestView<'r> {
         self.credential
     }
 
+    /// Whether it carries message signatures (RFC 9421), of whomever.
+    pub fn is_signed(&self) -> bool {
+        self.signed
+    }
+
     /// Whom the request is from, as far as trusted proxies vouch for it.
     pub fn address(&self) -> IpAddr {
         self.address
@@ -129,6 +142,7 @@ struct Singles<'r> {
     upgrade: Option<&'r HeaderValue>,
     expect: Option<&'r HeaderValue>,
     connection: bool,
+    signature_input: bool,
 }
 
 impl<'r> Singles<'r> {
@@ -145,6 +159,10 @@ impl<'r> Singles<'r> {
                 "expect" => (&mut singles.expect, "repeated Expect header"),
                 "connection" => {
                     singles.connection = true;
+                    continue;
+                }
+                "signature-input" => {
+                    singles.signature_input = true;
                     continue;
                 }
                 other if headers::is_alias_of_framing(other) => return Err("framing header in another spelling"),

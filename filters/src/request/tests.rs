@@ -264,8 +264,8 @@ fn a_method_longer_than_any_is_refused() {
 fn a_credential_is_said_once() {
     let key = |headers: &[(&str, &[u8])]| {
         read(Version::HTTP_11, "/", headers, |view| match view.credential() {
-            Credential::None => None,
-            Credential::Key(key) => Some(key.to_vec()),
+            Credential::None | Credential::Other => None,
+            Credential::Key(key) | Credential::Token(key) => Some(key.to_vec()),
         })
     };
     let k: Result<_, &str> = Ok(Some(b"k".to_vec()));
@@ -382,4 +382,17 @@ proptest! {
     fn an_ordinary_path_is_borrowed(raw in "(/[a-zA-Z0-9_~-]{1,8}){1,6}") {
         prop_assert!(matches!(path::normalise(raw.as_bytes()), Ok(Cow::Borrowed(_))));
     }
+}
+
+#[test]
+fn a_token_is_told_from_a_key_by_its_form_and_another_scheme_from_nothing() {
+    let kind = |headers: &[(&str, &[u8])]| read(Version::HTTP_11, "/", headers, |view| format!("{:?}", view.credential()));
+    let is = |kind: &str| Ok::<_, &str>(kind.to_owned());
+    assert_eq!(kind(&[("authorization", b"Bearer a.b.c")]), is("Token(…)"));
+    assert_eq!(kind(&[("x-api-key", b"a.b.c")]), is("Key(…)"), "a token is a bearer's");
+    assert_eq!(kind(&[("authorization", b"Bearer a.b.c.d.e")]), is("Key(…)"), "an encrypted one is none of ours");
+    assert_eq!(kind(&[("authorization", b"Basic eDp5")]), is("Other"));
+    assert_eq!(kind(&[("authorization", b"")]), is("Other"));
+    assert_eq!(kind(&[]), is("None"));
+    assert_eq!(kind(&[("authorization", b"Bearer a.b.c"), ("x-api-key", b"k")]), Err("two different credentials"));
 }

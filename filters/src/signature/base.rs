@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use http::{HeaderMap, Method, header::HeaderName};
-use sfv::{Item, InnerList, ListEntry, SerializeValue as _};
+use sfv::{InnerList, Item, ListEntry, SerializeValue as _};
 
 use super::Refusal;
 

@@ -143,14 +143,14 @@ impl Presented {
     }
 
     fn check_coverage(&self, request: &Request<'_>, body: Body) -> Result<(), Refusal> {
-        let covers = |name: &str| {
-            self.input.items.iter().any(|item| item.params.is_empty() && item.bare_item.as_str() == Some(name))
-        };
+        let covers =
+            |name: &str| self.input.items.iter().any(|item| item.params.is_empty() && item.bare_item.as_str() == Some(name));
         if !covers("@method") {
             return Err(Refusal::Malformed("@method is not covered"));
         }
         let path_and_query = covers("@request-target") || (covers("@path") && (covers("@query") || request.query().is_none()));
-        if !covers("@target-uri") && !(covers("@authority") && path_and_query) {
+        let target = covers("@target-uri") || (covers("@authority") && path_and_query);
+        if !target {
             return Err(Refusal::Malformed("neither @target-uri nor @authority, @path and @query are covered"));
         }
         if body == Body::Follows && !covers("content-digest") {

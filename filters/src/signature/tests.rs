@@ -10,17 +10,20 @@ fn headers() -> HeaderMap {
         ("host", "example.com"),
         ("date", "Tue, 20 Apr 2021 02:07:55 GMT"),
         ("content-type", "application/json"),
-        (
-            "content-digest",
-            "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:",
-        ),
+        ("content-digest", "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:"),
         ("content-length", "18"),
     ];
     fields.into_iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
 }
 
 fn request(headers: &HeaderMap) -> Request<'_> {
-    Request { method: &Method::POST, scheme: "https", authority: "example.com", path_and_query: "/foo?param=Value&Pet=dog", headers }
+    Request {
+        method: &Method::POST,
+        scheme: "https",
+        authority: "example.com",
+        path_and_query: "/foo?param=Value&Pet=dog",
+        headers,
+    }
 }
 
 fn input(text: &str) -> InnerList {
@@ -37,9 +40,8 @@ fn mac(secret: &[u8], base: &str) -> Vec<u8> {
 
 #[test]
 fn the_base_and_mac_are_those_of_rfc_9421_appendix_b_2_5() {
-    let secret = STANDARD
-        .decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
-        .unwrap();
+    let secret =
+        STANDARD.decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==").unwrap();
     let headers = headers();
     let input = input(r#"("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret""#);
     let base = base::of(&input, &request(&headers)).unwrap();
@@ -143,7 +145,9 @@ fn a_signature_must_cover_what_decides_the_request() {
         let headers = signed(covered, &created(NOW_S));
         verdict(&headers, &request(&headers))
     };
-    for good in ["\"@method\" \"@target-uri\" \"content-digest\"", "\"@method\" \"@authority\" \"@request-target\" \"content-digest\""] {
+    for good in
+        ["\"@method\" \"@target-uri\" \"content-digest\"", "\"@method\" \"@authority\" \"@request-target\" \"content-digest\""]
+    {
         assert_eq!(verdict_of(good), Ok(()), "{good}");
     }
     for bad in [

@@ -251,7 +251,7 @@ fn line_of(lost: &Interrupted) -> Line<'static> {
         admitted: true,
         reject: None,
         account_id: Some(lost.account),
-        key_id: Some(lost.key),
+        key_id: lost.key,
         plan: None,
         address: None,
         duration_us: duration_ms.saturating_mul(1_000),

@@ -123,7 +123,7 @@ fn admit(
     if !on.snapshot.lease().holds() {
         return Err(Reject::AuthLeaseExpired);
     }
-    let Credential::Key(presented) = view.credential() else {
+    let (Credential::Key(presented) | Credential::Token(presented)) = view.credential() else {
         return Err(Reject::KeyMissing);
     };
     let hash = PlainKey::parse(presented).map_err(|_| Reject::KeyMalformed)?.hash();

@@ -81,7 +81,8 @@ impl Drop for Unlogged {
 pub struct Interrupted {
     pub request: RequestId,
     pub account: AccountId,
-    pub key: KeyId,
+    /// `None` for a request that came without a key.
+    pub key: Option<KeyId>,
     /// Milliseconds since 1970.
     pub admitted_ms: u64,
     /// Status and duration in milliseconds, if it got as far as that.

@@ -111,7 +111,18 @@ impl Ledger {
         account: (SlotId, &Limits),
         key: (SlotId, &Limits),
     ) -> Result<Admission, Reject> {
-        self.admit_in_steps(now, request, from, account, key, |_| {})
+        self.admit_in_steps(now, request, from, account, Some(key), |_| {})
+    }
+
+    /// [`Ledger::admit`] for a request that comes without a key: it is counted for its account alone.
+    pub fn admit_account(
+        self: &Arc<Self>,
+        now: &Now,
+        request: RequestId,
+        from: IpAddr,
+        account: (SlotId, &Limits),
+    ) -> Result<Admission, Reject> {
+        self.admit_in_steps(now, request, from, account, None, |_| {})
     }
 
     /// [`Ledger::admit`], telling `reached` how far it is: what a kill leaves behind at each step is tested.
@@ -122,17 +133,22 @@ impl Ledger {
         request: RequestId,
         from: IpAddr,
         (account, account_limits): (SlotId, &Limits),
-        (key, key_limits): (SlotId, &Limits),
+        key: Option<(SlotId, &Limits)>,
         reached: impl Fn(Step),
     ) -> Result<Admission, Reject> {
         // Accounts are locked before keys, so that no two requests wait for each other. Asking both for their
         // kind also fetches both cache lines at once, where the locks would fetch one after the other.
         let account_slot = self.slot_of_kind(account, KIND_ACCOUNT)?;
-        let key_slot = self.slot_of_kind(key, KIND_KEY)?;
+        let key_slot = match key {
+            Some((key, _)) => Some(self.slot_of_kind(key, KIND_KEY)?),
+            None => None,
+        };
+        let (key, key_limits) = key.unwrap_or((SlotId::NOBODY, &Limits::UNLIMITED));
         let number = self.free.take().ok_or(Reject::LedgerUnavailable)?;
         let record = &self.map.records()[number as usize];
-        let (account_guard, key_guard) = (account_slot.lock(), key_slot.lock());
-        let (mut account_windows, mut key_windows) = (account_guard.windows(), key_guard.windows());
+        let (account_guard, key_guard) = (account_slot.lock(), key_slot.map(Slot::lock));
+        let mut account_windows = account_guard.windows();
+        let mut key_windows = key_guard.as_ref().map(SlotGuard::windows).unwrap_or_default();
         let decided = self.decide(now, (&mut account_windows, account_limits), (&mut key_windows, key_limits));
         let standing = match decided {
             Ok(standing) => standing,
@@ -147,13 +163,17 @@ impl Ledger {
         reached(Step::Committed);
         account_guard.set_windows(&account_windows);
         reached(Step::AccountWritten);
-        key_guard.set_windows(&key_windows);
+        if let Some(key_guard) = &key_guard {
+            key_guard.set_windows(&key_windows);
+        }
         reached(Step::KeyWritten);
         record.set_state(State::Admitted);
         reached(Step::Admitted);
-        self.note_address(key, &key_guard, from);
         self.marks.changed(account);
-        self.marks.changed(key);
+        if let Some(key_guard) = &key_guard {
+            self.note_address(key, key_guard, from);
+            self.marks.changed(key);
+        }
         drop((account_guard, key_guard));
         Ok(Admission::of(self.clone(), number, standing))
     }

@@ -140,7 +140,7 @@ fn recover(map: &Mapping) -> Result<Vec<u32>, &'static str> {
             State::Admitted | State::Finished => {}
         }
         let kinds = [account, key].map(|slot| map.slot(slot).map(mapping::Slot::kind));
-        if kinds != [Some(KIND_ACCOUNT), Some(KIND_KEY)] {
+        if kinds[0] != Some(KIND_ACCOUNT) || (key != SlotId::NOBODY && kinds[1] != Some(KIND_KEY)) {
             return Err("an in-flight record is of nobody");
         }
         owed.push(number);
@@ -160,7 +160,8 @@ fn recover(map: &Mapping) -> Result<Vec<u32>, &'static str> {
 fn redo(map: &Mapping, record: &Record) -> Result<(), &'static str> {
     let (account, key) = record.slots();
     let (account_windows, key_windows) = record.windows();
-    for (slot, windows) in [(account, account_windows), (key, key_windows)] {
+    let both = [(account, account_windows), (key, key_windows)];
+    for (slot, windows) in both.into_iter().filter(|(slot, _)| *slot != SlotId::NOBODY) {
         let slot = map.slot(slot).ok_or("an in-flight record is of nobody")?.lock();
         let held = slot.windows();
         // After a kill the slot, written in part or not at all, is not ahead of the record: the record's request
@@ -176,10 +177,10 @@ fn redo(map: &Mapping, record: &Record) -> Result<(), &'static str> {
 fn interrupted(ledger: &Arc<Ledger>, number: u32) -> Result<Interrupted, LedgerError> {
     let record = &ledger.map.records()[number as usize];
     let (account, key) = record.slots();
-    let (Some(Subject::Account(account)), Some(Subject::Key(key))) =
-        (subject_of(&ledger.map, account), subject_of(&ledger.map, key))
-    else {
-        return Err(LedgerError::Damaged { file: ledger.file.clone(), what: "an in-flight record is of nobody" });
+    let (account, key) = match (subject_of(&ledger.map, account), subject_of(&ledger.map, key)) {
+        (Some(Subject::Account(account)), Some(Subject::Key(key))) => (account, Some(key)),
+        (Some(Subject::Account(account)), None) => (account, None),
+        _ => return Err(LedgerError::Damaged { file: ledger.file.clone(), what: "an in-flight record is of nobody" }),
     };
     let finished = (record.state() == Some(State::Finished)).then(|| {
         let status = record.status.load(Ordering::Relaxed);

@@ -64,6 +64,11 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SlotId(pub u32);
 
+impl SlotId {
+    /// In a record's place for the key, of a request that has none. No mapping is that long.
+    pub(super) const NOBODY: SlotId = SlotId(u32::MAX);
+}
+
 /// The mapped file.
 pub(super) struct Mapping {
     file: File,

@@ -32,7 +32,7 @@ fn killed_at_each_step() -> Vec<(Step, TempDir)> {
     let copies = RefCell::new(Vec::new());
     let unlimited = &Limits::UNLIMITED;
     let keep_copy = |step| copies.borrow_mut().push((step, copy_of(dir.path())));
-    drop(ledger.admit_in_steps(&noon(), request(7), FROM, (a, unlimited), (k, unlimited), keep_copy));
+    drop(ledger.admit_in_steps(&noon(), request(7), FROM, (a, unlimited), Some((k, unlimited)), keep_copy));
     copies.into_inner()
 }
 
@@ -42,7 +42,7 @@ fn assert_happened_exactly_once(left: &Path) {
     assert_eq!(opened.interrupted.len(), 1);
     let owed = &opened.interrupted[0];
     assert_eq!((owed.request, owed.admitted_ms, owed.finished), (request(7), NOON_MS, None));
-    assert_eq!((Subject::Account(owed.account), Subject::Key(owed.key)), (account(1), key(1)));
+    assert_eq!((Subject::Account(owed.account), Subject::Key(owed.key.unwrap())), (account(1), key(1)));
     assert_counted(&opened.ledger);
 
     let killed_again = copy_of(left);
@@ -146,4 +146,32 @@ fn a_lock_that_was_held_at_a_kill_is_free_at_the_next_start() {
     let opened = open(left.path());
     drop(admit(&opened.ledger, &noon(), 1, 1).unwrap());
     assert_eq!(day_count(&opened.ledger, &account(1)), 2);
+}
+
+#[test]
+fn a_request_without_a_key_is_counted_for_its_account_alone_and_survives_a_kill_like_any_other() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path()).ledger;
+    let a = ledger.slot(&account(1)).unwrap();
+    let copies = RefCell::new(Vec::new());
+    let keep_copy = |step| copies.borrow_mut().push((step, copy_of(dir.path())));
+    let limits = Limits { per_day: Some(1), ..Limits::UNLIMITED };
+    let admission = ledger.admit_in_steps(&noon(), request(7), FROM, (a, &limits), None, keep_copy).unwrap();
+    assert_eq!(admission.standing().iter().count(), 1, "no key, no limits of a key");
+    assert!(ledger.admit_account(&noon(), request(8), FROM, (a, &limits)).is_err(), "the account's limits hold");
+    assert_eq!(windows(&ledger, &account(1)).concurrent, 1);
+    drop(admission.finish(200, 1));
+    assert_eq!((windows(&ledger, &account(1)).concurrent, day_count(&ledger, &account(1))), (0, 1));
+    assert_eq!(ledger.totals(10).len(), 1);
+
+    for (step, left) in copies.into_inner() {
+        let opened = open(left.path());
+        if step < Step::Committed {
+            assert!(opened.interrupted.is_empty());
+            continue;
+        }
+        let owed = &opened.interrupted[0];
+        assert_eq!((owed.request, Subject::Account(owed.account), owed.key), (request(7), account(1), None));
+        assert_eq!((day_count(&opened.ledger, &account(1)), windows(&opened.ledger, &account(1)).concurrent), (1, 0));
+    }
 }

@@ -134,7 +134,7 @@ fn a_killed_process_has_counted_every_admission_exactly_once() {
         assert!(!interrupted.is_empty(), "some are always being served");
         for owed in interrupted {
             let (thread, count) = thread_and_count(owed.request);
-            let k = (0..KEYS).find(|&k| key(k as u128) == Subject::Key(owed.key)).unwrap();
+            let k = (0..KEYS).find(|&k| key(k as u128) == Subject::Key(owed.key.unwrap())).unwrap();
             assert_eq!(Subject::Account(owed.account), account(account_of(k)));
             if count > reported.read(thread, k) {
                 unreported += 1;
