@@ -31,6 +31,14 @@ pub(crate) struct Api {
     base: String,
 }
 
+/// What every client of ours is like.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
+    // Fails only where a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let name = concat!("clearway/", env!("CARGO_PKG_VERSION"));
+    Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent(name)
+}
+
 impl Api {
     /// A client of the target that the command line names.
     pub(crate) fn of(target: &Target) -> Result<Self, Fatal> {
@@ -46,13 +54,9 @@ impl Api {
         let mut bearer = header::HeaderValue::from_str(&format!("Bearer {key}"))
             .map_err(|_| Fatal::new("the API key holds a character that no header may carry"))?;
         bearer.set_sensitive(true);
-        // Fails only where a provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let client = builder()
             .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
             .default_headers([(header::AUTHORIZATION, bearer)].into_iter().collect())
-            .user_agent(concat!("clearway/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Fatal::new(format!("cannot make an HTTP client: {e}")))?;
         Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
@@ -100,7 +104,7 @@ fn refusal(error: &Value, status: u16) -> String {
 }
 
 /// The last cause says what happened; those before it only say that something did.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -1,9 +1,11 @@
 //! The `clearway` command: runs both planes on one machine, and speaks to the control API.
 //!
-//! It holds no product logic: `up` starts the two binaries beside it, everything else is a REST call.
+//! It holds no product logic: `up` starts the two binaries beside it, `top` reads a proxy's status, everything
+//! else is a REST call.
 
 mod api;
 mod keys;
+mod top;
 mod up;
 
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ enum Command {
     /// Create, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Watch what a proxy is doing: requests, refusals, latencies, and who asks most.
+    Top(top::Args),
     /// Print a completion script for a shell, for example: clearway completions bash > /etc/bash_completion.d/clearway
     Completions { shell: clap_complete::Shell },
 }
@@ -45,6 +49,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::Top(args) => top::run(args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "clearway", &mut std::io::stdout());
             Ok(())
