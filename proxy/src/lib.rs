@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod metrics;
 mod routes;
 pub mod snapshot;
+pub mod spans;
 pub mod start;
 mod status;
 pub mod sync;

@@ -14,7 +14,10 @@ use std::{
 
 use clearway_config::settings::{Gateway, Settings, SettingsError, UpstreamAddress};
 use clearway_filters::quota::Now;
-use tokio::runtime::{self, Runtime};
+use tokio::{
+    runtime::{self, Runtime},
+    task::JoinHandle,
+};
 
 use crate::{
     access_log::{self, AccessLog},
@@ -28,6 +31,7 @@ use crate::{
     metrics::Metrics,
     routes::RouteFiles,
     snapshot::{Snapshot, disk::Disk},
+    spans::{ExporterError, Spans},
     sync,
     vitals::Health,
 };
@@ -36,6 +40,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether the keys have come.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the last spans may take on their way to the collector.
+const SPANS_FLUSHED_WITHIN: Duration = Duration::from_secs(2);
 /// Threads for everything but requests.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -74,6 +80,8 @@ pub enum StartError {
     Snapshot { path: PathBuf, source: io::Error },
     #[error("access log {file} cannot be written")]
     AccessLog { file: String, source: io::Error },
+    #[error(transparent)]
+    Tracing(#[from] ExporterError),
     #[error("the process cannot start its threads")]
     Threads(#[from] io::Error),
 }
@@ -88,6 +96,8 @@ pub struct Proxy {
     metrics: SocketAddr,
     health: Arc<Health>,
     drain_timeout: Duration,
+    /// Sends spans, where there is a collector.
+    exporter: Option<JoinHandle<()>>,
     /// Held to the end.
     _data_dir: DataDir,
 }
@@ -121,11 +131,14 @@ impl Proxy {
         let metrics = Arc::new(Metrics::new());
         let routes = Arc::new(RouteFiles::open(routes, control, metrics.clone())?);
         let opened = Ledger::open(data_dir.path(), &Now::at(now_ms()))?;
+        let shape = Arc::new(access_log::Shape::new(&settings.access_log));
+        let instance = data_dir.proxy_id().to_string();
+        let (spans, exporter) = Spans::open(&settings.tracing, &instance, !shape.hides_path(), metrics.clone())?;
         let log = access_log::Options {
             enabled: settings.access_log.enabled,
             file: settings.access_log_file(),
             sample: settings.access_log.sample,
-            shape: Arc::new(access_log::Shape::new(&settings.access_log)),
+            shape,
         };
         let log_file = log.file.clone().unwrap_or_else(|| "-".into()).display().to_string();
         let access_log = AccessLog::open(log, opened.interrupted, metrics.clone())
@@ -153,12 +166,13 @@ impl Proxy {
             ledger: opened.ledger,
             metrics,
             access_log,
+            spans,
             trusted_proxies: settings.gateway.trusted_proxies.clone(),
             draining: false.into(),
         });
         let server = Server::start(&state, threads(settings.gateway.threads), settings.gateway.upstream_idle_max)?;
         let health = Arc::new(Health::new(state.clone(), client.as_ref().map(sync::Client::connected)));
-        let proxy = Self {
+        let mut proxy = Self {
             state,
             server,
             background,
@@ -166,9 +180,11 @@ impl Proxy {
             metrics: metrics_addr,
             health,
             drain_timeout: settings.gateway.drain_timeout,
+            exporter: None,
             _data_dir: data_dir,
         };
         proxy.run_background(gateway_listener, metrics_listener)?;
+        proxy.exporter = exporter.map(|exporter| proxy.background.spawn(exporter.run()));
         if let Some(client) = client {
             // Dropped with the runtime; what waits for the disk is then written.
             proxy.background.spawn(client.run());
@@ -239,6 +255,11 @@ impl Proxy {
         self.state.draining.store(true, Ordering::Release);
         let connections_cut = self.background.block_on(self.server.drain(self.drain_timeout));
         self.state.access_log.close();
+        if let Some(exporter) = self.exporter {
+            self.state.spans.close();
+            // A collector that is gone holds up no stop.
+            let _ = self.background.block_on(async { tokio::time::timeout(SPANS_FLUSHED_WITHIN, exporter).await });
+        }
         if let Err(e) = self.state.ledger.flush() {
             tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot be flushed");
         }

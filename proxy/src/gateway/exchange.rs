@@ -26,6 +26,7 @@ use crate::{
     ledger::{Admission, STATUS_CLIENT_GONE, Unlogged},
     metrics::{Answered, Traced},
     routes::Table,
+    spans::{Attempt, Finished},
 };
 
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl Exchange {
             now_ms,
             request_id,
             random,
-            trace: Trace { id: random.0, span: random.1, flags: 0 },
+            trace: Trace { id: random.0, span: random.1, parent: None, flags: 0 },
             method: Method::GET,
             texts: Texts::default(),
             facts: Facts::default(),
@@ -180,7 +181,7 @@ impl Exchange {
             took: duration,
             upstream: self.attempts.took,
             rejected: self.facts.reject.is_some(),
-            traced: (self.trace.flags & 1 == 1).then_some(Traced { trace_id: self.trace.id, at_ms: self.now_ms }),
+            traced: self.trace.is_sampled().then_some(Traced { trace_id: self.trace.id, at_ms: self.now_ms }),
         };
         self.state.metrics.answered(metrics.map(|m| &**m), &answered);
         self.state.metrics.in_flight.dec();
@@ -209,7 +210,44 @@ impl Exchange {
             bytes_out: outcome.bytes_out,
             interrupted: false,
         };
+        if self.trace.is_sampled() {
+            self.record(&line, duration);
+        }
         self.state.access_log.push(&line, ticket);
+    }
+}
+
+impl Exchange {
+    /// Hands the request's spans on, as its line tells it.
+    fn record(&self, line: &Line<'_>, duration: Duration) {
+        let passage = self.table.as_ref().zip(self.facts.route);
+        let upstream = passage.map(|(table, route)| table.upstreams[table.routes.all()[route].upstream].name.as_str());
+        let begun = self.attempts.target.zip(self.attempts.began).zip(upstream);
+        let attempt = begun.map(|((target, began), upstream)| Attempt {
+            upstream,
+            target,
+            began: began.saturating_duration_since(self.started),
+            took: self.attempts.took,
+            status: self.status,
+            resent: self.attempts.made.saturating_sub(1),
+        });
+        self.state.spans.push(&Finished {
+            trace_id: self.trace.id,
+            span_id: self.trace.span,
+            parent_id: self.trace.parent,
+            request_id: self.request_id,
+            method: line.method,
+            https: self.forwarded_proto == ForwardedProto::Https,
+            host: line.host,
+            path: line.path,
+            route: line.route,
+            route_path: line.route_path,
+            status: line.status,
+            reject: line.reject,
+            account_id: line.account_id,
+            duration,
+            attempt,
+        });
     }
 }
 

@@ -35,7 +35,7 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot};
+use crate::{access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans};
 use decide::{Grounds, Incoming};
 use downstream::Downstream;
 use exchange::{Exchange, ForwardedProto, Outcome};
@@ -50,6 +50,7 @@ pub(crate) struct State {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
+    pub(crate) spans: Spans,
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// No further request is taken on any connection.
     pub(crate) draining: AtomicBool,
@@ -88,7 +89,7 @@ impl Gateway {
         });
         let peer = peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
         let traceparent = request.headers.get(forward::TRACEPARENT).map(http::HeaderValue::as_bytes);
-        exchange.trace = Trace::continue_or_start(traceparent, exchange.random);
+        exchange.trace = Trace::continue_or_start(traceparent, exchange.random, |id| self.state.spans.samples(id));
         exchange.forwarded_proto = self.forwarded_proto(request, peer);
 
         let head = session.to_h1_raw();

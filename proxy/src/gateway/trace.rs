@@ -15,19 +15,28 @@ pub(crate) const TRACEPARENT_CHARS: usize = 55;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) id: u128,
+    /// The one that the upstream is told.
     pub(crate) span: u64,
+    /// The caller's.
+    pub(crate) parent: Option<u64>,
     pub(crate) flags: u8,
 }
 
 impl Trace {
-    /// A span of its own in the trace that `incoming` names, or in a new one.
-    pub(crate) fn continue_or_start(incoming: Option<&[u8]>, random: (u128, u64)) -> Self {
+    /// A span of its own in the trace that `incoming` names, or in a new one, of which `samples` says whether it is
+    /// recorded. Of the other its caller has said so.
+    pub(crate) fn continue_or_start(incoming: Option<&[u8]>, random: (u128, u64), samples: impl FnOnce(u128) -> bool) -> Self {
         // An all-zero id means "none" in both fields.
         let (fresh, span) = (random.0.max(1), random.1.max(1));
         match incoming.and_then(parse) {
-            Some((id, flags)) => Self { id, span, flags },
-            None => Self { id: fresh, span, flags: 0 },
+            Some((id, parent, flags)) => Self { id, span, parent: Some(parent), flags },
+            None => Self { id: fresh, span, parent: None, flags: u8::from(samples(fresh)) },
         }
+    }
+
+    /// Whether its spans are recorded.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
     }
 
     pub(crate) fn write(&self, to: &mut String) {
@@ -35,8 +44,8 @@ impl Trace {
     }
 }
 
-/// Trace id and flags of a valid `traceparent`; versions after 00 are read as far as 00 goes.
-fn parse(text: &[u8]) -> Option<(u128, u8)> {
+/// Trace id, parent and flags of a valid `traceparent`; versions after 00 are read as far as 00 goes.
+fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
     let later = text.len() > TRACEPARENT_CHARS;
     if text.len() < TRACEPARENT_CHARS || [text[2], text[35], text[52]] != *b"---" {
         return None;
@@ -47,7 +56,8 @@ fn parse(text: &[u8]) -> Option<(u128, u8)> {
     }
     let (id, parent, flags) = (hex(&text[3..35])?, hex(&text[36..52])?, hex(&text[53..55])?);
     // Of the flags only `sampled` means anything to version 00.
-    (id != 0 && parent != 0).then(|| (id, u8::try_from(flags & 1).expect("one bit")))
+    let (parent, flags) = (u64::try_from(parent).ok()?, u8::try_from(flags & 1).ok()?);
+    (id != 0 && parent != 0).then_some((id, parent, flags))
 }
 
 /// Lower-case hexadecimal, as the specification demands.
@@ -87,7 +97,8 @@ mod tests {
     #[test]
     fn a_valid_traceparent_is_continued_with_a_span_of_our_own() {
         let incoming = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let trace = Trace::continue_or_start(Some(incoming), (5, 7));
+        let trace = Trace::continue_or_start(Some(incoming), (5, 7), |_| false);
+        assert_eq!((trace.parent, trace.is_sampled()), (Some(0x00f0_67aa_0ba9_02b7), true));
         let mut text = String::new();
         trace.write(&mut text);
         assert_eq!(text, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01");
@@ -97,7 +108,7 @@ mod tests {
     #[test]
     fn a_later_version_is_read_as_far_as_version_00_goes() {
         let incoming = b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03-more";
-        let trace = Trace::continue_or_start(Some(incoming), (5, 7));
+        let trace = Trace::continue_or_start(Some(incoming), (5, 7), |_| false);
         assert_eq!((trace.id >> 64, trace.flags), (0x4bf9_2f35_77b3_4da6, 1));
     }
 
@@ -113,7 +124,18 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
             "00-4bf92f3577b34da6a3ce929d0e0e473g-00f067aa0ba902b7-01",
         ] {
-            assert_eq!(Trace::continue_or_start(Some(bad.as_bytes()), (5, 7)), Trace { id: 5, span: 7, flags: 0 }, "{bad}");
+            let trace = Trace::continue_or_start(Some(bad.as_bytes()), (5, 7), |_| false);
+            assert_eq!(trace, Trace { id: 5, span: 7, parent: None, flags: 0 }, "{bad}");
         }
+    }
+
+    #[test]
+    fn whether_a_trace_is_recorded_is_decided_where_it_begins() {
+        let unsampled = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        assert!(!Trace::continue_or_start(Some(unsampled), (5, 7), |_| true).is_sampled(), "its caller has said no");
+        let begun = Trace::continue_or_start(None, (5, 7), |id| id == 5);
+        let mut text = String::new();
+        begun.write(&mut text);
+        assert_eq!(text, "00-00000000000000000000000000000005-0000000000000007-01", "upstreams are told");
     }
 }

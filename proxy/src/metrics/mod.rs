@@ -5,6 +5,8 @@
 
 pub(crate) mod latency;
 pub(crate) mod openmetrics;
+#[cfg(test)]
+mod reference;
 mod routes;
 mod upstreams;
 
@@ -122,7 +124,7 @@ impl Metrics {
                 ),
                 ledger_flush_age: register(
                     &registry,
-                    Gauge::new("clearway_ledger_flush_age_seconds", "Since the ledger was last written to disk as a whole.")
+                    Gauge::new("clearway_ledger_flush_age_seconds", "Since what the ledger counted was last on disk.")
                         .expect("a constant name"),
                 ),
                 open_descriptors: gauge("process_open_fds", "File descriptors in use."),
@@ -166,6 +168,10 @@ impl Metrics {
 
     pub(crate) fn upstream_failed(&self, upstream: &str, kind: &'static str) {
         self.upstream_failures.with_label_values(&[upstream, kind]).inc();
+    }
+
+    pub(crate) fn spans_lost(&self, reason: LostSpans, spans: u64) {
+        self.spans_dropped.with_label_values(&[reason.as_str()]).inc_by(spans);
     }
 
     /// Requests refused with this code so far.

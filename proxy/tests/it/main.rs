@@ -12,6 +12,7 @@ mod operating;
 mod release;
 mod rig;
 mod smuggling;
+mod spans;
 mod status;
 mod upgrade;
 mod upstream;
