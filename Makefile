@@ -31,11 +31,12 @@ check: prerequisites ## Formatting, lints, documentation links, settings that sh
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-generate: prerequisites ## Write what is derived from the code: the OpenAPI document, the list of errors
+generate: prerequisites ## Write what is derived from the code: the OpenAPI document, the lists of errors and metrics
 	$(CARGO) run --quiet -p clearway-control -- openapi > docs/api/openapi.json.new
 	mv docs/api/openapi.json.new docs/api/openapi.json
 	$(CARGO) run --quiet -p clearway-control -- errors > docs/errors.md.new
 	mv docs/errors.md.new docs/errors.md
+	UPDATE_DOCS=1 $(CARGO) test --quiet -p clearway-proxy -p clearway-control --lib the_page_explains_every_metric
 
 bench: prerequisites ## Time the decisions, the ledger, and the whole proxy beside a bare pass-through and nginx
 	$(CARGO) bench --profile dist -p clearway-benches

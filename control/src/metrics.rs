@@ -121,3 +121,49 @@ impl Default for Metrics {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, path::PathBuf};
+
+    use prometheus::proto::MetricType;
+
+    use super::*;
+
+    /// Every metric, as the page of metrics shows it.
+    fn table() -> String {
+        let metrics = Metrics::new();
+        metrics.answered("/api/v1/keys", StatusCode::OK, Some(ErrorCode::InternalError), Duration::ZERO);
+        metrics.swept("idempotency", 1);
+        let mut table = "| name | kind | labels | what it says |\n|---|---|---|---|\n".to_owned();
+        for family in metrics.registry.gather() {
+            let kind = match family.get_field_type() {
+                MetricType::COUNTER => "counter",
+                MetricType::HISTOGRAM => "histogram",
+                _ => "gauge",
+            };
+            let labels: Vec<_> = family.get_metric()[0].get_label().iter().map(|label| format!("`{}`", label.name())).collect();
+            writeln!(table, "| `{}` | {kind} | {} | {} |", family.name(), labels.join(" "), family.help()).unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn the_page_explains_every_metric_of_the_control_plane() {
+        const BEGIN: &str = "<!-- control: generated -->\n";
+        const END: &str = "<!-- /control -->\n";
+        let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../docs/observability/metrics.md"].iter().collect();
+        let text = std::fs::read_to_string(&page).unwrap();
+        let (before, rest) = text.split_once(BEGIN).expect("the page has a place for the table");
+        let (found, after) = rest.split_once(END).expect("the place ends");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&page, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
+            return;
+        }
+        assert_eq!(found, table(), "`make generate` writes it anew");
+        let declared = include_str!("metrics.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        let declared = declared.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("clearway_"));
+        let forgotten: Vec<_> = declared.filter(|name| !table().contains(&format!("`{name}`"))).collect();
+        assert!(forgotten.is_empty(), "{forgotten:?}");
+    }
+}
