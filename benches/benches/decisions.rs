@@ -1,13 +1,14 @@
 //! What each decision of the request path costs, one at a time, on an ordinary request.
 
 use std::{
+    fmt::Write as _,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
 };
 
 use clearway_config::{
     Environment, Limits, PlainKey, Scopes,
-    settings::{Auth, Gateway, Route},
+    settings::{Gateway, Source, UpstreamAddress},
 };
 use clearway_filters::{
     access::{self, Held},
@@ -15,10 +16,10 @@ use clearway_filters::{
     quota::{Now, Windows, decide, release},
     ratelimit::{self, Text},
     request::{Credential, RequestView},
-    route::Routes,
+    route::{Asked, Routes},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{Method, Request, request::Parts};
+use http::{HeaderMap, Method, Request, request::Parts};
 
 const NOW_MS: u64 = 1_770_724_800_123;
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -57,36 +58,47 @@ fn keys_and_views(c: &mut Criterion) {
     });
 }
 
-/// `count` routes of three segments, half of them on a host of their own.
+/// `count` routes as an API has them: literals, parameters, half of them on a host of their own.
 fn gateway(count: usize) -> Gateway {
-    let route = |n: usize| Route {
-        name: format!("route-{n}"),
-        host: (n % 2 == 1).then(|| format!("host-{}.example.com", n / 100)),
-        path: format!("/v1/resource-{n}/items"),
-        methods: vec![Method::GET, Method::POST],
-        upstream: 0,
-        strip_prefix: false,
-        auth: Auth::KEY,
-        issuers: Vec::new(),
-        anonymous: None,
-        scopes: Scopes::default(),
-        keep_credentials: false,
-        mirror: None,
-    };
-    Gateway { routes: (0..count).map(route).collect(), ..Gateway::default() }
+    let mut text = String::new();
+    for n in 0..count {
+        let id = if n % 4 < 2 { "/{id}" } else { "" };
+        let _ = write!(text, "[[routes]]\nname = \"r{n}\"\nupstream = \"control\"\nauth = \"key\"\n");
+        let _ = write!(text, "methods = [\"GET\", \"POST\"]\npath = \"/v1/resource-{n}{id}/items\"\n");
+        if n % 2 == 1 {
+            let _ = writeln!(text, "host = \"host-{}.example.com\"", n / 100);
+        }
+    }
+    let control = UpstreamAddress::parse("http://127.0.0.1:1").expect("an address");
+    Gateway::resolve(&[Source::new("gateway.toml", text)], &control).expect("routes that do not meet")
 }
 
 fn routes(c: &mut Criterion) {
-    for count in [10, 100_000] {
-        let routes = Routes::new(&gateway(count));
-        let paths: Vec<String> = (0..count).step_by(2).map(|n| format!("/v1/resource-{n}/items/17")).collect();
+    let headers = HeaderMap::new();
+    for count in [10, 1_000, 100_000] {
+        let gateway = gateway(count);
+        let routes = Routes::new(&gateway);
+        // In no order that a cache could learn.
+        let mut asked: Vec<(String, String)> = (0..count)
+            .map(|n| {
+                let n = n * 7_919 % count;
+                let id = if n % 4 < 2 { "/17" } else { "" };
+                (format!("host-{}.example.com", n / 100), format!("/v1/resource-{n}{id}/items/3"))
+            })
+            .collect();
+        asked.dedup();
         let mut next = 0;
         c.bench_function(&format!("decisions/route: find among {count}"), |b| {
             b.iter(|| {
-                next = (next + 7_919) % paths.len();
-                routes.find(black_box("api.example.com"), &paths[next], &Method::GET).map(|found| found.index)
+                next = (next + 1) % asked.len();
+                let (host, path) = &asked[next];
+                let asked = Asked { host, path, method: &Method::GET, query: None, headers: &headers, announced: None };
+                routes.find(black_box(&asked)).map(|found| found.index).expect("one of the routes")
             });
         });
+        if count == 100_000 {
+            c.bench_function("decisions/route: build 100000", |b| b.iter(|| Routes::new(black_box(&gateway))));
+        }
     }
 }
 

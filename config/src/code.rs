@@ -94,7 +94,7 @@ codes! {
     CertificateUnknown = "certificate_unknown", 401;
     /// The account that owns the key is suspended.
     AccountSuspended = "account_suspended", 403;
-    /// The key may not be used from this address.
+    /// The key may not be used from this address, or the route takes no requests from there.
     AddressNotAllowed = "address_not_allowed", 403;
     /// The key lacks a scope that the route or operation asks for.
     ScopeMissing = "scope_missing", 403;
@@ -118,6 +118,8 @@ codes! {
     UpstreamOverloaded = "upstream_overloaded", 503;
     /// Too many requests to the upstream have failed: it is left alone for a while; `Retry-After` says for how long.
     UpstreamCircuitOpen = "upstream_circuit_open", 503;
+    /// The route is closed for a while; `Retry-After` says when to come back.
+    Maintenance = "maintenance", 503;
     /// The gateway is stopping.
     Draining = "draining", 503;
     /// A field of the request is missing or out of bounds; `details` names each one.
@@ -126,7 +128,7 @@ codes! {
     PreconditionFailed = "precondition_failed", 412;
     /// The body is not JSON.
     MalformedBody = "malformed_body", 400;
-    /// The body is larger than this operation takes.
+    /// The body is larger than this route or operation takes.
     BodyTooLarge = "body_too_large", 413;
     /// The body's media type is not application/json.
     UnsupportedMediaType = "unsupported_media_type", 415;

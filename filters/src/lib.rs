@@ -3,18 +3,20 @@
 //!
 //! Nothing here reads a clock, performs IO, waits, or knows the HTTP server around it: time, peer and
 //! counters are arguments. In the order in which a request meets them: [`request`] reads it once
-//! into one canonical view, [`route`] finds where it goes, [`access`] checks who sends it, [`quota`]
-//! charges it, [`headers`] says what is not forwarded, [`ratelimit`] writes what is left. Whoever
-//! refuses does so with a [`Reject`].
+//! into one canonical view, [`route`] finds where it goes, [`policy`] does what the route asks for besides,
+//! [`access`] checks who sends it, [`quota`] charges it, [`split`] picks among a route's upstreams, [`headers`] says what
+//! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`].
 
 pub mod access;
 pub mod headers;
 pub mod jwt;
+pub mod policy;
 pub mod quota;
 pub mod ratelimit;
 pub mod reject;
 pub mod request;
 pub mod route;
 pub mod signature;
+pub mod split;
 
 pub use reject::Reject;

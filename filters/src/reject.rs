@@ -1,11 +1,14 @@
 //! Why a request is refused. Being refused is an outcome, not an error: there is no source, and
 //! every variant knows the code that the client is answered with.
 
-use clearway_config::{ErrorCode, Scope};
+use std::sync::Arc;
+
+use clearway_config::{ErrorCode, Scope, settings::gateway::policy::Maintenance};
 
 use crate::{
     jwt,
     quota::{Refusal, Refused, Standing, Window},
+    route::MethodSet,
     signature,
 };
 
@@ -14,7 +17,12 @@ pub enum Reject {
     /// The request can be read in more than one way; names what.
     Ambiguous(&'static str),
     RouteNotFound,
-    MethodNotAllowed,
+    /// The methods that would do.
+    MethodNotAllowed(MethodSet),
+    /// The route is closed for a while.
+    Maintenance(Arc<Maintenance>),
+    /// The body is, or says that it is, longer than the route takes.
+    BodyTooLarge,
     KeyMissing,
     KeyMalformed,
     KeyUnknown,
@@ -45,7 +53,9 @@ impl Reject {
         match self {
             Reject::Ambiguous(_) => ErrorCode::AmbiguousRequest,
             Reject::RouteNotFound => ErrorCode::RouteNotFound,
-            Reject::MethodNotAllowed => ErrorCode::MethodNotAllowed,
+            Reject::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
+            Reject::Maintenance(_) => ErrorCode::Maintenance,
+            Reject::BodyTooLarge => ErrorCode::BodyTooLarge,
             Reject::KeyMissing => ErrorCode::KeyMissing,
             Reject::KeyMalformed => ErrorCode::KeyMalformed,
             Reject::KeyUnknown => ErrorCode::KeyUnknown,

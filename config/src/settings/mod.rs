@@ -8,6 +8,7 @@ pub mod fault;
 pub mod gateway;
 pub mod plans;
 pub mod process;
+mod size;
 
 use std::{
     fmt,

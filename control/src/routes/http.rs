@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use axum::extract::{FromRequestParts, State};
 use clearway_config::{
     envelope::Success,
-    settings::gateway::{ClientCertificateSpec, IssuerSpec, Object, ObjectKind, RouteSpec, UpstreamSpec},
+    settings::gateway::{ClientCertificateSpec, IssuerSpec, Object, ObjectKind, PolicySpec, RouteSpec, UpstreamSpec},
 };
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use serde::Serialize;
@@ -281,6 +281,20 @@ operations!(
     ["client_certificates_list", "client_certificates_read", "client_certificates_put", "client_certificates_delete"]
 );
 
+operations!(
+    policies_api,
+    ObjectKind::Policy,
+    PolicySpec,
+    "/admin/policies",
+    "/admin/policies/{id}",
+    "policy object",
+    ["policies_list", "policies_read", "policies_put", "policies_delete"]
+);
+
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    routes_api::routes().merge(upstreams_api::routes()).merge(issuers_api::routes()).merge(client_certificates_api::routes())
+    routes_api::routes()
+        .merge(upstreams_api::routes())
+        .merge(policies_api::routes())
+        .merge(issuers_api::routes())
+        .merge(client_certificates_api::routes())
 }

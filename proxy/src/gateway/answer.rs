@@ -41,13 +41,23 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
         Reject::Ambiguous(what) => (format!("The request can be read in more than one way: {what}."), json!({ "reason": what })),
         Reject::ScopeMissing(scope) => (format!("The key lacks the scope {scope}."), json!({ "scope": scope.as_str() })),
         Reject::Quota(refused) => (code.meaning().to_owned(), limit_met(&refused.refusal)),
+        Reject::Maintenance(maintenance) => {
+            (maintenance.message.clone().unwrap_or_else(|| code.meaning().to_owned()), serde_json::Value::Null)
+        }
         _ => (code.meaning().to_owned(), serde_json::Value::Null),
     };
     Answer {
         code,
         body: body(asked, code, message, details, rate_limit),
         authenticate: authenticate(reject),
-        retry_after_s: reject.refusal().map(|r| retry_after_s(r.retry_after_ms)).or_else(|| ours(code)),
+        retry_after_s: retry_after(reject),
+    }
+}
+
+fn retry_after(reject: &Reject) -> Option<u64> {
+    match reject {
+        Reject::Maintenance(maintenance) => Some(maintenance.retry_after_s),
+        _ => reject.refusal().map(|r| retry_after_s(r.retry_after_ms)).or_else(|| ours(reject.code())),
     }
 }
 

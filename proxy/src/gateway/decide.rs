@@ -7,12 +7,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use clearway_config::{
     AccountId, ErrorCode, KeyId, PlainKey, RequestId,
-    settings::{Auth, gateway::AuthMethod},
+    settings::{Auth, Route, gateway::AuthMethod},
 };
 use clearway_filters::{
-    Reject, access,
+    Reject, access, policy,
     quota::Now,
     request::{Credential, RequestView},
+    route::Asked,
+    split,
 };
 use http::request::Parts;
 use ipnet::IpNet;
@@ -51,6 +53,8 @@ pub(crate) struct Incoming<'r> {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) route: Option<usize>,
+    /// Index of the upstream that was chosen among the route's.
+    pub(crate) upstream: Option<usize>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) account: Option<AccountId>,
     pub(crate) key: Option<KeyId>,
@@ -60,8 +64,8 @@ pub(crate) struct Facts {
 /// A request that passes.
 #[derive(Debug)]
 pub(crate) struct Passage {
-    /// Index of the route.
-    pub(crate) route: usize,
+    /// Index of the upstream.
+    pub(crate) upstream: usize,
     pub(crate) upgrade: bool,
     /// The target to forward, where it is not spelled as it came.
     pub(crate) target: Option<Vec<u8>>,
@@ -82,20 +86,43 @@ pub(crate) fn decide(
     words.put(Word::Path, view.path());
     words.put(Word::Address, view.address());
 
-    let matched = on.table.routes.find(view.host(), view.path(), view.method())?;
+    let asked = Asked {
+        host: view.host(),
+        path: view.path(),
+        method: view.method(),
+        query: view.query(),
+        headers: &incoming.parts.headers,
+        announced: None,
+    };
+    let matched = on.table.routes.find(&asked)?;
+    let route = matched.route;
     facts.route = Some(matched.index);
-    let admission = match matched.route.auth {
+    policy::check(&route.policy, view.address(), &incoming.parts.headers)?;
+    let admission = match route.auth {
         Auth::Open => None,
-        auth if auth.takes(AuthMethod::Key) => Some(admit(incoming, &view, matched.index, on, facts, words)?),
+        auth if auth.takes(AuthMethod::Key) => Some(admit(incoming, &view, route, on, facts, words)?),
         // Nobody can be known by a method that is not there yet.
         Auth::Any(_) | Auth::WithCertificate(_) => return Err(Reject::KeyMissing),
     };
+    let upstream = upstream(incoming, route, facts.account).ok_or(Reject::RouteNotFound)?;
+    facts.upstream = Some(upstream);
     Ok(Passage {
-        route: matched.index,
+        upstream,
         upgrade: view.is_upgrade(),
-        target: respelled(matched.forwarded_path(view.path()), view.query(), target),
+        target: respelled(&matched.forwarded_path(view.path()), view.query(), target),
         admission,
     })
+}
+
+/// Among a route's upstreams. `None` where it has none.
+fn upstream(incoming: &Incoming<'_>, route: &Route, account: Option<AccountId>) -> Option<usize> {
+    if route.split.is_empty() {
+        return route.upstream;
+    }
+    // Who is not known is told apart by nothing: each request is on its own.
+    let who =
+        account.map_or_else(|| u128::from_be_bytes(*incoming.request_id.as_bytes()), |id| u128::from_be_bytes(*id.as_bytes()));
+    split::elsewhere(&route.split, &incoming.parts.headers, who, &route.name).or(route.upstream)
 }
 
 fn read<'r>(incoming: &Incoming<'r>, target: &'r [u8], on: &Grounds<'_>) -> Result<RequestView<'r>, Reject> {
@@ -112,7 +139,7 @@ fn read<'r>(incoming: &Incoming<'r>, target: &'r [u8], on: &Grounds<'_>) -> Resu
 fn admit(
     incoming: &Incoming<'_>,
     view: &RequestView<'_>,
-    route: usize,
+    route: &Route,
     on: &Grounds<'_>,
     facts: &mut Facts,
     words: &mut Writer,
@@ -139,8 +166,7 @@ fn admit(
     words.put(Word::KeyId, key);
     words.put(Word::Plan, found.plan());
 
-    let wanted = &on.table.routes.all()[route].scopes;
-    access::check(&found.held(), wanted, view.address(), incoming.now_ms)?;
+    access::check(&found.held(), route.scopes_for(view.method()), view.address(), incoming.now_ms)?;
     let account_slot = slot(on.ledger, found.account_slot(), || Subject::Account(account))?;
     let key_slot = slot(on.ledger, found.key_slot(), || Subject::Key(key))?;
     on.ledger.admit(

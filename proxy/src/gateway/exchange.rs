@@ -220,8 +220,8 @@ impl Exchange {
 impl Exchange {
     /// Hands the request's spans on, as its line tells it.
     fn record(&self, line: &Line<'_>, duration: Duration) {
-        let passage = self.table.as_ref().zip(self.facts.route);
-        let upstream = passage.map(|(table, route)| table.upstreams[table.routes.all()[route].upstream].name.as_str());
+        let passage = self.table.as_ref().zip(self.facts.upstream);
+        let upstream = passage.map(|(table, upstream)| table.upstreams[upstream].name.as_str());
         let begun = self.attempts.target.zip(self.attempts.began).zip(upstream);
         let attempt = begun.map(|((target, began), upstream)| Attempt {
             upstream,

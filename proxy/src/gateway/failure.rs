@@ -16,8 +16,8 @@ const ATTEMPTS_MAX: usize = 3;
 /// Nothing has been sent: another address may be tried.
 pub(super) fn on_connect(metrics: &Metrics, exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
     let mut addresses = 1;
-    if let Some((table, route)) = exchange.table().zip(exchange.facts.route) {
-        let upstream = &table.upstreams[table.routes.all()[route].upstream];
+    if let Some((table, upstream)) = exchange.table().zip(exchange.facts.upstream) {
+        let upstream = &table.upstreams[upstream];
         addresses = upstream.targets_len();
         metrics.upstream_failed(&upstream.name, "connect");
     }
@@ -42,9 +42,9 @@ pub(super) fn while_proxying(
         error.set_retry(false);
     }
     if error.esource == ErrorSource::Upstream
-        && let Some((table, route)) = exchange.table().zip(exchange.facts.route)
+        && let Some((table, upstream)) = exchange.table().zip(exchange.facts.upstream)
     {
-        let upstream = &table.upstreams[table.routes.all()[route].upstream];
+        let upstream = &table.upstreams[upstream];
         metrics.upstream_failed(&upstream.name, if is_timeout(&error) { "timeout" } else { "broken" });
     }
     error

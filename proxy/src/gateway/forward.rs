@@ -83,7 +83,7 @@ pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Resu
         ForwardedProto::Https => "https",
     };
     upstream.insert_header(FORWARDED_PROTO, HeaderValue::from_static(proto))?;
-    if route.upstream == CONTROL
+    if exchange.facts.upstream == Some(CONTROL)
         && let Some(near) = exchange.admission().and_then(|a| ratelimit::nearest(a.standing()))
     {
         let value = format!("{};{};{}", near.limit, near.remaining, near.reset);

@@ -115,7 +115,7 @@ impl Gateway {
         exchange.upgrade = passage.upgrade;
         exchange.target = passage.target;
         exchange.admitted(passage.admission);
-        exchange.attempts.turn = table.upstreams[table.routes.all()[passage.route].upstream].turn();
+        exchange.attempts.turn = table.upstreams[passage.upstream].turn();
         Ok(())
     }
 
@@ -166,11 +166,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
-        let passage = exchange.table().zip(exchange.facts.route);
-        let Some((table, route)) = passage else {
-            return Error::e_explain(ErrorType::InternalError, "a request without a route reached the upstream phase");
+        let passage = exchange.table().zip(exchange.facts.upstream);
+        let Some((table, upstream)) = passage else {
+            return Error::e_explain(ErrorType::InternalError, "a request without an upstream reached its phase");
         };
-        let upstream = &table.upstreams[table.routes.all()[route].upstream];
+        let upstream = &table.upstreams[upstream];
         let Some(target) = upstream.pick(exchange.attempts.turn, exchange.attempts.made) else {
             self.state.metrics.upstream_failed(&upstream.name, "unresolved");
             return Err(Error::explain(ErrorType::ConnectNoRoute, "no address is known").into_up());

@@ -15,7 +15,6 @@ use super::{
     answer::{self, Answer},
     exchange::Exchange,
     forward,
-    texts::Word,
 };
 use crate::ledger::Admission;
 
@@ -35,7 +34,8 @@ pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, rejec
         // Where an ambiguous request ends is a matter of opinion too.
         session.set_keepalive(None);
     }
-    let allow = matches!(reject, Reject::MethodNotAllowed).then(|| allowed_methods(exchange)).flatten();
+    // RFC 9110, 15.5.6: a 405 names the methods that would do.
+    let allow = if let Reject::MethodNotAllowed(methods) = reject { Some(methods.to_string()) } else { None };
     write(session, exchange, answer, Some(Extra { standing: reject.standing(), allow })).await?;
     if !read {
         drain(session, BODY_LINGERED_MAX).await;
@@ -107,14 +107,4 @@ async fn drain(session: &mut Session, bytes_max: usize) -> bool {
         false
     };
     tokio::time::timeout(DRAIN_TIME_MAX, read).await.unwrap_or(false)
-}
-
-/// RFC 9110, 15.5.6: a 405 names the methods that would do.
-fn allowed_methods(exchange: &Exchange) -> Option<String> {
-    const ASKED: [Method; 8] =
-        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE];
-    let table = exchange.table()?;
-    let (host, path) = (exchange.texts.text(Word::Host).unwrap_or_default(), exchange.texts.text(Word::Path)?);
-    let allowed = ASKED.iter().filter(|method| table.routes.find(host, path, method).is_ok());
-    Some(allowed.map(Method::as_str).collect::<Vec<_>>().join(", "))
 }

@@ -1,34 +1,44 @@
-//! `gateway.toml`: the operator's routes and upstreams.
+//! `gateway.toml`: the operator's routes, policies and upstreams.
 //!
 //! A [`Document`] is what is written: in a file, in the admin API's JSON, or synced from control. It is
 //! resolved once, whole, into a [`Gateway`], which cannot be wrong. Each noun has its file: what is
 //! written (`…Spec`), what it becomes, and the checks between.
 
 pub mod auth;
+pub mod claims;
 pub mod client_certificate;
+pub mod conditions;
+pub mod host;
 pub mod issuer;
 pub mod mirror;
 pub mod object;
+pub mod path;
+pub mod policy;
+pub mod redirect;
+pub mod rewrite;
 pub mod route;
+pub mod split;
 pub mod upstream;
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
-use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{
     SettingsError, Source,
     fault::{Fault, Within as _},
 };
+use claims::Claims;
 use client_certificate::CLIENT_CERTIFICATES_MAX;
 use issuer::ISSUERS_MAX;
+use policy::Policies;
 
 pub use auth::{Auth, AuthSpec, Method as AuthMethod, Methods as AuthMethods};
 pub use client_certificate::{CertificateMark, ClientCertificate, ClientCertificateSpec, SubjectName};
 pub use issuer::{Algorithm, Issuer, IssuerSpec};
 pub use mirror::{Mirror, MirrorSpec};
 pub use object::{Object, ObjectKind};
+pub use policy::{Policy, PolicySpec};
 pub use route::{Route, RouteSpec};
 pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};
 
@@ -44,15 +54,19 @@ pub struct Gateway {
     pub upstreams: Vec<Upstream>,
     pub issuers: Vec<Issuer>,
     pub client_certificates: Vec<ClientCertificate>,
+    /// By name; routes have theirs already.
+    pub policies: Vec<(String, Arc<Policy>)>,
 }
 
-/// Routes and upstreams as they are written.
+/// Routes, policies and upstreams as they are written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicySpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,11 +96,12 @@ impl Gateway {
             resolver.upstreams(document).within("upstreams").map_err(|fault| (number, fault))?;
             resolver.issuers(document).within("issuers").map_err(|fault| (number, fault))?;
             resolver.certificates(document).within("client_certificates").map_err(|fault| (number, fault))?;
+            resolver.policies(document).within("policies").map_err(|fault| (number, fault))?;
         }
         for (number, document) in documents.iter().enumerate() {
             resolver.routes(document).within("routes").map_err(|fault| (number, fault))?;
         }
-        Ok(resolver.gateway)
+        Ok(resolver.done())
     }
 }
 
@@ -94,12 +109,12 @@ impl Gateway {
 struct Resolver {
     gateway: Gateway,
     upstreams: HashMap<String, usize>,
+    policies: Policies,
     routes: HashMap<String, usize>,
     issuers: HashMap<String, usize>,
     certificates: HashMap<String, usize>,
     marks: HashMap<CertificateMark, String>,
-    /// Who takes which requests.
-    matches: HashMap<(Option<String>, String, Option<Method>), usize>,
+    claims: Claims,
 }
 
 impl Resolver {
@@ -107,11 +122,12 @@ impl Resolver {
         Self {
             gateway: Gateway { upstreams: vec![Upstream::control(control)], ..Gateway::default() },
             upstreams: HashMap::from([(CONTROL_UPSTREAM.to_owned(), 0)]),
+            policies: Policies::default(),
             routes: HashMap::new(),
             issuers: HashMap::new(),
             certificates: HashMap::new(),
             marks: HashMap::new(),
-            matches: HashMap::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -156,6 +172,10 @@ impl Resolver {
         Ok(())
     }
 
+    fn policies(&mut self, document: &Document) -> Result<(), Fault> {
+        document.policies.iter().enumerate().try_for_each(|(n, spec)| self.policies.add(spec).within(n))
+    }
+
     fn routes(&mut self, document: &Document) -> Result<(), Fault> {
         for (n, spec) in document.routes.iter().enumerate() {
             self.route(spec).within(n)?;
@@ -168,18 +188,15 @@ impl Resolver {
         if index == ROUTES_MAX {
             return Err(Fault::new(format!("more than {ROUTES_MAX} routes")));
         }
-        let route = spec.resolve(&self.upstreams, &self.issuers)?;
+        let route = spec.resolve(&self.upstreams, &self.issuers, &mut self.policies)?;
         take_name(&mut self.routes, &route.name, index)?;
-        let any = [None];
-        let methods: Vec<_> = route.methods.iter().cloned().map(Some).collect();
-        for method in if methods.is_empty() { &any[..] } else { &methods } {
-            if let Some(other) = self.matches.insert((route.host.clone(), route.path.clone(), method.clone()), index) {
-                let other = self.gateway.routes.get(other).map_or(&route.name, |other| &other.name);
-                return Err(Fault::at("path", format!("host, path and method are those of route `{other}`")));
-            }
-        }
+        self.claims.take(&route, &self.gateway.routes)?;
         self.gateway.routes.push(route);
         Ok(())
+    }
+
+    fn done(self) -> Gateway {
+        Gateway { policies: self.policies.into_named(), ..self.gateway }
     }
 }
 
@@ -232,10 +249,10 @@ keep_credentials = true
     #[test]
     fn a_good_file_resolves_to_normalised_routes() {
         let gateway = resolve(GOOD).unwrap();
-        assert_eq!(gateway.routes[0].host.as_deref(), Some("api.example.com"));
-        assert_eq!(gateway.routes[0].path, "/orders");
-        assert_eq!(gateway.upstreams[gateway.routes[0].upstream].targets[1].address.port, 443);
-        assert_eq!(gateway.upstreams[gateway.routes[1].upstream].name, "control");
+        assert_eq!(gateway.routes[0].hosts, [host::HostPattern::Exact("api.example.com".into())]);
+        assert_eq!(gateway.routes[0].path.as_str(), "/orders");
+        let upstream = |route: usize| &gateway.upstreams[gateway.routes[route].upstream.unwrap()];
+        assert_eq!((upstream(0).targets[1].address.port, upstream(1).name.as_str()), (443, "control"));
     }
 
     #[test]
@@ -245,7 +262,7 @@ keep_credentials = true
             (
                 "path = \"/orders/\"",
                 "path = \"/a/../b\"",
-                "gateway.toml:9: routes.path: must be whole segments of letters, digits and -._~!$&'()*+,=:@, without an empty one, `.` or `..`",
+                "gateway.toml:9: routes.path: must be whole segments of letters, digits and -._~!$&'()*+,=:@, without an empty one, `.` or `..`; or `{name}`",
             ),
             ("upstream = \"orders\"", "upstream = \"order\"", "gateway.toml:11: routes.upstream: there is no upstream `order`"),
             (
@@ -280,6 +297,9 @@ keep_credentials = true
     #[test]
     fn two_routes_for_the_same_requests_are_refused() {
         let twice = format!("{GOOD}\n[[routes]]\nname = \"api2\"\npath = \"/api/\"\nupstream = \"orders\"\nauth = \"open\"\n");
-        assert_eq!(resolve(&twice).unwrap_err(), "gateway.toml:25: routes.path: host, path and method are those of route `api`");
+        assert_eq!(
+            resolve(&twice).unwrap_err(),
+            "gateway.toml:25: routes.path: takes requests that route `api` takes too, and neither is more specific"
+        );
     }
 }

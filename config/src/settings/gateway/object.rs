@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CONTROL_UPSTREAM, Document, route::RouteSpec};
+use super::{CONTROL_UPSTREAM, Document, host::HostsSpec, route::RouteSpec};
 
 /// What kinds of objects a document holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,6 +16,7 @@ pub enum ObjectKind {
     Upstream,
     Issuer,
     ClientCertificate,
+    Policy,
     Route,
 }
 
@@ -29,13 +30,14 @@ pub struct Object {
 
 impl ObjectKind {
     /// Those that others name come first.
-    pub const ALL: [ObjectKind; 4] = [Self::Upstream, Self::Issuer, Self::ClientCertificate, Self::Route];
+    pub const ALL: [ObjectKind; 5] = [Self::Upstream, Self::Issuer, Self::ClientCertificate, Self::Policy, Self::Route];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
             Self::Issuer => "issuer",
             Self::ClientCertificate => "client_certificate",
+            Self::Policy => "policy",
             Self::Route => "route",
         }
     }
@@ -46,6 +48,7 @@ impl ObjectKind {
             Self::Upstream => "upstreams",
             Self::Issuer => "issuers",
             Self::ClientCertificate => "client_certificates",
+            Self::Policy => "policies",
             Self::Route => "routes",
         }
     }
@@ -83,6 +86,7 @@ impl Document {
                 ObjectKind::Upstream => serde_json::from_value(spec).map(|spec| document.upstreams.push(spec)),
                 ObjectKind::Issuer => serde_json::from_value(spec).map(|spec| document.issuers.push(spec)),
                 ObjectKind::ClientCertificate => serde_json::from_value(spec).map(|spec| document.client_certificates.push(spec)),
+                ObjectKind::Policy => serde_json::from_value(spec).map(|spec| document.policies.push(spec)),
                 ObjectKind::Route => serde_json::from_value(spec).map(|spec| document.routes.push(spec)),
             };
             pushed.map_err(|error| (kind, name, error))?;
@@ -110,18 +114,25 @@ impl RouteSpec {
     /// The objects that it names. The upstream that is always there is none.
     pub fn references(&self) -> Vec<(ObjectKind, &str)> {
         let mirror = self.mirror.as_ref().map(|mirror| mirror.upstream.as_str());
-        let upstreams = [Some(self.upstream.as_str()), mirror].into_iter().flatten();
+        let split = self.split.iter().map(|split| split.upstream.as_str());
+        let upstreams = self.upstream.as_deref().into_iter().chain(mirror).chain(split);
         let upstreams = upstreams.filter(|name| *name != CONTROL_UPSTREAM).map(|name| (ObjectKind::Upstream, name));
         let issuers = self.issuers.iter().map(|name| (ObjectKind::Issuer, name.as_str()));
-        upstreams.chain(issuers).collect()
+        let policies = self.policies.iter().map(|name| (ObjectKind::Policy, name.as_str()));
+        upstreams.chain(issuers).chain(policies).collect()
     }
 
-    /// Host and path in one spelling. Routes that could take the same requests have one in common.
+    /// Hosts and path in one spelling. Routes that could take the same requests have one in common.
     pub fn places(&self) -> Vec<String> {
         let path: Vec<_> =
             self.path.trim_end_matches('/').split('/').map(|s| if s.starts_with('{') { "{}" } else { s }).collect();
         let path = path.join("/");
-        vec![format!("{}{path}", self.host.as_deref().unwrap_or("*").to_ascii_lowercase())]
+        let hosts = match &self.host {
+            None => &["*".to_owned()][..],
+            Some(HostsSpec::One(host)) => std::slice::from_ref(host),
+            Some(HostsSpec::Many(hosts)) => hosts,
+        };
+        hosts.iter().map(|host| format!("{}{path}", host.to_ascii_lowercase())).collect()
     }
 }
 
@@ -141,6 +152,16 @@ mod tests {
         );
         assert!(!objects[0].spec.contains_key("name"));
         assert_eq!(Document::of_objects(objects).unwrap(), document);
+    }
+
+    #[test]
+    fn a_route_names_every_upstream_and_policy_and_stands_at_each_of_its_hosts() {
+        let text = "name = \"a\"\npath = \"/o/{id}/\"\nauth = \"open\"\nupstream = \"u\"\nhost = [\"A.example\", \"*.b\"]\n\
+                    policies = [\"p\"]\nsplit = [{ upstream = \"v\", percent = 1 }]\nmirror = { upstream = \"control\" }\n";
+        let route: RouteSpec = toml::from_str(text).unwrap();
+        let upstream = |name| (ObjectKind::Upstream, name);
+        assert_eq!(route.references(), [upstream("u"), upstream("v"), (ObjectKind::Policy, "p")]);
+        assert_eq!(route.places(), ["a.example/o/{}", "*.b/o/{}"]);
     }
 
     #[test]
