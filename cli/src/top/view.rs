@@ -15,6 +15,9 @@ use super::status::{Busy, Route, Status, millis, number, part, uptime};
 /// Points of the curve at most: as many as a wide terminal has columns.
 const CURVE_MAX: usize = 500;
 
+/// Columns of a terminal on which not everything has room.
+const NARROW: u16 = 84;
+
 /// What routes are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sort {
@@ -99,7 +102,9 @@ impl View {
         let Some(status) = &self.status else { return };
         self.draw_figures(frame, figures, status);
         self.draw_routes(frame, routes, status);
-        let [rejects, keys, accounts] = Layout::horizontal([Constraint::Fill(1); 3]).areas(lists);
+        // Ids are longer than codes.
+        let thirds = [Constraint::Fill(2), Constraint::Fill(3), Constraint::Fill(3)];
+        let [rejects, keys, accounts] = Layout::horizontal(thirds).areas(lists);
         let of = status.rejects.iter().map(|r| [r.code.as_str().to_owned(), number(r.per_s), r.total.to_string()]);
         list(frame, rejects, "Refused", ["code", "/s", "total"], of.collect());
         let busy = |b: &Busy| [b.id.as_str().to_owned(), b.per_s.map_or_else(|| "-".into(), number), b.today.to_string()];
@@ -149,6 +154,8 @@ impl View {
     fn draw_routes(&self, frame: &mut Frame<'_>, area: Rect, status: &Status) {
         let mut routes = status.routes.clone();
         self.sort.apply(&mut routes);
+        // On a narrow terminal a name is worth more than a further percentile.
+        let columns: &[usize] = if area.width < NARROW { &[0, 1, 5] } else { &[0, 1, 2, 3, 4, 5, 6] };
         let rows = routes.iter().map(|route| {
             let of = |n| part(n, route.requests_per_s);
             let alarm = if route.errors_per_s > 0.0 { Style::new().fg(Color::Red) } else { Style::new() };
@@ -161,10 +168,13 @@ impl View {
                 right(millis(route.p99_ms)),
                 right(millis(route.upstream_p99_ms)),
             ];
+            let cells = columns.iter().map(|column| cells[*column].clone());
             Row::new(std::iter::once(Cell::from(route.name.as_str())).chain(cells))
         });
-        let head = ["requests/s", "errors", "rejects", "p50", "p90", "p99", "upstream p99"].map(|word| right(word.to_owned()));
-        let widths = [Constraint::Fill(1)].into_iter().chain([10, 9, 9, 9, 9, 9, 12].map(Constraint::Length));
+        let words = ["requests/s", "errors", "rejects", "p50", "p90", "p99", "upstream p99"];
+        let head = columns.iter().map(|column| right(words[*column].to_owned()));
+        let widths = columns.iter().map(|column| Constraint::Length([10, 9, 9, 9, 9, 9, 12][*column]));
+        let widths = [Constraint::Fill(1)].into_iter().chain(widths);
         let more = status.traffic.routes.saturating_sub(status.routes.len() as u64);
         let title = if more > 0 { format!("Routes ({more} more)") } else { "Routes".into() };
         let table = Table::new(rows, widths)
@@ -197,10 +207,16 @@ fn right(text: String) -> Cell<'static> {
     Cell::from(Line::from(text).alignment(Alignment::Right))
 }
 
-/// A name and two numbers a row.
+/// A name and two numbers a row; one where the names need the room.
 fn list(frame: &mut Frame<'_>, area: Rect, title: &str, head: [&str; 3], rows: Vec<[String; 3]>) {
-    let cells = |[name, rate, total]: [String; 3]| Row::new([Cell::from(name), right(rate), right(total)]);
-    let widths = [Constraint::Fill(1), Constraint::Length(7), Constraint::Length(9)];
+    const NUMBERS: usize = 7 + 8 + 3;
+    let longest = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or(0);
+    let narrow = usize::from(area.width) < longest + NUMBERS;
+    let cells = |[name, rate, total]: [String; 3]| {
+        let total = (!narrow).then(|| right(total));
+        Row::new([Cell::from(name), right(rate)].into_iter().chain(total))
+    };
+    let widths = [Constraint::Fill(1), Constraint::Length(7)].into_iter().chain((!narrow).then_some(Constraint::Length(8)));
     let table = Table::new(rows.into_iter().map(cells), widths)
         .header(cells(head.map(str::to_owned)).style(DIM))
         .block(titled(title).padding(Padding::right(1)));
@@ -260,6 +276,14 @@ mod tests {
         assert_eq!(first(&view), "orders");
         view.sort = view.sort.next();
         assert_eq!((view.sort, first(&view)), (Sort::Slowest, "slow"));
+    }
+
+    #[test]
+    fn names_stay_when_room_is_short() {
+        let mut view = View::new(String::new());
+        view.heard(Ok(status()));
+        let text = drawn(&view, 60, 20).join("\n");
+        assert!(text.contains("orders  ") && text.contains("p99") && !text.contains("p90"), "{text}");
     }
 
     #[test]
