@@ -238,15 +238,26 @@ fn operating(api: Api, stopping: watch::Receiver<bool>) -> Router {
 }
 
 async fn metrics(State(Operating { api, .. }): State<Operating>) -> impl IntoResponse {
+    // Asked now: nobody else may ever ask whether it is ready.
+    look_at_store(&api).await;
     api.metrics.sync(&api.hub.status());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.metrics.render())
+}
+
+/// Whether the database answers, noted in the metrics.
+async fn look_at_store(api: &Api) -> bool {
+    let up = matches!(tokio::time::timeout(READY_TIMEOUT, api.db.ping()).await, Ok(Ok(())));
+    api.metrics.store_up(up);
+    up
 }
 
 async fn ready(State(Operating { api, stopping }): State<Operating>) -> (StatusCode, &'static str) {
     if *stopping.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    let up = matches!(tokio::time::timeout(READY_TIMEOUT, api.db.ping()).await, Ok(Ok(())));
-    api.metrics.store_up(up);
-    if up { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "database unreachable\n") }
+    if look_at_store(&api).await {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "database unreachable\n")
+    }
 }

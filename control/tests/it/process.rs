@@ -40,10 +40,10 @@ async fn the_first_start_alone_shows_an_admin_and_the_stop_is_clean() {
             let addresses = app.addresses().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
             let serving = tokio::spawn(app.serve(async { drop(stopped.await) }));
-            let ready = get(addresses.metrics, "/health/ready").await;
-            assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
             let metrics = get(addresses.metrics, "/metrics").await;
             assert!(metrics.contains("clearway_control_store_up 1") && metrics.contains("clearway_control_sync_revision"));
+            let ready = get(addresses.metrics, "/health/ready").await;
+            assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
             assert!(get(addresses.api, "/api/v1/keys").await.starts_with("HTTP/1.1 401"));
             stop.send(()).unwrap();
             serving.await.unwrap().unwrap();
