@@ -15,7 +15,7 @@ fn text(ready: &Value) -> String {
         String::new(),
         "Clearway is up.".to_owned(),
         format!("  gateway     {gateway}"),
-        format!("  metrics     {}/metrics", word("metrics")),
+        format!("  status      {}/status, metrics at /metrics", word("metrics")),
         format!("  admin       {}", word("admin_email")),
     ];
     if let Some(password) = ready["admin_password"].as_str() {
@@ -61,6 +61,7 @@ mod tests {
             text(&json!({"gateway": "http://0.0.0.0:8080", "metrics": "http://127.0.0.1:9090", "admin_email": "admin@localhost",
             "admin_password": null, "admin_key": null, "demo_keys": null}));
         assert!(shown.contains("gateway     http://localhost:8080"));
+        assert!(shown.contains("http://127.0.0.1:9090/status"));
         assert!(!shown.contains("shown once"));
         assert!(!shown.contains("curl"));
     }
