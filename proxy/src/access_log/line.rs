@@ -88,8 +88,11 @@ impl Line<'_> {
             return object.text(Field::Path, Some(cut(self.path, PATH_CHARS_MAX)));
         }
         let Some(route) = self.route_path else { return };
-        let below = if self.path == route { "" } else { "/*" };
-        object.joined(Field::Path, [cut(route.trim_end_matches('/'), PATH_CHARS_MAX), below]);
+        let depth = |path: &str| path.trim_end_matches('/').matches('/').count();
+        let shown = cut(route.trim_end_matches('/'), PATH_CHARS_MAX);
+        // A route's parameter stands for a segment; what lies deeper than the route is the client's.
+        let below = depth(self.path) > depth(route);
+        object.joined(Field::Path, if below { [shown, "/*"] } else { [if shown.is_empty() { "/" } else { shown }, ""] });
     }
 }
 
@@ -329,6 +332,10 @@ mod tests {
         let mapped = Line { address: Some("::ffff:192.0.2.9".parse().unwrap()), route_path: Some("/"), ..line() };
         assert_eq!(of(&mapped), ("192.0.2.0/24".into(), Some("/*".into())));
         assert_eq!(of(&Line { route_path: None, ..line() }).1, None);
+        let below = |path, route| of(&Line { path, route_path: Some(route), ..line() }).1.unwrap();
+        assert_eq!(below("/users/17", "/users/{id}"), "/users/{id}");
+        assert_eq!(below("/users/17/mail", "/users/{id}"), "/users/{id}/*");
+        assert_eq!((below("/", "/").as_str(), below("/orders/", "/orders").as_str()), ("/", "/orders"));
     }
 
     #[test]
