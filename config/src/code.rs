@@ -38,6 +38,8 @@ macro_rules! codes {
 codes! {
     /// The request can be read in more than one way: a path with `..`, an encoded slash or a control character, or a repeated Host or credential header.
     AmbiguousRequest = "ambiguous_request", 400;
+    /// The request's head is too large: more than 64 KiB or more than 128 headers.
+    HeadTooLarge = "head_too_large", 431;
     /// No route matches the host and path.
     RouteNotFound = "route_not_found", 404;
     /// A route matches the host and path, but not the method.

@@ -31,10 +31,29 @@ pub fn is_stripped(name: &str, keep_credentials: bool) -> bool {
 
 /// The names in `headers` that are kept from the upstream, those that Connection nominates included.
 pub fn stripped(headers: &HeaderMap, keep_credentials: bool) -> impl Iterator<Item = &HeaderName> {
-    let nominates = connection_tokens(headers).any(|token| !is_connection_option(token));
-    headers
-        .keys()
-        .filter(move |name| is_stripped(name.as_str(), keep_credentials) || (nominates && is_nominated(headers, name.as_str())))
+    let stripping = Stripping::of(headers, keep_credentials);
+    headers.keys().filter(move |name| stripping.strips(name.as_str()))
+}
+
+/// [`stripped`] for a caller that looks at one header after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Stripping<'h> {
+    keep_credentials: bool,
+    /// Where Connection nominates any.
+    nominating: Option<&'h HeaderMap>,
+}
+
+impl<'h> Stripping<'h> {
+    /// Of a request with these headers.
+    pub fn of(headers: &'h HeaderMap, keep_credentials: bool) -> Self {
+        let nominates = connection_tokens(headers).any(|token| !is_connection_option(token));
+        Self { keep_credentials, nominating: nominates.then_some(headers) }
+    }
+
+    /// Whether the header of this name, in lower case, is kept from the upstream.
+    pub fn strips(&self, name: &str) -> bool {
+        is_stripped(name, self.keep_credentials) || self.nominating.is_some_and(|headers| is_nominated(headers, name))
+    }
 }
 
 /// Content-Length or Transfer-Encoding, spelled so that only some servers take it for that.

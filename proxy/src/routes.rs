@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use clearway_config::settings::{
-    Gateway, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
+    Gateway, Route, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
 };
 use clearway_filters::route::Routes;
 use parking_lot::Mutex;
@@ -32,6 +32,9 @@ pub(crate) struct Table {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// By the route's index.
     pub(crate) metrics: Vec<Arc<RouteMetrics>>,
+    /// By the route's index, and by the upstream's: whether plain requests are forwarded byte by byte.
+    plain_routes: Vec<bool>,
+    plain_upstreams: Vec<bool>,
 }
 
 impl Table {
@@ -39,11 +42,19 @@ impl Table {
     fn new(gateway: &Gateway, before: Option<&Self>, metrics: &Arc<Metrics>) -> Result<Self, SettingsError> {
         let known = |name: &str| before.and_then(|before| before.upstreams.iter().find(|upstream| upstream.name == name));
         let upstream = |settings: &Settings| Upstream::new(settings, known(&settings.name), metrics);
+        let upstreams: Vec<_> = gateway.upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
         Ok(Self {
+            plain_routes: gateway.routes.iter().map(is_plain).collect(),
+            plain_upstreams: upstreams.iter().map(|upstream| upstream.is_all_plain()).collect(),
             routes: Routes::new(gateway),
-            upstreams: gateway.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
+            upstreams,
             metrics: gateway.routes.iter().map(|route| RouteMetrics::new(&route.name)).collect(),
         })
+    }
+
+    /// Whether this route with this upstream asks for nothing that only Pingora's way does.
+    pub(crate) fn is_plain(&self, route: usize, upstream: usize) -> bool {
+        self.plain_routes[route] && self.plain_upstreams[upstream]
     }
 
     /// Resolves the names of upstreams and reads their certificates again; blocks while it does.
@@ -128,6 +139,12 @@ impl RouteFiles {
     }
 }
 
+/// Nothing is done to bodies. A feature that looks into them (a cache, compression, rewriting) has to be
+/// named here.
+fn is_plain(route: &Route) -> bool {
+    route.mirror.is_none()
+}
+
 fn stamp(file: &PathBuf) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(file).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -180,6 +197,15 @@ mod tests {
         std::fs::write(&file, ROUTE.replace("NAME", "third")).unwrap();
         files.follow(false);
         assert_eq!(name(), "third");
+    }
+
+    #[test]
+    fn a_route_to_an_encrypted_upstream_is_not_plain() {
+        let upstream = "[[upstreams]]\nname = \"up\"\naddresses = [\"http://127.0.0.1:1\", \"https://127.0.0.1:2\"]\n";
+        let other = "[[routes]]\nname = \"b\"\npath = \"/b\"\nupstream = \"up\"\nauth = \"open\"\n";
+        let (_dir, _, files) = open(&format!("{upstream}{}{other}", ROUTE.replace("NAME", "a")));
+        let table = files.current();
+        assert_eq!((table.is_plain(0, 0), table.is_plain(1, 1)), (true, false));
     }
 
     #[test]

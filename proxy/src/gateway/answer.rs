@@ -7,7 +7,11 @@ use clearway_config::{
 use clearway_filters::{
     Reject,
     quota::{Refusal, Standing},
-    ratelimit::{nearest, retry_after_s},
+    ratelimit::{self, Text, nearest, retry_after_s},
+};
+use http::{
+    HeaderName,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 
@@ -23,6 +27,23 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     pub(crate) authenticate: Option<String>,
     pub(crate) retry_after_s: Option<u64>,
+}
+
+impl Answer {
+    /// The headers that are this answer's own, Content-Length included.
+    pub(crate) fn told<E>(&self, mut tell: impl FnMut(&HeaderName, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        tell(&CONTENT_TYPE, b"application/json")?;
+        tell(&CACHE_CONTROL, b"no-store")?;
+        let mut text = Text::default();
+        tell(&CONTENT_LENGTH, ratelimit::number(&mut text, self.body.len() as u64))?;
+        if let Some(challenge) = &self.authenticate {
+            tell(&WWW_AUTHENTICATE, challenge.as_bytes())?;
+        }
+        match self.retry_after_s {
+            Some(seconds) => tell(&RETRY_AFTER, ratelimit::number(&mut text, seconds)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Who asks.

@@ -1,14 +1,15 @@
-//! A client's connection, as Pingora reads and writes it.
+//! A client's connection, as Pingora reads and writes it for one request.
 //!
-//! Pingora answers a request that it cannot parse by itself, before any phase runs, with an empty
-//! body. This wrapper knows whether a phase has taken the request on; what is written before that is
-//! Pingora's own refusal, and an envelope of ours goes out in its place. Everything else passes
-//! through untouched, in one write where head and body fit into one.
+//! Pingora is given this request's bytes and no more, those that were read already first: what follows
+//! them is the next request, and is kept for whoever serves that. And Pingora answers a request that it
+//! refuses by itself, before any phase runs, with an empty body. This wrapper knows whether a phase has
+//! taken the request on; what is written before that is Pingora's own refusal, and an envelope of ours
+//! goes out in its place. Everything else passes through untouched, in one write where head and body fit
+//! into one.
 
 use std::{
     io,
-    net::IpAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,28 +18,75 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
 use clearway_config::ErrorCode;
 use futures_util::FutureExt as _;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
-    UniqueIDType, l4::stream::Stream as L4Stream, raw_connect::ProxyDigest,
+    UniqueIDType, raw_connect::ProxyDigest,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 
-use super::{State, answer};
+use super::{
+    State, answer,
+    arrival::Peer,
+    body::Body,
+    client::{AHEAD_BYTES_MAX, Client, Wire},
+    deadline::Deadline,
+};
 
-/// What is gathered before it is written: a head and a small body. Reads need no buffer here, Pingora has one.
+/// What is gathered before it is written: a head and a small body.
 const WRITE_BYTES: usize = 4096;
+/// What a read makes room for.
+const READ_BYTES: usize = 8192;
 
-/// One connection.
+/// One request's share of a connection.
 pub(crate) struct Downstream {
-    inner: BufWriter<L4Stream>,
+    wire: BufWriter<Box<dyn Wire>>,
+    ahead: BytesMut,
+    frame: Frame,
+    peer: Peer,
+    deadline: Deadline,
     state: Arc<State>,
-    peer: IpAddr,
-    /// Set by the first phase of every request, cleared between requests.
+    /// Set by the first phase.
     taken_on: AtomicBool,
     /// Our answer in place of Pingora's, while it is being written.
     refusal: Option<Refusal>,
+}
+
+/// Where the request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    head_left: usize,
+    /// `None`: it is not known, and everything belongs to it.
+    body: Option<Body>,
+}
+
+impl Frame {
+    pub(super) fn new(head_bytes: usize, body: Option<Body>) -> Self {
+        Self { head_left: head_bytes, body }
+    }
+
+    /// How many of `bytes` belong to the request.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let of_head = self.head_left.min(bytes.len());
+        self.head_left -= of_head;
+        let rest = &bytes[of_head..];
+        let advance = self.body.as_mut().map(|body| body.advance(rest));
+        match advance {
+            Some(Ok(advance)) => of_head + advance.taken,
+            // What is framed wrongly is for Pingora to refuse.
+            Some(Err(_)) => {
+                self.body = None;
+                bytes.len()
+            }
+            None => bytes.len(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.head_left == 0 && self.body.is_some_and(|body| body.is_over())
+    }
 }
 
 #[derive(Debug)]
@@ -48,17 +96,19 @@ struct Refusal {
 }
 
 impl Downstream {
-    pub(crate) fn new(inner: L4Stream, peer: IpAddr, state: Arc<State>) -> Self {
-        let inner = BufWriter::with_capacity(WRITE_BYTES, inner);
-        Self { inner, state, peer, taken_on: AtomicBool::new(false), refusal: None }
+    /// Of a connection that has read at least a request's head.
+    pub(super) fn new(client: Client, frame: Frame, state: Arc<State>) -> Self {
+        let Client { wire, ahead, peer, deadline } = client;
+        let wire = BufWriter::with_capacity(WRITE_BYTES, wire);
+        Self { wire, ahead, frame, peer, deadline, state, taken_on: AtomicBool::new(false), refusal: None }
     }
 
-    /// The connection under `stream`; every stream that the gateway serves is one.
+    /// The connection under `stream`; every stream that the gateway serves over HTTP/1 is one.
     pub(crate) fn of(stream: &Stream) -> Option<&Self> {
         (**stream).as_any().downcast_ref()
     }
 
-    pub(crate) fn peer(&self) -> IpAddr {
+    pub(super) fn peer(&self) -> Peer {
         self.peer
     }
 
@@ -67,9 +117,21 @@ impl Downstream {
         self.taken_on.store(true, Ordering::Relaxed);
     }
 
-    /// The request has been answered; the next one is Pingora's again.
-    pub(crate) fn rest(&self) {
-        self.taken_on.store(false, Ordering::Relaxed);
+    /// The connection, after its request has been answered and read to its end. `None` where it is not
+    /// certain that the next byte is another request's.
+    pub(super) async fn into_client(mut self) -> Option<Client> {
+        self.wire.flush().await.ok()?;
+        let certain = self.frame.body.is_none() || self.frame.is_over();
+        let wire = std::mem::replace(&mut self.wire, BufWriter::with_capacity(0, Box::new(tokio::io::empty())));
+        let (ahead, deadline) =
+            (std::mem::take(&mut self.ahead), std::mem::replace(&mut self.deadline, Deadline::at(std::time::Instant::now())));
+        certain.then(|| Client { wire: wire.into_inner(), ahead, peer: self.peer, deadline })
+    }
+
+    /// Reads into `ahead`; 0 is the end.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.ahead.reserve(READ_BYTES);
+        pin!(self.wire.read_buf(&mut self.ahead)).poll(cx)
     }
 
     fn refuse(&self, pingoras: &[u8]) -> Refusal {
@@ -85,18 +147,41 @@ impl Downstream {
 
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let this = &mut *self;
+        loop {
+            if this.frame.is_over() {
+                // The next request is kept. Only that the client leaves is to be seen.
+                if this.ahead.len() >= AHEAD_BYTES_MAX {
+                    return Poll::Pending;
+                }
+                match ready!(this.poll_ahead(cx))? {
+                    0 if this.ahead.is_empty() => return Poll::Ready(Ok(())),
+                    0 => return Poll::Pending,
+                    _ => continue,
+                }
+            }
+            if !this.ahead.is_empty() {
+                let most = this.ahead.len().min(buf.remaining());
+                let n = this.frame.take(&this.ahead[..most]);
+                buf.put_slice(&this.ahead[..n]);
+                this.ahead.advance(n);
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_ahead(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.taken_on.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.inner).poll_write(cx, buf);
+            return Pin::new(&mut self.wire).poll_write(cx, buf);
         }
         let mut refusal = self.refusal.take().unwrap_or_else(|| self.refuse(buf));
         while refusal.written < refusal.bytes.len() {
-            match Pin::new(&mut self.inner).poll_write(cx, &refusal.bytes[refusal.written..]) {
+            match Pin::new(&mut self.wire).poll_write(cx, &refusal.bytes[refusal.written..]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => refusal.written += n,
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
@@ -113,7 +198,7 @@ impl AsyncWrite for Downstream {
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.taken_on.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+            return Pin::new(&mut self.wire).poll_write_vectored(cx, bufs);
         }
         let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| &**b);
         let written = ready!(self.poll_write(cx, first))?;
@@ -121,15 +206,15 @@ impl AsyncWrite for Downstream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }
 
@@ -137,13 +222,14 @@ impl AsyncWrite for Downstream {
 impl Shutdown for Downstream {
     async fn shutdown(&mut self) {
         // The connection ends either way.
-        let _ = AsyncWriteExt::shutdown(&mut self.inner).await;
+        let _ = AsyncWriteExt::shutdown(&mut self.wire).await;
     }
 }
 
 impl UniqueID for Downstream {
     fn id(&self) -> UniqueIDType {
-        self.inner.get_ref().id()
+        // It tells connections of a pool apart, and this one is in none.
+        0
     }
 }
 
@@ -177,12 +263,12 @@ impl GetSocketDigest for Downstream {
 impl Drop for Downstream {
     fn drop(&mut self) {
         // An answer that broke off is sent as far as it came; one that the socket does not take now is lost.
-        let _ = self.inner.flush().now_or_never();
+        let _ = self.wire.flush().now_or_never();
     }
 }
 
 impl std::fmt::Debug for Downstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Downstream").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Downstream").field("peer", &self.peer).field("frame", &self.frame).finish_non_exhaustive()
     }
 }

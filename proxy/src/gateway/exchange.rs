@@ -6,11 +6,11 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use clearway_config::{ErrorCode, RequestId};
+use clearway_config::{ErrorCode, RequestId, settings::Route};
 use http::Method;
 
 use super::{
@@ -27,6 +27,7 @@ use crate::{
     metrics::{Answered, Traced},
     routes::Table,
     spans::{Attempt, Finished},
+    upstreams::Upstream,
 };
 
 #[derive(Debug)]
@@ -47,7 +48,11 @@ pub(crate) struct Exchange {
     hold: Hold,
     /// Of the upstream's answer, once its head has come.
     pub(super) status: Option<u16>,
+    /// Of an answer of the gateway's own, once it has been sent.
+    pub(super) answered: Option<u16>,
     pub(super) attempts: Attempts,
+    /// Whether it has been decided already, by whoever read it.
+    pub(super) decided: bool,
     concluded: bool,
 }
 
@@ -113,7 +118,9 @@ impl Exchange {
             forwarded_proto: ForwardedProto::default(),
             hold: Hold::Nothing,
             status: None,
+            answered: None,
             attempts: Attempts::default(),
+            decided: false,
             concluded: false,
         }
     }
@@ -124,8 +131,28 @@ impl Exchange {
         self.method.clone_from(method);
     }
 
-    pub(super) fn table(&self) -> Option<&Arc<Table>> {
-        self.table.as_ref()
+    /// Once one has been found.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.table.as_ref().zip(self.facts.route).map(|(table, route)| &table.routes.all()[route])
+    }
+
+    /// Once one has been chosen.
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.table.as_ref().zip(self.facts.upstream).map(|(table, upstream)| &table.upstreams[upstream])
+    }
+
+    /// Whether route and upstream can be served without Pingora.
+    pub(super) fn is_plain(&self) -> bool {
+        let chosen = self.facts.route.zip(self.facts.upstream);
+        self.table.as_ref().zip(chosen).is_some_and(|(table, (route, upstream))| table.is_plain(route, upstream))
+    }
+
+    /// Makes nothing of it: another exchange has the request. Only before a decision.
+    pub(super) fn withdraw(&mut self) {
+        debug_assert!(matches!(self.hold, Hold::Nothing) && self.facts.route.is_none(), "nothing has been decided yet");
+        if !std::mem::replace(&mut self.concluded, true) {
+            self.state.metrics.in_flight.dec();
+        }
     }
 
     pub(super) fn admitted(&mut self, admission: Option<Admission>) {
@@ -149,6 +176,11 @@ impl Exchange {
             let took = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.hold = Hold::Ticket(admission.finish(status, took));
         }
+    }
+
+    /// Whether the gateway is stopping.
+    pub(super) fn is_draining(&self) -> bool {
+        self.state.draining.load(Ordering::Relaxed)
     }
 
     pub(super) fn asked(&self) -> Asked<'_> {

@@ -11,13 +11,17 @@ use super::{answer, exchange::Exchange, refuse};
 use crate::{ledger::Admission, metrics::Metrics};
 
 /// Addresses of an upstream that one request is tried at.
-const ATTEMPTS_MAX: usize = 3;
+pub(super) const ATTEMPTS_MAX: usize = 3;
+
+/// Whether doing it twice does no more than doing it once, and changes nothing (RFC 9110, 9.2.1).
+pub(super) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
 
 /// Nothing has been sent: another address may be tried.
 pub(super) fn on_connect(metrics: &Metrics, exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
     let mut addresses = 1;
-    if let Some((table, upstream)) = exchange.table().zip(exchange.facts.upstream) {
-        let upstream = &table.upstreams[upstream];
+    if let Some(upstream) = exchange.upstream() {
         addresses = upstream.targets_len();
         metrics.upstream_failed(&upstream.name, "connect");
     }
@@ -34,7 +38,7 @@ pub(super) fn while_proxying(
     mut error: Box<Error>,
     reused: bool,
 ) -> Box<Error> {
-    let safe = matches!(session.req_header().method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = is_safe(&session.req_header().method);
     let untouched = session.response_written().is_none() && !session.as_downstream().retry_buffer_truncated();
     if safe && untouched && !exchange.upgrade && exchange.attempts.made < ATTEMPTS_MAX {
         error.retry.decide_reuse(reused);
@@ -42,9 +46,8 @@ pub(super) fn while_proxying(
         error.set_retry(false);
     }
     if error.esource == ErrorSource::Upstream
-        && let Some((table, upstream)) = exchange.table().zip(exchange.facts.upstream)
+        && let Some(upstream) = exchange.upstream()
     {
-        let upstream = &table.upstreams[upstream];
         metrics.upstream_failed(&upstream.name, if is_timeout(&error) { "timeout" } else { "broken" });
     }
     error

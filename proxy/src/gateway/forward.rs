@@ -1,9 +1,10 @@
 //! What an upstream is sent and what a client is sent back: the headers of both directions.
 //!
-//! Bodies and their framing are Pingora's. On the way up everything that a client could use to speak
-//! in the gateway's name is gone before the gateway's own words are put in.
+//! There are two ways through the gateway, by Pingora's types and by bytes (`fast`), and one list of
+//! what each direction loses and gains, here. On the way up everything that a client could use to speak
+//! in the gateway's name is gone before the gateway's own words are put in. Bodies and their framing
+//! are not looked at.
 
-use bytes::Bytes;
 use clearway_filters::{
     headers,
     quota::Standing,
@@ -11,10 +12,10 @@ use clearway_filters::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{
-    Result,
+    Error, ErrorType, OrErr as _, Result,
     http::{RequestHeader, ResponseHeader},
 };
 
@@ -40,13 +41,87 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// What the gateway tells every upstream, host aside from which all is its own. `host` is the Host
+/// header as it is forwarded. In place of what the request may hold under these names.
+pub(super) fn told_upstream<E>(
+    exchange: &Exchange,
+    host: &[u8],
+    mut tell: impl FnMut(&HeaderName, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let words = [
+        (&ACCOUNT_ID, Word::AccountId),
+        (&KEY_ID, Word::KeyId),
+        (&PLAN, Word::Plan),
+        (&REQUEST_ID, Word::RequestId),
+        (&TRACEPARENT, Word::Traceparent),
+        (&FORWARDED_FOR, Word::Address),
+    ];
+    for (name, word) in words {
+        if let Some(text) = exchange.texts.text(word) {
+            tell(name, text.as_bytes())?;
+        }
+    }
+    tell(&FORWARDED_HOST, host)?;
+    let proto = match exchange.forwarded_proto {
+        ForwardedProto::Http => "http",
+        ForwardedProto::Https => "https",
+    };
+    tell(&FORWARDED_PROTO, proto.as_bytes())?;
+    if exchange.facts.upstream == Some(CONTROL)
+        && let Some(near) = exchange.admission().and_then(|a| ratelimit::nearest(a.standing()))
+    {
+        let value = format!("{};{};{}", near.limit, near.remaining, near.reset);
+        tell(&RATE_LIMIT_FOR_CONTROL, value.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// What every answer says, the gateway's own too. In place of what an upstream said under these names.
+pub(super) fn told_client<E>(
+    exchange: &Exchange,
+    standing: Option<&Standing>,
+    mut tell: impl FnMut(&HeaderName, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    if let Some(id) = exchange.texts.text(Word::RequestId) {
+        tell(&REQUEST_ID, id.as_bytes())?;
+    }
+    let Some(standing) = standing.filter(|s| !s.is_empty()) else { return Ok(()) };
+    let mut text = Text::default();
+    if let Some(near) = ratelimit::nearest(standing) {
+        tell(&X_LIMIT, ratelimit::number(&mut text, near.limit))?;
+        tell(&X_REMAINING, ratelimit::number(&mut text, near.remaining))?;
+        tell(&X_RESET, ratelimit::number(&mut text, near.reset))?;
+    }
+    tell(&POLICY, ratelimit::policy(&mut text, standing))?;
+    tell(&LEFT, ratelimit::left(&mut text, standing))
+}
+
+/// Whether [`told_client`] speaks under this name, in lower case.
+pub(super) fn is_told_client(name: &str, standing: Option<&Standing>) -> bool {
+    match name {
+        "x-request-id" => true,
+        "x-ratelimit-limit" | "x-ratelimit-remaining" | "x-ratelimit-reset" => {
+            standing.is_some_and(|standing| standing.nearest().is_some())
+        }
+        "ratelimit-policy" | "ratelimit" => standing.is_some_and(|standing| !standing.is_empty()),
+        _ => false,
+    }
+}
+
+/// Whether an upstream's header of this name, in lower case, is of its hop only (RFC 9110, 7.6.1).
+/// Transfer-Encoding is left to whoever frames the body.
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade")
+}
+
+/// Whether a word in an upstream's Connection header takes the header of that name along.
+pub(super) fn may_be_nominated(token: &[u8]) -> bool {
+    ![&UPGRADE, &TRANSFER_ENCODING, &CONTENT_LENGTH].iter().any(|name| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
 
 /// Makes the upstream's request of the client's.
 pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let Some((table, route)) = exchange.table().zip(exchange.facts.route) else { return Ok(()) };
-    let route = &table.routes.all()[route];
+    let Some(route) = exchange.route() else { return Ok(()) };
     let stripped: Vec<HeaderName> = headers::stripped(&upstream.headers, route.keep_credentials).cloned().collect();
     for name in &stripped {
         upstream.remove_header(name);
@@ -56,40 +131,14 @@ pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Resu
     }
     if !upstream.headers.contains_key(HOST) {
         // Named in the target only, or nowhere: HTTP/1.1 wants the header all the same.
-        upstream.insert_header(HOST, exchange.texts.value(Word::Host).unwrap_or(HeaderValue::from_static("")))?;
+        upstream.insert_header(HOST, value(exchange.texts.text(Word::Host).unwrap_or_default().as_bytes())?)?;
     }
     if exchange.upgrade {
         upstream.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"))?;
         upstream.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
     }
-    let words = [
-        (ACCOUNT_ID, Word::AccountId),
-        (KEY_ID, Word::KeyId),
-        (PLAN, Word::Plan),
-        (REQUEST_ID, Word::RequestId),
-        (TRACEPARENT, Word::Traceparent),
-        (FORWARDED_FOR, Word::Address),
-    ];
-    for (name, word) in words {
-        if let Some(value) = exchange.texts.value(word) {
-            upstream.insert_header(name, value)?;
-        }
-    }
-    if let Some(host) = upstream.headers.get(HOST).cloned() {
-        upstream.insert_header(FORWARDED_HOST, host)?;
-    }
-    let proto = match exchange.forwarded_proto {
-        ForwardedProto::Http => "http",
-        ForwardedProto::Https => "https",
-    };
-    upstream.insert_header(FORWARDED_PROTO, HeaderValue::from_static(proto))?;
-    if exchange.facts.upstream == Some(CONTROL)
-        && let Some(near) = exchange.admission().and_then(|a| ratelimit::nearest(a.standing()))
-    {
-        let value = format!("{};{};{}", near.limit, near.remaining, near.reset);
-        upstream.insert_header(RATE_LIMIT_FOR_CONTROL, value)?;
-    }
-    Ok(())
+    let host = upstream.headers.get(HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+    told_upstream(exchange, host.as_bytes(), |name, text| upstream.insert_header(name.clone(), value(text)?))
 }
 
 /// Makes the client's answer of the upstream's.
@@ -113,53 +162,13 @@ pub(super) fn ends_with_head(answer: &ResponseHeader, method: &Method) -> bool {
     bodiless && !answer.status.is_informational()
 }
 
-/// What every answer carries, the gateway's own too.
+/// [`told_client`], for an answer in Pingora's types.
 pub(super) fn standing_headers(answer: &mut ResponseHeader, exchange: &Exchange, standing: Option<&Standing>) -> Result<()> {
-    if let Some(id) = exchange.texts.value(Word::RequestId) {
-        answer.insert_header(REQUEST_ID, id)?;
-    }
-    let Some(standing) = standing.filter(|s| !s.is_empty()) else { return Ok(()) };
-    let values = Values::of(standing);
-    for (name, value) in [(X_LIMIT, 0), (X_REMAINING, 1), (X_RESET, 2), (POLICY, 3), (LEFT, 4)] {
-        if let Some(value) = values.value(value) {
-            answer.insert_header(name, value)?;
-        }
-    }
-    Ok(())
+    told_client(exchange, standing, |name, text| answer.insert_header(name.clone(), value(text)?))
 }
 
-/// Five header values in one buffer.
-struct Values {
-    all: Bytes,
-    ends: [usize; 5],
-}
-
-impl Values {
-    fn of(standing: &Standing) -> Self {
-        let mut all = Vec::with_capacity(384);
-        let mut ends = [0; 5];
-        let mut text = Text::default();
-        if let Some(near) = ratelimit::nearest(standing) {
-            for (number, end) in [near.limit, near.remaining, near.reset].into_iter().zip(&mut ends) {
-                all.extend_from_slice(ratelimit::number(&mut text, number));
-                *end = all.len();
-            }
-        }
-        all.extend_from_slice(ratelimit::policy(&mut text, standing));
-        ends[3] = all.len();
-        all.extend_from_slice(ratelimit::left(&mut text, standing));
-        ends[4] = all.len();
-        Self { all: all.into(), ends }
-    }
-
-    fn value(&self, at: usize) -> Option<HeaderValue> {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        let bounds = start..self.ends[at];
-        if bounds.is_empty() {
-            return None;
-        }
-        HeaderValue::from_maybe_shared(self.all.slice(bounds)).ok()
-    }
+pub(super) fn value(text: &[u8]) -> Result<HeaderValue, Box<Error>> {
+    HeaderValue::from_bytes(text).or_err(ErrorType::InternalError, "a word of the gateway's is no header value")
 }
 
 /// Transfer-Encoding stays: Pingora frames the body by it.
@@ -168,25 +177,20 @@ fn strip_hop_by_hop(answer: &mut ResponseHeader, upgraded: bool) {
         for name in nominated(&answer.headers) {
             answer.remove_header(&name);
         }
-        answer.remove_header(&CONNECTION);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRAILER] {
+    let of_this_hop: Vec<HeaderName> = answer.headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
+    for name in of_this_hop.iter().filter(|name| !(upgraded && **name == UPGRADE)) {
         answer.remove_header(name);
     }
     if upgraded {
         // Both stand in the list of hop-by-hop headers, and make this hop's upgrade.
         let upgrade = answer.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"));
         debug_assert!(upgrade.is_ok(), "a constant header");
-    } else {
-        answer.remove_header(&UPGRADE);
     }
 }
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).into_iter();
     let tokens = values.flat_map(|value| value.as_bytes().split(|&b| b == b',')).map(<[u8]>::trim_ascii);
-    tokens
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| ![UPGRADE, TRANSFER_ENCODING, CONTENT_LENGTH].contains(name))
-        .collect()
+    tokens.filter(|token| may_be_nominated(token)).filter_map(|token| HeaderName::from_bytes(token).ok()).collect()
 }

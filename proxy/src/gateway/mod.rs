@@ -1,13 +1,21 @@
 //! The gateway: requests come in here, are decided by [`decide`], and go on to an upstream or back.
 //!
-//! Pingora parses, frames and pools; this module is the only one that speaks its types. Phases are
-//! thin: each hands on to a function of its own file. TLS towards clients is not done here.
+//! Two ways lead through it. Plain HTTP/1.1 requests are forwarded as bytes ([`fast`]); for everything
+//! else Pingora parses, frames and pools, and the phases below hand on to a function of their own file
+//! each. Both ways decide by [`arrival`], speak by [`forward`] and settle by [`exchange`]. TLS towards
+//! clients is not done here.
 
 mod answer;
+mod arrival;
+mod body;
+mod client;
+mod connection;
+mod deadline;
 pub(crate) mod decide;
 mod downstream;
 mod exchange;
 mod failure;
+mod fast;
 mod forward;
 mod head;
 mod refuse;
@@ -16,6 +24,8 @@ mod texts;
 mod trace;
 
 use std::{
+    any::Any,
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -35,12 +45,13 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans};
-use decide::{Grounds, Incoming};
+use crate::{
+    access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans,
+    upstreams::UPGRADE_IDLE,
+};
+use arrival::{Arrival, Peer};
 use downstream::Downstream;
-use exchange::{Exchange, ForwardedProto, Outcome};
-use texts::{Word, Writer};
-use trace::Trace;
+use exchange::{Exchange, Outcome};
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -78,56 +89,17 @@ impl Gateway {
         Self { state }
     }
 
-    /// Decides; synchronous, so that what it borrows from the snapshot is held across no await.
     fn decide(&self, session: &Session, exchange: &mut Exchange) -> Result<(), clearway_filters::Reject> {
-        let request = session.req_header();
-        let table = self.state.routes.current();
-        exchange.under(table.clone(), &request.method);
-        let peer = session.stream().and_then(Downstream::of).map(|downstream| {
-            downstream.take_on();
-            downstream.peer()
-        });
-        let peer = peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-        let traceparent = request.headers.get(forward::TRACEPARENT).map(http::HeaderValue::as_bytes);
-        exchange.trace = Trace::continue_or_start(traceparent, exchange.random, |id| self.state.spans.samples(id));
-        exchange.forwarded_proto = self.forwarded_proto(request, peer);
-
+        let connection = session.stream().and_then(Downstream::of);
+        if let Some(connection) = connection {
+            connection.take_on();
+        }
+        if exchange.decided {
+            return Ok(());
+        }
+        let peer = connection.map_or(Peer { address: Ipv4Addr::UNSPECIFIED.into(), secure: false }, Downstream::peer);
         let head = session.to_h1_raw();
-        let mut words = Writer::with_capacity(256 + head.len() / 4);
-        words.put(Word::RequestId, exchange.request_id);
-        words.put_with(Word::Traceparent, |to| exchange.trace.write(to));
-        let shape = self.state.access_log.shape();
-        if shape.describes() {
-            let query = head::target(&head).splitn(2, |&b| b == b'?').nth(1);
-            words.put_with(Word::Described, |to| shape.describe(query, &request.headers, to));
-        }
-        let incoming =
-            Incoming { parts: request.as_ref(), head: &head, peer, now_ms: exchange.now_ms, request_id: exchange.request_id };
-        let grounds = Grounds {
-            table: &table,
-            snapshot: &self.state.snapshot,
-            ledger: &self.state.ledger,
-            trusted_proxies: &self.state.trusted_proxies,
-        };
-        let decision = decide::decide(&incoming, &grounds, &mut exchange.facts, &mut words);
-        exchange.texts = words.done();
-        let passage = decision?;
-        exchange.upgrade = passage.upgrade;
-        exchange.target = passage.target;
-        exchange.admitted(passage.admission);
-        exchange.attempts.turn = table.upstreams[passage.upstream].turn();
-        Ok(())
-    }
-
-    /// `https` only on the word of a trusted proxy.
-    fn forwarded_proto(&self, request: &RequestHeader, peer: std::net::IpAddr) -> ForwardedProto {
-        let said = request.headers.get(forward::FORWARDED_PROTO);
-        let https = said.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
-        if https && self.state.trusted_proxies.iter().any(|net| net.contains(&peer.to_canonical())) {
-            ForwardedProto::Https
-        } else {
-            ForwardedProto::Http
-        }
+        arrival::decide(&self.state, exchange, &Arrival { parts: session.req_header().as_ref(), head: &head, peer })
     }
 
     fn is_draining(&self) -> bool {
@@ -147,17 +119,24 @@ impl ProxyHttp for Gateway {
     /// None: Pingora's compression module would cost every request, and bodies are not ours to change.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
+    /// A request that was decided when its head was read, and handed on.
+    fn on_connection_reuse(&self, _: &mut Session, exchange: &mut Box<Exchange>, decided: Box<dyn Any + Send + Sync>) {
+        if let Ok(decided) = decided.downcast::<Exchange>() {
+            exchange.withdraw();
+            *exchange = decided;
+        }
+    }
+
     async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
         match self.decide(session, exchange) {
             Ok(()) => {
                 if exchange.upgrade {
-                    server::prepare_upgrade(session);
+                    // Silence on an upgraded connection is not a fault.
+                    session.set_read_timeout(Some(UPGRADE_IDLE));
                 }
                 Ok(false)
             }
             Err(reject) => {
-                self.state.metrics.rejected(reject.code());
-                exchange.facts.reject = Some(reject.code());
                 // It fails only where the client has gone.
                 refuse::refuse(session, exchange, &reject).await.map_err(Error::into_down)?;
                 Ok(true)
@@ -166,11 +145,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
-        let passage = exchange.table().zip(exchange.facts.upstream);
-        let Some((table, upstream)) = passage else {
+        let Some(upstream) = exchange.upstream().cloned() else {
             return Error::e_explain(ErrorType::InternalError, "a request without an upstream reached its phase");
         };
-        let upstream = &table.upstreams[upstream];
         let Some(target) = upstream.pick(exchange.attempts.turn, exchange.attempts.made) else {
             self.state.metrics.upstream_failed(&upstream.name, "unresolved");
             return Err(Error::explain(ErrorType::ConnectNoRoute, "no address is known").into_up());

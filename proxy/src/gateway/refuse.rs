@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clearway_filters::{Reject, quota::Standing};
 use http::{
-    HeaderName, HeaderValue, Method, Version,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE},
+    Method, Version,
+    header::{ALLOW, EXPECT},
 };
 use pingora::{Result, http::ResponseHeader, proxy::Session};
 
@@ -19,12 +19,12 @@ use super::{
 use crate::ledger::Admission;
 
 /// Of a refused request's body so much is read and thrown away, so that its connection can go on.
-const BODY_DRAINED_MAX: usize = 64 * 1024;
+pub(super) const BODY_DRAINED_MAX: usize = 64 * 1024;
 /// And no longer than this.
-const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+pub(super) const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
 /// What is read of a longer body after the answer: closing on unread bytes resets the connection, and
 /// the answer with it.
-const BODY_LINGERED_MAX: usize = 1024 * 1024;
+pub(super) const BODY_LINGERED_MAX: usize = 1024 * 1024;
 
 /// Answers a refused request. Its connection goes on only if its body has been read to the end.
 pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, reject: &Reject) -> Result<()> {
@@ -57,21 +57,12 @@ pub(super) async fn write(
 ) -> Result<()> {
     let mut head = ResponseHeader::build(answer.code.status(), Some(14))?;
     head.set_version(Version::HTTP_11);
-    head.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
-    head.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
-    let mut insert = |name: HeaderName, value: String| head.insert_header(name, value);
-    if let Some(challenge) = answer.authenticate {
-        insert(WWW_AUTHENTICATE, challenge)?;
-    }
-    if let Some(seconds) = answer.retry_after_s {
-        insert(RETRY_AFTER, seconds.to_string())?;
-    }
+    answer.told(|name, text| head.insert_header(name.clone(), forward::value(text)?))?;
     let mut standing = exchange.admission().map(Admission::standing);
     if let Some(extra) = extra {
         standing = extra.standing;
         if let Some(allow) = extra.allow {
-            insert(ALLOW, allow)?;
+            head.insert_header(ALLOW, allow)?;
         }
     }
     forward::standing_headers(&mut head, exchange, standing)?;

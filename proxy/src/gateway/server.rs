@@ -1,6 +1,6 @@
 //! Connections: accepted in one place, each served by one worker from beginning to end.
 //!
-//! A worker is a thread with a runtime, an `HttpProxy` and a pool of upstream connections of its own:
+//! A worker is a thread with a runtime, an `HttpProxy` and pools of upstream connections of its own:
 //! nothing of a request crosses threads. The listener is ours, bound before anything else starts, so
 //! that a taken port is an error and a free one is known; Pingora's server and its signal handling are
 //! not used.
@@ -17,25 +17,26 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use pingora::{
-    apps::HttpServerApp,
-    protocols::{Stream, TcpKeepalive, http::ServerSession, l4::stream::Stream as L4Stream},
-    proxy::{HttpProxy, Session, http_proxy},
-    server::configuration::ServerConf,
-};
+use pingora::{proxy::http_proxy, server::configuration::ServerConf};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
     sync::{Notify, mpsc, watch},
 };
 
-use super::{Gateway, State, downstream::Downstream};
-use crate::upstreams::UPGRADE_IDLE;
+use super::{
+    Gateway, State,
+    arrival::Peer,
+    client::Client,
+    connection::Service,
+    fast::{Fast, SWEEP_EVERY},
+};
 
-/// How long a connection may be idle between requests, or dawdle over the head of one.
-const IDLE_S: u64 = 60;
-/// How long a client may leave its answer unread.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A silent connection is asked for a sign of life after this long, so often, and so many times.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
 /// How long a connection without a request may still bring one after draining began.
 const DRAIN_IDLE: Duration = Duration::from_millis(300);
 /// Attempts at upstreams of one request, as Pingora counts them; ours are fewer.
@@ -146,7 +147,7 @@ impl Server {
         }
         if !self.open.wait(DRAIN_IDLE.min(timeout)).await {
             for worker in &self.workers {
-                worker.hang_up.notify_one();
+                worker.hang_up.notify_waiters();
             }
             self.open.wait(deadline.saturating_duration_since(Instant::now())).await;
         }
@@ -174,13 +175,11 @@ impl Worker {
                 ..ServerConf::default()
             };
             let proxy = Arc::new(http_proxy(&Arc::new(conf), Gateway::new(state.clone())));
-            let ender = proxy.clone();
-            tokio::spawn(async move {
-                told.notified().await;
-                ender.http_cleanup().await;
-            });
+            let fast = Fast::new(state.clone(), idle_max);
+            let service = Arc::new(Service { state, fast, proxy, closing: watched, hang_up: told });
+            tokio::spawn(sweep(service.clone()));
             while let Some(connection) = accepted.recv().await {
-                tokio::spawn(serve(connection, proxy.clone(), state.clone(), watched.clone()));
+                tokio::spawn(serve(connection, service.clone()));
             }
         };
         let thread = thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
@@ -264,41 +263,20 @@ impl Drop for Held {
     }
 }
 
-/// Serves a connection's requests one after the other.
-async fn serve(connection: Accepted, proxy: Arc<HttpProxy<Gateway>>, state: Arc<State>, closing: watch::Receiver<bool>) {
-    let Accepted { stream, peer, held: _held } = connection;
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let mut stream = L4Stream::from(stream);
-    let keepalive = TcpKeepalive {
-        idle: Duration::from_secs(60),
-        interval: Duration::from_secs(15),
-        count: 4,
-        #[cfg(target_os = "linux")]
-        user_timeout: Duration::from_secs(0),
-    };
-    // Neither makes a difference to what is served.
-    let _ = (stream.set_nodelay(), stream.set_keepalive(&keepalive));
-    let mut stream: Stream = Box::new(Downstream::new(stream, peer.ip(), state));
-    let mut settings = None;
+/// Closes connections to upstreams that have rested for too long.
+async fn sweep(service: Arc<Service>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
     loop {
-        let mut session = ServerSession::new_http1(stream);
-        match settings.take() {
-            Some(settings) => pingora::apps::HttpPersistentSettings::apply_to_session(settings, &mut session),
-            None => session.set_pipelining_enabled(true),
-        }
-        session.set_keepalive(Some(IDLE_S));
-        session.set_write_timeout(Some(WRITE_TIMEOUT));
-        let Some(reusable) = proxy.process_new_http(session, &closing).await else { return };
-        (stream, settings) = reusable.consume();
-        if let Some(downstream) = Downstream::of(&stream) {
-            downstream.rest();
-        }
+        service.fast.pool.sweep(ticks.tick().await.into_std());
     }
 }
 
-/// An upgraded connection is no longer a request and an answer: what the client sends before the
-/// upstream has agreed is not another request, and silence is not a fault.
-pub(super) fn prepare_upgrade(session: &mut Session) {
-    session.set_pipelining_enabled(false);
-    session.set_read_timeout(Some(UPGRADE_IDLE));
+/// Serves a connection to its end.
+async fn serve(connection: Accepted, service: Arc<Service>) {
+    let Accepted { stream, peer, held: _held } = connection;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_PROBES);
+    // Neither makes a difference to what is served.
+    let _ = (stream.set_nodelay(true), SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    service.serve(Client::new(Box::new(stream), Peer { address: peer.ip(), secure: false })).await;
 }

@@ -1,10 +1,6 @@
-//! The words of one request that headers and the log repeat: one buffer, filled once, cut into header
-//! values without copying.
+//! The words of one request that headers and the log repeat: one buffer, filled once.
 
 use std::{fmt::Display, fmt::Write as _};
-
-use bytes::Bytes;
-use http::HeaderValue;
 
 /// In the order in which they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +48,7 @@ impl Writer {
 
     pub(crate) fn done(mut self) -> Texts {
         self.skip_to(WORDS);
-        Texts { all: Bytes::from(self.all), ends: self.ends }
+        Texts { all: self.all, ends: self.ends }
     }
 
     fn skip_to(&mut self, at: usize) {
@@ -70,7 +66,7 @@ fn end_of(text: &str) -> u32 {
 /// Filled.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    all: Bytes,
+    all: String,
     ends: [u32; WORDS],
 }
 
@@ -83,17 +79,7 @@ impl Texts {
 
     /// `None` where it was not written.
     pub(crate) fn text(&self, word: Word) -> Option<&str> {
-        let text = std::str::from_utf8(self.all.get(self.bounds(word))?).ok()?;
-        (!text.is_empty()).then_some(text)
-    }
-
-    /// As a header's value; shares the buffer.
-    pub(crate) fn value(&self, word: Word) -> Option<HeaderValue> {
-        let bounds = self.bounds(word);
-        if bounds.is_empty() {
-            return None;
-        }
-        HeaderValue::from_maybe_shared(self.all.slice(bounds)).ok()
+        self.all.get(self.bounds(word)).filter(|text| !text.is_empty())
     }
 }
 
@@ -112,7 +98,7 @@ mod tests {
         assert_eq!(texts.text(Word::Traceparent), None);
         assert_eq!(texts.text(Word::Host), Some("a.example"));
         assert_eq!(texts.text(Word::KeyId), None);
-        assert_eq!(texts.value(Word::Plan).unwrap(), "pro");
-        assert!(Texts::default().text(Word::Plan).is_none() && Texts::default().value(Word::Path).is_none());
+        assert_eq!(texts.text(Word::Plan), Some("pro"));
+        assert!(Texts::default().text(Word::Plan).is_none() && Texts::default().text(Word::Path).is_none());
     }
 }

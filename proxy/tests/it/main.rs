@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking, its helpers too")]
 
 mod access_log;
+mod bodies;
 mod client;
 mod crash;
 mod headers;
@@ -16,3 +17,4 @@ mod spans;
 mod status;
 mod upgrade;
 mod upstream;
+mod ways;

@@ -120,6 +120,13 @@ impl Rig {
         Self::start_with(upstream, &routes(&address), |_| {})
     }
 
+    /// [`Rig::start`], where what one worker keeps is the only one there is.
+    pub(crate) fn start_with_one_worker() -> Self {
+        let upstream = Upstream::start();
+        let address = format!("\"http://{}\"", upstream.address);
+        Self::start_with(upstream, &routes(&address), |settings| settings.gateway.threads = 1)
+    }
+
     pub(crate) fn start_with(upstream: Upstream, routes: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("routes.toml"), routes).unwrap();

@@ -39,6 +39,8 @@ struct Seen {
     connections: usize,
     closed: usize,
     released: bool,
+    /// What `/scripted` is answered with, and whether the connection is closed behind it.
+    script: (Vec<u8>, bool),
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +84,16 @@ impl Upstream {
         self.note(|seen| seen.released = true);
     }
 
+    /// Has `/scripted` answer exactly this, and then close if `close`.
+    pub(crate) fn script(&self, answer: impl Into<Vec<u8>>, close: bool) {
+        self.note(|seen| seen.script = (answer.into(), close));
+    }
+
+    /// Connections that were ever made.
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().connections
+    }
+
     pub(crate) fn wait_for_requests(&self, n: usize) {
         self.wait(|seen| seen.received.len() >= n, "requests at the upstream");
     }
@@ -116,7 +128,7 @@ impl Upstream {
             let path = request.target().split('?').next().unwrap_or_default().to_owned();
             let close = request.header("x-test-close").len() == 1;
             self.note(|seen| seen.received.push(request.clone()));
-            let answer: Vec<u8> = match path.rsplit('/').next().unwrap_or_default() {
+            let mut answer: Vec<u8> = match path.rsplit('/').next().unwrap_or_default() {
                 "slow" => {
                     self.wait(|seen| seen.released, "the test's release");
                     ok("slow")
@@ -127,6 +139,14 @@ impl Upstream {
                     self.wait(|seen| seen.released, "the test's release");
                     return;
                 }
+                "scripted" => {
+                    let (answer, close) = self.lock().script.clone();
+                    if stream.write_all(&answer).is_err() || close {
+                        return;
+                    }
+                    continue;
+                }
+                "early" => b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nearly".to_vec(),
                 "chunked" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec(),
                 "hops" => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
                     Keep-Alive: timeout=5\r\nX-Request-Id: forged\r\nX-RateLimit-Limit: 1\r\nX-Kept: 1\r\n\r\nok"
@@ -138,6 +158,10 @@ impl Upstream {
                 "ws" => return self.tunnel(stream, &buffer),
                 _ => ok("hello"),
             };
+            if request.head.starts_with("HEAD ") {
+                let head = answer.windows(4).position(|w| w == b"\r\n\r\n");
+                answer.truncate(head.map_or(answer.len(), |at| at + 4));
+            }
             if stream.write_all(&answer).is_err() || close {
                 return;
             }
@@ -172,6 +196,9 @@ fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     buffer.drain(..end);
     let mut message = Received { head, body: Vec::new() };
+    if message.target().ends_with("/early") {
+        return Some(message);
+    }
     if message.header("transfer-encoding").iter().any(|v| v.eq_ignore_ascii_case("chunked")) {
         let end = fill_until(stream, buffer, |b| b.windows(5).position(|w| w == b"0\r\n\r\n").map(|at| at + 5))?;
         message.body = buffer.drain(..end).collect();

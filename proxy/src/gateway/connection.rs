@@ -1,0 +1,190 @@
+//! One client's connection over HTTP/1: its requests, one after the other, each on the way it needs.
+//!
+//! Heads are read here. A plain request takes the short way ([`fast`]); any other goes to Pingora with
+//! every byte that was read, on the same connection, which comes back when it has been answered. What
+//! is no HTTP/1 head is refused.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use clearway_config::ErrorCode;
+use pingora::{
+    apps::HttpServerApp as _,
+    protocols::{Stream, http::ServerSession},
+    proxy::HttpProxy,
+};
+use tokio::sync::{Notify, futures::Notified, watch};
+
+use super::{
+    Gateway, State, answer,
+    body::Body,
+    client::{Client, PATIENCE},
+    downstream::{Downstream, Frame},
+    exchange::Exchange,
+    fast::{
+        Fast, Served,
+        head::{self, Head, Kind},
+    },
+    refuse::BODY_LINGERED_MAX,
+};
+
+/// How long a connection may be idle between requests.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a head may take from its first byte to its last.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What the connections of one worker share.
+pub(super) struct Service {
+    pub(super) state: Arc<State>,
+    pub(super) fast: Fast,
+    pub(super) proxy: Arc<HttpProxy<Gateway>>,
+    /// True: answer what comes with `Connection: close`.
+    pub(super) closing: watch::Receiver<bool>,
+    /// Let go of connections without a request.
+    pub(super) hang_up: Arc<Notify>,
+}
+
+/// What a connection brings.
+enum Next {
+    Request(Kind),
+    Unreadable(ErrorCode),
+    /// Nothing more, or not in time.
+    End,
+}
+
+impl Service {
+    /// Serves a connection to its end.
+    pub(super) async fn serve(&self, mut client: Client) {
+        let mut head = Head::default();
+        let mut hang_up = pin!(self.hang_up.notified());
+        loop {
+            let pingoras = match next(&mut client, &mut head, hang_up.as_mut()).await {
+                Next::Request(Kind::Plain) => match self.fast.serve(&mut client, &head).await {
+                    Served::Kept => continue,
+                    Served::Ended { unread } => return client.close(if unread { BODY_LINGERED_MAX } else { 0 }).await,
+                    Served::HandOver(exchange) => {
+                        let frame = Frame::new(head.bytes.len(), Some(Body::Length(head.body_bytes())));
+                        put_back(&mut client.ahead, &head);
+                        self.by_pingora(client, frame, Some(exchange)).await
+                    }
+                },
+                Next::Request(Kind::Unusual { head_bytes, body }) => {
+                    self.by_pingora(client, Frame::new(head_bytes, body), None).await
+                }
+                Next::Unreadable(code) => {
+                    self.state.metrics.unreadable(code);
+                    if client.write_all(&answer::unreadable(code)).await.is_ok() {
+                        client.close(BODY_LINGERED_MAX).await;
+                    }
+                    return;
+                }
+                Next::End => return,
+            };
+            match pingoras {
+                Some(returned) => client = returned,
+                None => return,
+            }
+        }
+    }
+
+    /// Serves one request by Pingora. The connection comes back if it can bring another.
+    async fn by_pingora(&self, client: Client, frame: Frame, decided: Option<Box<Exchange>>) -> Option<Client> {
+        let stream: Stream = Box::new(Downstream::new(client, frame, self.state.clone()));
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(Some(IDLE.as_secs()));
+        session.set_write_timeout(Some(PATIENCE));
+        if let Some(exchange) = decided {
+            session.set_connection_user_context(Some(exchange));
+        }
+        let (stream, _) = self.proxy.process_new_http(session, &self.closing).await?.consume();
+        stream.into_any().downcast::<Downstream>().ok()?.into_client().await
+    }
+}
+
+/// Waits for a head. The connection is let go of where none has begun.
+async fn next(client: &mut Client, head: &mut Head, mut hang_up: Pin<&mut Notified<'_>>) -> Next {
+    head.clear();
+    let mut looked = 0;
+    loop {
+        let here = client.ahead.len();
+        if here > 0 && (looked == 0 || here >= head::HEAD_BYTES_MAX || head::may_end(&client.ahead, looked)) {
+            match head.take(&mut client.ahead) {
+                Ok(None) => {}
+                Ok(Some(kind)) => return Next::Request(kind),
+                Err(code) => return Next::Unreadable(code),
+            }
+        }
+        if looked == 0 {
+            client.deadline.set(Instant::now() + if here == 0 { IDLE } else { HEAD_TIME_MAX });
+        }
+        looked = here;
+        let more = poll_fn(|cx| match client.poll_ahead(cx) {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending if here == 0 && hang_up.as_mut().poll(cx).is_ready() => Poll::Ready(Ok(0)),
+            Poll::Pending => client.deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        });
+        if !matches!(more.await, Ok(1..)) {
+            return Next::End;
+        }
+    }
+}
+
+/// Puts a head that has been taken off back in front of what follows it.
+fn put_back(ahead: &mut BytesMut, head: &Head) {
+    let mut whole = BytesMut::with_capacity(head.bytes.len() + ahead.len());
+    whole.extend_from_slice(&head.bytes);
+    whole.extend_from_slice(ahead);
+    *ahead = whole;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::{super::arrival::Peer, *};
+
+    fn connection() -> (DuplexStream, Client) {
+        let (theirs, ours) = duplex(1024);
+        (theirs, Client::new(Box::new(ours), Peer { address: [127, 0, 0, 1].into(), secure: false }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_dawdles_is_given_up_however_steadily_it_comes() {
+        let ((mut theirs, mut client), hang_up) = (connection(), Notify::new());
+        let began = tokio::time::Instant::now();
+        let dawdle = async {
+            for byte in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x')) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                theirs.write_all(&[*byte]).await?;
+            }
+            io::Result::Ok(())
+        };
+        let (mut head, hang_up) = (Head::default(), pin!(hang_up.notified()));
+        tokio::select! {
+            next = next(&mut client, &mut head, hang_up) => assert!(matches!(next, Next::End)),
+            _ = dawdle => panic!("it goes on for ever"),
+        }
+        assert!(began.elapsed() < HEAD_TIME_MAX + Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_let_go_of_when_asked_and_after_a_while() {
+        let ((_theirs, mut client), hang_up) = (connection(), Notify::new());
+        let mut head = Head::default();
+        let began = tokio::time::Instant::now();
+        assert!(matches!(next(&mut client, &mut head, pin!(hang_up.notified())).await, Next::End));
+        assert!(began.elapsed() >= IDLE - Duration::from_secs(1));
+        let told = hang_up.notified();
+        hang_up.notify_waiters();
+        let began = tokio::time::Instant::now();
+        assert!(matches!(next(&mut client, &mut head, pin!(told)).await, Next::End));
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,307 @@
+//! One attempt at an upstream: a request sent, its answer brought back, both at the same time.
+//!
+//! Nothing is held but what one read brought: where one side does not take its bytes, the other is not
+//! read. While the upstream is waited for, the client is listened to, so that it is noticed leaving.
+
+use std::{
+    future::poll_fn,
+    io::Write as _,
+    mem,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf as _, BufMut as _};
+use clearway_config::settings::gateway::upstream::Timeouts;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWrite as _},
+    net::TcpStream,
+};
+
+use super::{
+    super::{
+        client::{Client, PATIENCE},
+        exchange::Exchange,
+    },
+    answer::{self, Begun},
+    buffers::Buffers,
+    head::Head,
+};
+
+/// Bytes that one read brings at most.
+const READ_BYTES: usize = 16 * 1024;
+/// Interim answers to one request at most.
+const INTERIM_MAX: usize = 16;
+
+/// What is still to be done of a request; outlives an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    /// Bytes of its body that have not been read from the client.
+    pub(super) body_left: u64,
+    /// Whether all that was sent of it is still there to be sent again.
+    pub(super) whole: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The client left, or no longer takes or sends its bytes.
+    Client,
+    /// The connection ended before the first byte of an answer.
+    Untouched,
+    Upstream,
+    Timeout,
+}
+
+/// An answer that has been passed on whole.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    /// The connection, where it can be used again.
+    pub(super) upstream: Option<TcpStream>,
+}
+
+#[derive(Debug)]
+pub(super) struct Relay<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) head: &'a Head,
+    /// `request` holds what is to be sent first.
+    pub(super) buffers: &'a mut Buffers,
+    pub(super) request: &'a mut Request,
+    pub(super) bytes_out: &'a mut u64,
+    pub(super) upstream: TcpStream,
+    pub(super) timeouts: Timeouts,
+    pub(super) progress: Progress,
+}
+
+/// Where an attempt stands.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Bytes of the request's buffer that have been sent.
+    sent: usize,
+    /// The upstream takes no more of the request; its answer may be on its way all the same.
+    deaf: bool,
+    answer: Option<Begun>,
+    interim: usize,
+    /// Bytes of the answer's buffer that the client has taken.
+    written: usize,
+    flushed: bool,
+    /// Everything is in the answer's buffer.
+    over: bool,
+    /// The upstream sent more than its answer.
+    excess: bool,
+    pub(super) keep: bool,
+    last: Instant,
+    moved: bool,
+}
+
+impl Progress {
+    /// At the beginning; `keep`: whether the client's connection may be kept.
+    pub(super) fn new(now: Instant, keep: bool) -> Self {
+        Self {
+            sent: 0,
+            deaf: false,
+            answer: None,
+            interim: 0,
+            written: 0,
+            flushed: true,
+            over: false,
+            excess: false,
+            keep,
+            last: now,
+            moved: false,
+        }
+    }
+}
+
+impl Relay<'_> {
+    /// Until the answer has been passed on.
+    pub(super) async fn run(mut self) -> (Result<Relayed, Broken>, Progress) {
+        let mut first = true;
+        let outcome = poll_fn(|cx| self.poll(cx, mem::take(&mut first))).await;
+        let Self { request, buffers, upstream, progress, .. } = self;
+        let outcome = outcome.map(|()| {
+            let all_sent = request.body_left == 0 && progress.sent == buffers.request.len() && !progress.deaf;
+            let keeps = progress.answer.is_some_and(|answer| answer.keeps);
+            Relayed { upstream: (all_sent && keeps && !progress.excess).then_some(upstream) }
+        });
+        (outcome, progress)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, first: bool) -> Poll<Result<(), Broken>> {
+        self.poll_send(cx)?;
+        if let Poll::Ready(outcome) = self.poll_answer(cx) {
+            return Poll::Ready(outcome);
+        }
+        if (self.request.body_left == 0 || self.progress.deaf) && self.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Broken::Client));
+        }
+        // The clock was read just before the first time.
+        if mem::take(&mut self.progress.moved) && !first {
+            self.progress.last = Instant::now();
+        }
+        let (patience, broken) = self.waits_for();
+        self.client.deadline.set(self.progress.last + patience);
+        self.client.deadline.poll(cx).map(|()| Err(broken))
+    }
+
+    /// Who is to move next, for how long that is waited for, and what it is called if it does not.
+    fn waits_for(&self) -> (Duration, Broken) {
+        let Progress { sent, deaf, written, .. } = self.progress;
+        if written < self.buffers.answer.len() || !self.progress.flushed {
+            (PATIENCE, Broken::Client)
+        } else if sent < self.buffers.request.len() && !deaf {
+            (self.timeouts.write, Broken::Timeout)
+        } else if self.request.body_left > 0 && !deaf {
+            (PATIENCE, Broken::Client)
+        } else {
+            (self.timeouts.read, Broken::Timeout)
+        }
+    }
+
+    /// Sends what can be sent of the request now.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let Self { client, request, progress, buffers, upstream, .. } = self;
+        let to_send = &mut buffers.request;
+        while !progress.deaf {
+            if progress.sent < to_send.len() {
+                match Pin::new(&mut *upstream).poll_write(cx, &to_send[progress.sent..]) {
+                    Poll::Ready(Ok(n @ 1..)) => progress.sent += n,
+                    // Perhaps it has answered early and closed: that is seen when it is read.
+                    Poll::Ready(_) => progress.deaf = true,
+                    Poll::Pending => break,
+                }
+            } else if request.body_left > 0 {
+                (progress.sent, request.whole) = (0, false);
+                to_send.clear();
+                let Poll::Ready(n) = poll_body(client, cx, to_send, request.body_left) else { break };
+                request.body_left -= n? as u64;
+            } else {
+                break;
+            }
+            progress.moved = true;
+        }
+        Ok(())
+    }
+
+    /// Passes on what can be passed on of the answer now. Ready when that is all of it.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            ready!(self.poll_write(cx))?;
+            if self.progress.over {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_read(cx))?;
+            self.progress.moved = true;
+            if self.progress.answer.is_none() {
+                self.begin()?;
+            }
+            if let Some(answer) = self.progress.answer.filter(|_| !self.progress.over) {
+                self.pass(answer)?;
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Self { client, buffers, progress, .. } = self;
+        while progress.written < buffers.answer.len() {
+            let n = ready!(client.poll_write(cx, &buffers.answer[progress.written..])).map_err(|_| Broken::Client)?;
+            (progress.written, progress.flushed, progress.moved) = (progress.written + n, false, true);
+        }
+        if !progress.flushed {
+            ready!(client.poll_flush(cx)).map_err(|_| Broken::Client)?;
+            progress.flushed = true;
+        }
+        buffers.answer.clear();
+        progress.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads more of the answer; its end, where it has none of its own, makes it over.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Self { upstream, buffers, progress, .. } = self;
+        buffers.inbox.reserve(READ_BYTES);
+        let read = ready!(pin!(upstream.read_buf(&mut (&mut buffers.inbox).limit(READ_BYTES))).poll(cx));
+        match (read, &progress.answer) {
+            (Ok(1..), _) => Poll::Ready(Ok(())),
+            (Ok(0), Some(Begun { chunked: true, status, .. })) => {
+                buffers.answer.extend_from_slice(b"0\r\n\r\n");
+                progress.over = true;
+                self.exchange.release(*status);
+                Poll::Ready(Ok(()))
+            }
+            (_, None) if buffers.inbox.is_empty() && progress.interim == 0 => Poll::Ready(Err(Broken::Untouched)),
+            _ => Poll::Ready(Err(Broken::Upstream)),
+        }
+    }
+
+    /// Reads the answer's head, and interim answers before it, if they are there.
+    fn begin(&mut self) -> Result<(), Broken> {
+        let Self { exchange, head, request, buffers, progress, .. } = self;
+        while progress.answer.is_none() {
+            // With a request that is not read to its end its connection cannot go on.
+            let keep = progress.keep && request.body_left == 0 && !exchange.is_draining();
+            let begun = answer::begin(&buffers.inbox, &mut buffers.answer, exchange, &head.parts.method, keep);
+            let Some(begun) = begun.map_err(|_| Broken::Upstream)? else { return Ok(()) };
+            buffers.inbox.drain(..begun.head_bytes);
+            if !begun.is_interim() {
+                exchange.attempts.took = exchange.attempts.began.map(|began| began.elapsed());
+                exchange.status = Some(begun.status);
+                (progress.answer, progress.keep) = (Some(begun), keep);
+                return Ok(());
+            }
+            progress.interim += 1;
+            if progress.interim > INTERIM_MAX {
+                return Err(Broken::Upstream);
+            }
+            if buffers.inbox.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what the inbox has of the body to the client's buffer.
+    fn pass(&mut self, mut answer: Begun) -> Result<(), Broken> {
+        let Self { exchange, buffers: Buffers { inbox, answer: to, .. }, progress, .. } = self;
+        let advance = answer.body.advance(inbox).map_err(|_| Broken::Upstream)?;
+        *self.bytes_out += advance.payload;
+        if answer.chunked {
+            if !inbox.is_empty() {
+                write!(to, "{:x}\r\n", inbox.len()).expect("a Vec takes everything");
+                to.extend_from_slice(inbox);
+                to.extend_from_slice(b"\r\n");
+            }
+        } else if to.is_empty() && advance.passed == inbox.len() && advance.tail.is_empty() {
+            mem::swap(to, inbox);
+        } else {
+            to.extend_from_slice(&inbox[..advance.passed]);
+            to.extend_from_slice(advance.tail);
+        }
+        progress.excess = advance.taken < inbox.len();
+        inbox.clear();
+        progress.over = answer.body.is_over();
+        progress.answer = Some(answer);
+        if progress.over {
+            exchange.release(answer.status);
+        }
+        Ok(())
+    }
+}
+
+/// Moves more of a request's body, of which `left` bytes are still to come, to `to`.
+fn poll_body(client: &mut Client, cx: &mut Context<'_>, to: &mut Vec<u8>, left: u64) -> Poll<Result<usize, Broken>> {
+    let most = usize::try_from(left).unwrap_or(usize::MAX).min(READ_BYTES);
+    if !client.ahead.is_empty() {
+        let n = most.min(client.ahead.len());
+        to.extend_from_slice(&client.ahead[..n]);
+        client.ahead.advance(n);
+        return Poll::Ready(Ok(n));
+    }
+    to.reserve(most);
+    match ready!(pin!(client.wire.read_buf(&mut to.limit(most))).poll(cx)) {
+        Ok(n @ 1..) => Poll::Ready(Ok(n)),
+        Ok(0) | Err(_) => Poll::Ready(Err(Broken::Client)),
+    }
+}
