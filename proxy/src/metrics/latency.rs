@@ -153,7 +153,8 @@ struct Cell {
 impl Cell {
     fn offer(&self, exemplar: Exemplar) {
         let version = self.version.load(Ordering::Relaxed);
-        let recent = version != 0 && exemplar.traced.at_ms < self.at_ms.load(Ordering::Relaxed) + EXEMPLAR_EVERY_MS;
+        // Either way: a clock that was set back must not keep an old one for good.
+        let recent = version != 0 && exemplar.traced.at_ms.abs_diff(self.at_ms.load(Ordering::Relaxed)) < EXEMPLAR_EVERY_MS;
         if recent || !version.is_multiple_of(2) {
             return;
         }
@@ -212,6 +213,8 @@ mod tests {
         observe(traced(7, 11_000));
         assert_eq!(latency.exemplar(4).unwrap().traced, Traced { trace_id: 7, at_ms: 11_000 });
         assert!(latency.exemplar(3).is_none());
+        observe(traced(8, 5_000));
+        assert_eq!(latency.exemplar(4).unwrap().traced.trace_id, 8, "the clock was set back");
     }
 
     #[test]
