@@ -40,6 +40,10 @@ codes! {
     AmbiguousRequest = "ambiguous_request", 400;
     /// The request's head is too large: more than 64 KiB or more than 128 headers.
     HeadTooLarge = "head_too_large", 431;
+    /// This connection may not be used for this host: its client certificate was shown to another name. Open a connection of its own.
+    MisdirectedRequest = "misdirected_request", 421;
+    /// The gateway answers encrypted requests only: `Location` says where.
+    HttpsRequired = "https_required", 308;
     /// No route matches the host and path.
     RouteNotFound = "route_not_found", 404;
     /// A route matches the host and path, but not the method.
@@ -171,10 +175,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_distinct_and_statuses_are_errors() {
+    fn codes_are_distinct_and_statuses_say_that_it_was_not_done() {
         let words: HashSet<_> = ErrorCode::ALL.iter().map(|c| c.as_str()).collect();
         assert_eq!(words.len(), ErrorCode::ALL.len());
-        assert!(ErrorCode::ALL.iter().all(|c| (400..600).contains(&c.status()) && c.meaning().ends_with('.')));
+        assert!(ErrorCode::ALL.iter().all(|c| (300..600).contains(&c.status()) && c.meaning().ends_with('.')));
     }
 
     #[test]

@@ -18,11 +18,16 @@ pub struct TlsSettings {
     /// Chosen by the name a client asks for; one that asks for none, or for another, gets the first.
     /// Files are followed: a changed certificate is served without a restart.
     pub certificates: Vec<CertificateFiles>,
+    /// A certificate for localhost, made in the data directory, where there is none for any name: for
+    /// trying out, and refused by every client that is not told to trust it.
+    pub self_signed: bool,
     pub client_certificates: ClientCertificates,
     /// PEM of the authorities that sign clients' certificates; relative to this settings file.
     pub client_ca_file: Option<PathBuf>,
     /// The plain listener answers 308 to `https` for everything but ACME challenges.
     pub https_redirect: bool,
+    /// The port that redirects name, where clients reach `gateway.tls_addr` at another one than its own.
+    pub https_port: Option<u16>,
     /// How long browsers shall use `https` only (RFC 6797); absent says nothing about it. Once said it
     /// cannot be taken back before it has run out.
     #[serde(deserialize_with = "duration::deserialize")]
