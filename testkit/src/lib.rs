@@ -6,6 +6,8 @@
 //! by this process and closed by the kernel however this process ends (a panic and `kill -9` included);
 //! the shell then stops the server and removes the directory.
 
+pub mod acme;
+
 use std::{
     fs, io,
     os::unix::{
