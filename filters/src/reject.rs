@@ -16,6 +16,10 @@ use crate::{
 pub enum Reject {
     /// The request can be read in more than one way; names what.
     Ambiguous(&'static str),
+    /// The host is not one that this connection's client certificate was shown to.
+    Misdirected,
+    /// It came unencrypted and shall come again otherwise.
+    HttpsRequired,
     RouteNotFound,
     /// The methods that would do.
     MethodNotAllowed(MethodSet),
@@ -52,6 +56,8 @@ impl Reject {
     pub fn code(&self) -> ErrorCode {
         match self {
             Reject::Ambiguous(_) => ErrorCode::AmbiguousRequest,
+            Reject::Misdirected => ErrorCode::MisdirectedRequest,
+            Reject::HttpsRequired => ErrorCode::HttpsRequired,
             Reject::RouteNotFound => ErrorCode::RouteNotFound,
             Reject::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Reject::Maintenance(_) => ErrorCode::Maintenance,

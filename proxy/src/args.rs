@@ -21,6 +21,12 @@ pub struct Args {
     /// Where clients connect; port 0 picks a free one.
     #[arg(long, value_name = "ADDR")]
     pub gateway_addr: Option<SocketAddr>,
+    /// Where clients connect encrypted; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub gateway_tls_addr: Option<SocketAddr>,
+    /// Make a certificate for localhost in the data directory, shown where there is no other.
+    #[arg(long)]
+    pub self_signed: bool,
     /// Where the control API is, for routes whose upstream is `control`.
     #[arg(long, value_name = "URL")]
     pub control_url: Option<String>,
@@ -54,6 +60,10 @@ impl Args {
         if let Some(addr) = self.gateway_addr {
             settings.gateway.addr = addr;
         }
+        if let Some(addr) = self.gateway_tls_addr {
+            settings.gateway.tls_addr = Some(addr);
+        }
+        settings.gateway.tls.self_signed |= self.self_signed;
         if let Some(url) = &self.control_url {
             settings.gateway.control_url.clone_from(url);
         }

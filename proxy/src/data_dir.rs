@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -58,21 +59,27 @@ fn identity(dir: &Path, now_ms: u64, random: u128) -> Result<ProxyId, DataDirErr
         Ok(text) => text.trim().parse().map_err(|_| DataDirError::MalformedId { path }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let id = ProxyId::new(now_ms, random);
-            write_whole(dir, &path, &id).map_err(|source| DataDirError::Unwritable { path: dir.to_owned(), source })?;
+            write_private(&path, format!("{id}\n").as_bytes())
+                .map_err(|source| DataDirError::Unwritable { path: dir.to_owned(), source })?;
             Ok(id)
         }
         Err(source) => Err(DataDirError::Unwritable { path, source }),
     }
 }
 
-/// Under its name the file is there whole or not at all, whenever the power goes.
-fn write_whole(dir: &Path, path: &Path, id: &ProxyId) -> io::Result<()> {
+/// Under its name the file is there whole or not at all, whenever the power goes. Only its owner can read it.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    let mut file = File::create(&unfinished)?;
-    writeln!(file, "{id}")?;
+    // One that was left behind may be readable by others.
+    match fs::remove_file(&unfinished) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
-    File::open(dir)?.sync_all()
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! operator's routes, the [`snapshot`] of keys and the quota [`ledger`].
 
 mod access_log;
+mod acme;
 mod admin;
 pub mod args;
 pub mod data_dir;
@@ -17,5 +18,6 @@ pub mod spans;
 pub mod start;
 mod status;
 pub mod sync;
+pub mod tls;
 mod upstreams;
 mod vitals;

@@ -55,7 +55,8 @@ fn run(args: &Args) -> Result<(), StartError> {
         tracing::warn!("serving, but {missing}");
     }
     if args.json {
-        say(format_args!(r#"{{"gateway":"http://{gateway}","metrics":"http://{metrics}"}}"#));
+        let tls = proxy.gateway_tls().map_or("null".to_owned(), |addr| format!("\"https://{addr}\""));
+        say(format_args!(r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"metrics":"http://{metrics}"}}"#));
     }
     tracing::info!(%gateway, %metrics, "requests are taken");
     proxy.background().block_on(until_stopped(&proxy, args.exit_with_stdin))?;

@@ -24,8 +24,10 @@ use crate::{
     admin::Vitals as _,
     data_dir::{DataDir, DataDirError},
     gateway::{
-        State, now_ms, random,
-        server::{self, Server},
+        State,
+        front::Front,
+        now_ms, random,
+        server::{self, Listener, Server},
     },
     ledger::{Ledger, LedgerError},
     metrics::Metrics,
@@ -33,6 +35,7 @@ use crate::{
     snapshot::{Snapshot, disk::Disk},
     spans::{ExporterError, Spans},
     sync,
+    tls::{Tls, certificates::Certificates, files::TlsError},
     vitals::Health,
 };
 
@@ -82,6 +85,8 @@ pub enum StartError {
     AccessLog { file: String, source: io::Error },
     #[error(transparent)]
     Tracing(#[from] ExporterError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the process cannot start its threads")]
     Threads(#[from] io::Error),
 }
@@ -93,6 +98,7 @@ pub struct Proxy {
     server: Server,
     background: Runtime,
     gateway: SocketAddr,
+    gateway_tls: Option<SocketAddr>,
     metrics: SocketAddr,
     health: Arc<Health>,
     drain_timeout: Duration,
@@ -111,6 +117,7 @@ pub struct Stopped {
 
 /// Reads settings' routes and says what is wrong with them; serves nothing.
 pub fn check(settings: &Settings, routes: &[PathBuf]) -> Result<Gateway, StartError> {
+    Tls::check(&settings.gateway)?;
     Ok(Gateway::load(routes, &control_address(settings)?)?)
 }
 
@@ -125,11 +132,14 @@ impl Proxy {
         let control = control_address(&settings)?;
         let data_dir = DataDir::take(&settings.data_dir, now_ms(), random())?;
         let gateway_listener = bind("gateway", settings.gateway.addr)?;
+        let tls_listener = settings.gateway.tls_addr.map(|addr| bind("encrypted gateway", addr)).transpose()?;
+        let gateway_tls = tls_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let metrics_listener = bind("metrics listener", settings.metrics.proxy_addr)?;
         let (gateway, metrics_addr) = (gateway_listener.local_addr()?, metrics_listener.local_addr()?);
 
         let metrics = Arc::new(Metrics::new());
         let routes = Arc::new(RouteFiles::open(routes, control, metrics.clone())?);
+        let (tls, renewal) = Tls::open(&settings.gateway, data_dir.path(), &metrics)?.unzip();
         let opened = Ledger::open(data_dir.path(), &Now::at(now_ms()))?;
         let shape = Arc::new(access_log::Shape::new(&settings.access_log));
         let instance = data_dir.proxy_id().to_string();
@@ -168,6 +178,8 @@ impl Proxy {
             access_log,
             spans,
             trusted_proxies: settings.gateway.trusted_proxies.clone(),
+            front: Front::new(&settings.gateway.tls, gateway_tls),
+            tls,
             draining: false.into(),
         });
         let server = Server::start(&state, threads(settings.gateway.threads), settings.gateway.upstream_idle_max)?;
@@ -177,13 +189,17 @@ impl Proxy {
             server,
             background,
             gateway,
+            gateway_tls,
             metrics: metrics_addr,
             health,
             drain_timeout: settings.gateway.drain_timeout,
             exporter: None,
             _data_dir: data_dir,
         };
-        proxy.run_background(gateway_listener, metrics_listener)?;
+        proxy.run_background(gateway_listener, tls_listener, metrics_listener)?;
+        if let Some(renewal) = renewal.flatten() {
+            proxy.background.spawn(renewal.run());
+        }
         proxy.exporter = exporter.map(|exporter| proxy.background.spawn(exporter.run()));
         if let Some(client) = client {
             // Dropped with the runtime; what waits for the disk is then written.
@@ -192,20 +208,33 @@ impl Proxy {
         Ok(proxy)
     }
 
-    fn run_background(&self, gateway: TcpListener, metrics: TcpListener) -> io::Result<()> {
+    fn run_background(&self, gateway: TcpListener, tls: Option<TcpListener>, metrics: TcpListener) -> io::Result<()> {
         let _entered = self.background.enter();
         self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
         self.background.spawn(follow_files(self.state.clone()));
         self.background.spawn(watch_upstreams(self.state.clone()));
         self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
         self.background.spawn(note_rates(self.health.clone()));
-        self.background.spawn(self.server.accept(tokio::net::TcpListener::from_std(gateway)?));
+        self.background.spawn(self.server.accept(Listener::Plain, tokio::net::TcpListener::from_std(gateway)?));
+        if let Some(tls) = tls {
+            self.background.spawn(self.server.accept(Listener::Encrypted, tokio::net::TcpListener::from_std(tls)?));
+        }
         Ok(())
     }
 
     /// Where clients connect.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway
+    }
+
+    /// Where clients connect encrypted.
+    pub fn gateway_tls(&self) -> Option<SocketAddr> {
+        self.gateway_tls
+    }
+
+    /// The certificates that clients are shown, for the control plane's to be put among them.
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.state.tls.as_ref().map(Tls::certificates)
     }
 
     /// Where metrics and health are.
@@ -243,9 +272,12 @@ impl Proxy {
         self.health.unready()
     }
 
-    /// Reads the routes files and reopens the access log: what SIGHUP asks for.
+    /// Reads the routes and certificates and reopens the access log: what SIGHUP asks for.
     pub fn reload(&self) {
         self.state.routes.follow(true);
+        if let Some(tls) = &self.state.tls {
+            tls.follow(true);
+        }
         self.state.access_log.reopen();
     }
 
@@ -293,7 +325,7 @@ fn threads(asked: usize) -> usize {
     if asked == 0 { thread::available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
 }
 
-/// Looks at the routes files every second, and at upstreams' names and certificates now and then.
+/// Looks at the files of routes and certificates every second, and at upstreams' names and certificates now and then.
 async fn follow_files(state: Arc<State>) {
     let mut ticks = tokio::time::interval(TICK);
     let mut resolve = tokio::time::interval(crate::upstreams::RESOLVE_EVERY);
@@ -304,10 +336,18 @@ async fn follow_files(state: Arc<State>) {
             _ = ticks.tick() => false,
             _ = resolve.tick() => true,
         };
-        let routes = state.routes.clone();
-        let work = tokio::task::spawn_blocking(move || if resolves { routes.current().refresh() } else { routes.follow(false) });
+        let state = state.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            if resolves {
+                return state.routes.current().refresh();
+            }
+            state.routes.follow(false);
+            if let Some(tls) = &state.tls {
+                tls.follow(false);
+            }
+        });
         if work.await.is_err() {
-            tracing::error!("following the routes files panicked");
+            tracing::error!("following the files panicked");
         }
     }
 }

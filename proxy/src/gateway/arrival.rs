@@ -14,45 +14,75 @@ use super::{
     texts::{Word, Writer},
     trace::Trace,
 };
+use crate::tls::acceptor::TlsFacts;
 
 /// Who is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: IpAddr,
-    /// Whether the connection is encrypted.
-    pub(super) secure: bool,
+    /// Of an encrypted connection.
+    pub(super) tls: Option<Arc<TlsFacts>>,
 }
 
 /// A request whose head has been read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival<'r> {
     pub(super) parts: &'r Parts,
-    /// The head's bytes.
-    pub(super) head: &'r [u8],
-    pub(super) peer: Peer,
+    /// The request's target as it came: for HTTP/2, `:path`.
+    pub(super) target: &'r [u8],
+    /// The head's bytes; HTTP/2 has none.
+    pub(super) head: Option<&'r [u8]>,
+    pub(super) peer: &'r Peer,
+}
+
+impl<'r> Arrival<'r> {
+    /// By HTTP/1.
+    pub(super) fn h1(parts: &'r Parts, head: &'r [u8], peer: &'r Peer) -> Self {
+        Self { parts, target: head::target(head), head: Some(head), peer }
+    }
+
+    /// By HTTP/2.
+    pub(super) fn h2(parts: &'r Parts, target: &'r [u8], peer: &'r Peer) -> Self {
+        Self { parts, target, head: None, peer }
+    }
 }
 
 /// Decides; synchronous, so that what it borrows from the snapshot is held across no await.
 pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Reject> {
-    let Arrival { parts, head, peer } = *arrival;
+    let Arrival { parts, target, head, peer } = *arrival;
     let table = state.routes.current();
     exchange.under(Arc::clone(&table), &parts.method);
     exchange.decided = true;
     let traceparent = parts.headers.get(forward::TRACEPARENT).map(HeaderValue::as_bytes);
     exchange.trace = Trace::continue_or_start(traceparent, exchange.random, |id| state.spans.samples(id));
+    exchange.tls.clone_from(&peer.tls);
     exchange.forwarded_proto = forwarded_proto(state, arrival);
 
-    let mut words = Writer::with_capacity(256 + head.len() / 4);
+    let mut words = Writer::with_capacity(256 + head.unwrap_or(target).len() / 4);
     words.put(Word::RequestId, exchange.request_id);
     words.put_with(Word::Traceparent, |to| exchange.trace.write(to));
     let shape = state.access_log.shape();
     if shape.describes() {
-        let query = head::target(head).splitn(2, |&b| b == b'?').nth(1);
+        let query = target.splitn(2, |&b| b == b'?').nth(1);
         words.put_with(Word::Described, |to| shape.describe(query, &parts.headers, to));
     }
-    let incoming = Incoming { parts, head, peer: peer.address, now_ms: exchange.now_ms, request_id: exchange.request_id };
-    let grounds =
-        Grounds { table: &table, snapshot: &state.snapshot, ledger: &state.ledger, trusted_proxies: &state.trusted_proxies };
+    let incoming = Incoming {
+        parts,
+        target,
+        head,
+        peer: peer.address,
+        tls: peer.tls.as_deref(),
+        secure: exchange.forwarded_proto == ForwardedProto::Https,
+        now_ms: exchange.now_ms,
+        request_id: exchange.request_id,
+    };
+    let grounds = Grounds {
+        table: &table,
+        snapshot: &state.snapshot,
+        ledger: &state.ledger,
+        trusted_proxies: &state.trusted_proxies,
+        front: &state.front,
+    };
     let decision = decide::decide(&incoming, &grounds, &mut exchange.facts, &mut words);
     exchange.texts = words.done();
     let passage = match decision {
@@ -74,7 +104,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
 fn forwarded_proto(state: &State, arrival: &Arrival<'_>) -> ForwardedProto {
     let said = || arrival.parts.headers.get(forward::FORWARDED_PROTO);
     let trusted = || state.trusted_proxies.iter().any(|net| net.contains(&arrival.peer.address.to_canonical()));
-    if arrival.peer.secure || (trusted() && said().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"))) {
+    if arrival.peer.tls.is_some() || (trusted() && said().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"))) {
         ForwardedProto::Https
     } else {
         ForwardedProto::Http

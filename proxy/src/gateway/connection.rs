@@ -15,6 +15,7 @@ use std::{
 
 use bytes::BytesMut;
 use clearway_config::ErrorCode;
+use http::Method;
 use pingora::{
     apps::HttpServerApp as _,
     protocols::{Stream, http::ServerSession},
@@ -36,7 +37,7 @@ use super::{
 };
 
 /// How long a connection may be idle between requests.
-const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// How long a head may take from its first byte to its last.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -66,15 +67,23 @@ impl Service {
         let mut hang_up = pin!(self.hang_up.notified());
         loop {
             let pingoras = match next(&mut client, &mut head, hang_up.as_mut()).await {
-                Next::Request(Kind::Plain) => match self.fast.serve(&mut client, &head).await {
-                    Served::Kept => continue,
-                    Served::Ended { unread } => return client.close(if unread { BODY_LINGERED_MAX } else { 0 }).await,
-                    Served::HandOver(exchange) => {
-                        let frame = Frame::new(head.bytes.len(), Some(Body::Length(head.body_bytes())));
-                        put_back(&mut client.ahead, &head);
-                        self.by_pingora(client, frame, Some(exchange)).await
+                Next::Request(Kind::Plain) => {
+                    if let Some(answer) = self.challenge(&client, &head) {
+                        if client.write_all(answer.as_bytes()).await.is_ok() {
+                            client.close(0).await;
+                        }
+                        return;
                     }
-                },
+                    match self.fast.serve(&mut client, &head).await {
+                        Served::Kept => continue,
+                        Served::Ended { unread } => return client.close(if unread { BODY_LINGERED_MAX } else { 0 }).await,
+                        Served::HandOver(exchange) => {
+                            let frame = Frame::new(head.bytes.len(), Some(Body::Length(head.body_bytes())));
+                            put_back(&mut client.ahead, &head);
+                            self.by_pingora(client, frame, Some(exchange)).await
+                        }
+                    }
+                }
                 Next::Request(Kind::Unusual { head_bytes, body }) => {
                     self.by_pingora(client, Frame::new(head_bytes, body), None).await
                 }
@@ -92,6 +101,18 @@ impl Service {
                 None => return,
             }
         }
+    }
+
+    /// What a certificate authority is answered that looks here, unencrypted, for what it has asked of us. It is
+    /// nobody's request: no route leads there and no key opens it.
+    fn challenge(&self, client: &Client, head: &Head) -> Option<String> {
+        let tls = self.state.tls.as_ref().filter(|_| client.peer.tls.is_none() && head.parts.method == Method::GET)?;
+        let target = std::str::from_utf8(super::head::target(&head.bytes)).ok()?;
+        let answer = tls.challenges().answer(target)?;
+        Some(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}",
+            answer.len()
+        ))
     }
 
     /// Serves one request by Pingora. The connection comes back if it can bring another.
@@ -152,7 +173,7 @@ mod tests {
 
     fn connection() -> (DuplexStream, Client) {
         let (theirs, ours) = duplex(1024);
-        (theirs, Client::new(Box::new(ours), Peer { address: [127, 0, 0, 1].into(), secure: false }))
+        (theirs, Client::new(Box::new(ours), Peer { address: [127, 0, 0, 1].into(), tls: None }))
     }
 
     #[tokio::test(start_paused = true)]

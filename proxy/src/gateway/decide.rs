@@ -20,6 +20,7 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use super::{
+    front::Front,
     head,
     texts::{Word, Writer},
 };
@@ -27,6 +28,7 @@ use crate::{
     ledger::{Admission, Ledger, SlotId, Subject},
     routes::Table,
     snapshot::{SlotCache, Snapshot},
+    tls::acceptor::TlsFacts,
 };
 
 /// What a decision is made by.
@@ -36,15 +38,22 @@ pub(crate) struct Grounds<'s> {
     pub(crate) snapshot: &'s Snapshot,
     pub(crate) ledger: &'s Arc<Ledger>,
     pub(crate) trusted_proxies: &'s [IpNet],
+    pub(crate) front: &'s Front,
 }
 
 /// A request as it came.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Incoming<'r> {
     pub(crate) parts: &'r Parts,
-    /// The head's bytes.
-    pub(crate) head: &'r [u8],
+    /// The request's target as it came: for HTTP/2, `:path`.
+    pub(crate) target: &'r [u8],
+    /// The head's bytes; HTTP/2 has none, and nothing that a parser could smooth over.
+    pub(crate) head: Option<&'r [u8]>,
     pub(crate) peer: IpAddr,
+    /// Of an encrypted connection.
+    pub(crate) tls: Option<&'r TlsFacts>,
+    /// Whether it came to the gateway, or to a trusted proxy before it, encrypted.
+    pub(crate) secure: bool,
     pub(crate) now_ms: u64,
     pub(crate) request_id: RequestId,
 }
@@ -59,6 +68,8 @@ pub(crate) struct Facts {
     pub(crate) account: Option<AccountId>,
     pub(crate) key: Option<KeyId>,
     pub(crate) reject: Option<ErrorCode>,
+    /// Where a request shall go instead.
+    pub(crate) location: Option<String>,
 }
 
 /// A request that passes.
@@ -79,13 +90,22 @@ pub(crate) fn decide(
     facts: &mut Facts,
     words: &mut Writer,
 ) -> Result<Passage, Reject> {
-    let target = head::target(incoming.head);
-    let view = read(incoming, target, on)?;
+    let target = incoming.target;
+    let view = read(incoming, on)?;
     facts.address = Some(view.address());
     words.put(Word::Host, view.host());
     words.put(Word::Path, view.path());
     words.put(Word::Address, view.address());
 
+    if !incoming.tls.is_none_or(|tls| tls.is_for(view.host())) {
+        return Err(Reject::Misdirected);
+    }
+    if !incoming.secure
+        && let Some(location) = on.front.redirect(view.host(), view.path(), view.query())
+    {
+        facts.location = Some(location);
+        return Err(Reject::HttpsRequired);
+    }
     let asked = Asked {
         host: view.host(),
         path: view.path(),
@@ -125,14 +145,16 @@ fn upstream(incoming: &Incoming<'_>, route: &Route, account: Option<AccountId>) 
     split::elsewhere(&route.split, &incoming.parts.headers, who, &route.name).or(route.upstream)
 }
 
-fn read<'r>(incoming: &Incoming<'r>, target: &'r [u8], on: &Grounds<'_>) -> Result<RequestView<'r>, Reject> {
-    if incoming.parts.headers.contains_key(http::header::TRANSFER_ENCODING) && head::has_content_length(incoming.head) {
-        return Err(Reject::Ambiguous("Content-Length together with Transfer-Encoding"));
+fn read<'r>(incoming: &Incoming<'r>, on: &Grounds<'_>) -> Result<RequestView<'r>, Reject> {
+    if let Some(head) = incoming.head {
+        if incoming.parts.headers.contains_key(http::header::TRANSFER_ENCODING) && head::has_content_length(head) {
+            return Err(Reject::Ambiguous("Content-Length together with Transfer-Encoding"));
+        }
+        if head::has_odd_lines(head) {
+            return Err(Reject::Ambiguous("header line that is continued or does not end in CRLF"));
+        }
     }
-    if head::has_odd_lines(incoming.head) {
-        return Err(Reject::Ambiguous("header line that is continued or does not end in CRLF"));
-    }
-    RequestView::read(incoming.parts, target, incoming.peer, on.trusted_proxies)
+    RequestView::read(incoming.parts, incoming.target, incoming.peer, on.trusted_proxies)
 }
 
 /// Authenticates, authorises and charges.

@@ -108,8 +108,8 @@ impl Downstream {
         (**stream).as_any().downcast_ref()
     }
 
-    pub(super) fn peer(&self) -> Peer {
-        self.peer
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// From here on the phases answer.
@@ -125,7 +125,7 @@ impl Downstream {
         let wire = std::mem::replace(&mut self.wire, BufWriter::with_capacity(0, Box::new(tokio::io::empty())));
         let (ahead, deadline) =
             (std::mem::take(&mut self.ahead), std::mem::replace(&mut self.deadline, Deadline::at(std::time::Instant::now())));
-        certain.then(|| Client { wire: wire.into_inner(), ahead, peer: self.peer, deadline })
+        certain.then(|| Client { wire: wire.into_inner(), ahead, peer: self.peer.clone(), deadline })
     }
 
     /// Reads into `ahead`; 0 is the end.

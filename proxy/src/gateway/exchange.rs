@@ -27,6 +27,7 @@ use crate::{
     metrics::{Answered, Traced},
     routes::Table,
     spans::{Attempt, Finished},
+    tls::acceptor::TlsFacts,
     upstreams::Upstream,
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct Exchange {
     pub(super) facts: Facts,
     pub(super) upgrade: bool,
     pub(super) target: Option<Vec<u8>>,
+    /// Of an encrypted connection: what its handshake has shown, the client's certificate among it.
+    pub(super) tls: Option<Arc<TlsFacts>>,
     pub(super) forwarded_proto: ForwardedProto,
     hold: Hold,
     /// Of the upstream's answer, once its head has come.
@@ -53,6 +56,8 @@ pub(crate) struct Exchange {
     pub(super) attempts: Attempts,
     /// Whether it has been decided already, by whoever read it.
     pub(super) decided: bool,
+    /// What it came to, where the answer's status does not say so.
+    pub(super) meant: Option<u16>,
     concluded: bool,
 }
 
@@ -115,12 +120,14 @@ impl Exchange {
             facts: Facts::default(),
             upgrade: false,
             target: None,
+            tls: None,
             forwarded_proto: ForwardedProto::default(),
             hold: Hold::Nothing,
             status: None,
             answered: None,
             attempts: Attempts::default(),
             decided: false,
+            meant: None,
             concluded: false,
         }
     }
@@ -129,6 +136,11 @@ impl Exchange {
     pub(super) fn under(&mut self, table: Arc<Table>, method: &Method) {
         self.table = Some(table);
         self.method.clone_from(method);
+    }
+
+    /// What the answer tells browsers about encryption.
+    pub(super) fn hsts(&self) -> Option<&str> {
+        self.tls.as_ref().and_then(|_| self.state.front.hsts())
     }
 
     /// Once one has been found.
@@ -198,7 +210,7 @@ impl Exchange {
             return;
         }
         let duration = self.started.elapsed();
-        let status = outcome.status.unwrap_or(STATUS_CLIENT_GONE);
+        let status = self.meant.or(outcome.status).unwrap_or(STATUS_CLIENT_GONE);
         self.release(status);
         let ticket = match std::mem::replace(&mut self.hold, Hold::Nothing) {
             Hold::Ticket(ticket) => Some(ticket),

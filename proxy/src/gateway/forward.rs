@@ -12,7 +12,7 @@ use clearway_filters::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, LOCATION, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{
     Error, ErrorType, OrErr as _, Result,
@@ -85,6 +85,12 @@ pub(super) fn told_client<E>(
     if let Some(id) = exchange.texts.text(Word::RequestId) {
         tell(&REQUEST_ID, id.as_bytes())?;
     }
+    if let Some(location) = &exchange.facts.location {
+        tell(&LOCATION, location.as_bytes())?;
+    }
+    if let Some(hsts) = exchange.hsts() {
+        tell(&STRICT_TRANSPORT_SECURITY, hsts.as_bytes())?;
+    }
     let Some(standing) = standing.filter(|s| !s.is_empty()) else { return Ok(()) };
     let mut text = Text::default();
     if let Some(near) = ratelimit::nearest(standing) {
@@ -97,9 +103,10 @@ pub(super) fn told_client<E>(
 }
 
 /// Whether [`told_client`] speaks under this name, in lower case.
-pub(super) fn is_told_client(name: &str, standing: Option<&Standing>) -> bool {
+pub(super) fn is_told_client(name: &str, exchange: &Exchange, standing: Option<&Standing>) -> bool {
     match name {
         "x-request-id" => true,
+        "strict-transport-security" => exchange.hsts().is_some(),
         "x-ratelimit-limit" | "x-ratelimit-remaining" | "x-ratelimit-reset" => {
             standing.is_some_and(|standing| standing.nearest().is_some())
         }
@@ -122,6 +129,7 @@ pub(super) fn may_be_nominated(token: &[u8]) -> bool {
 /// Makes the upstream's request of the client's.
 pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let Some(route) = exchange.route() else { return Ok(()) };
+    let wants_trailers = upstream.version == Version::HTTP_2 && accepts_trailers(&upstream.headers);
     let stripped: Vec<HeaderName> = headers::stripped(&upstream.headers, route.keep_credentials).cloned().collect();
     for name in &stripped {
         upstream.remove_header(name);
@@ -129,9 +137,18 @@ pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Resu
     if let Some(target) = &exchange.target {
         upstream.set_raw_path(target)?;
     }
+    if wants_trailers {
+        // gRPC services refuse a call without it (RFC 9113, 8.2.2 lets it pass a hop).
+        upstream.insert_header(TE, HeaderValue::from_static("trailers"))?;
+    }
+    if upstream.version != Version::HTTP_2 {
+        join_cookies(upstream)?;
+    }
     if !upstream.headers.contains_key(HOST) {
         // Named in the target only, or nowhere: HTTP/1.1 wants the header all the same.
-        upstream.insert_header(HOST, value(exchange.texts.text(Word::Host).unwrap_or_default().as_bytes())?)?;
+        let authority = upstream.uri.authority().map(|authority| authority.as_str().to_owned());
+        let host = authority.as_deref().or(exchange.texts.text(Word::Host)).unwrap_or_default();
+        upstream.insert_header(HOST, value(host.as_bytes())?)?;
     }
     if exchange.upgrade {
         upstream.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"))?;
@@ -169,6 +186,23 @@ pub(super) fn standing_headers(answer: &mut ResponseHeader, exchange: &Exchange,
 
 pub(super) fn value(text: &[u8]) -> Result<HeaderValue, Box<Error>> {
     HeaderValue::from_bytes(text).or_err(ErrorType::InternalError, "a word of the gateway's is no header value")
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let tokens = headers.get_all(TE).into_iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// HTTP/2 sends cookies one by one; before HTTP/1 they are one header again (RFC 9113, 8.2.3).
+fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
+    let mut cookies = upstream.headers.get_all(COOKIE).into_iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return Ok(()) };
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in std::iter::once(second).chain(cookies) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    upstream.insert_header(COOKIE, value(&joined)?)
 }
 
 /// Transfer-Encoding stays: Pingora frames the body by it.

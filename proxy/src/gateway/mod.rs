@@ -1,9 +1,9 @@
 //! The gateway: requests come in here, are decided by [`decide`], and go on to an upstream or back.
 //!
 //! Two ways lead through it. Plain HTTP/1.1 requests are forwarded as bytes ([`fast`]); for everything
-//! else Pingora parses, frames and pools, and the phases below hand on to a function of their own file
-//! each. Both ways decide by [`arrival`], speak by [`forward`] and settle by [`exchange`]. TLS towards
-//! clients is not done here.
+//! else, HTTP/2 ([`h2`]) included, Pingora parses, frames and pools, and the phases below hand on to a function of their own file
+//! each. Both ways decide by [`arrival`], speak by [`forward`] and settle by [`exchange`]. How
+//! connections are encrypted is said in [`crate::tls`].
 
 mod answer;
 mod arrival;
@@ -17,9 +17,13 @@ mod exchange;
 mod failure;
 mod fast;
 mod forward;
+pub(crate) mod front;
+mod grpc;
+mod h2;
 mod head;
 mod refuse;
 pub(crate) mod server;
+mod sniff;
 mod texts;
 mod trace;
 
@@ -38,7 +42,7 @@ use bytes::Bytes;
 use http::Version;
 use ipnet::IpNet;
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
@@ -46,12 +50,13 @@ use pingora::{
 };
 
 use crate::{
-    access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans,
+    access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans, tls::Tls,
     upstreams::UPGRADE_IDLE,
 };
 use arrival::{Arrival, Peer};
 use downstream::Downstream;
 use exchange::{Exchange, Outcome};
+use front::Front;
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -63,6 +68,9 @@ pub(crate) struct State {
     pub(crate) access_log: AccessLog,
     pub(crate) spans: Spans,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) front: Front,
+    /// Where clients can connect encrypted.
+    pub(crate) tls: Option<Tls>,
     /// No further request is taken on any connection.
     pub(crate) draining: AtomicBool,
 }
@@ -77,6 +85,11 @@ pub(crate) struct Gateway {
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970 UTC.
+pub(crate) fn now_s() -> i64 {
+    i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX)
 }
 
 /// 128 bits for an id.
@@ -97,9 +110,15 @@ impl Gateway {
         if exchange.decided {
             return Ok(());
         }
-        let peer = connection.map_or(Peer { address: Ipv4Addr::UNSPECIFIED.into(), secure: false }, Downstream::peer);
+        let request = session.req_header();
+        if let Some(connection) = h2::Connection::of(session) {
+            let arrival = Arrival::h2(request.as_ref(), request.raw_path(), &connection.peer);
+            return arrival::decide(&self.state, exchange, &arrival);
+        }
+        let nobody = Peer { address: Ipv4Addr::UNSPECIFIED.into(), tls: None };
+        let peer = connection.map_or(&nobody, Downstream::peer);
         let head = session.to_h1_raw();
-        arrival::decide(&self.state, exchange, &Arrival { parts: session.req_header().as_ref(), head: &head, peer })
+        arrival::decide(&self.state, exchange, &Arrival::h1(request.as_ref(), &head, peer))
     }
 
     fn is_draining(&self) -> bool {
@@ -228,7 +247,10 @@ impl ProxyHttp for Gateway {
         failure::answer(&self.state.metrics, session, exchange, error).await
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Box<Exchange>) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
+        if let Some(connection) = h2::Connection::of(session) {
+            connection.concluded(!error.is_some_and(|error| *error.esource() == ErrorSource::Downstream));
+        }
         exchange.conclude(Outcome {
             status: session.response_written().map(|answer| answer.status.as_u16()),
             bytes_in: session.body_bytes_read() as u64,

@@ -4,17 +4,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use clearway_config::ErrorCode;
 use clearway_filters::{Reject, quota::Standing};
 use http::{
     Method, Version,
-    header::{ALLOW, EXPECT},
+    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT},
 };
 use pingora::{Result, http::ResponseHeader, proxy::Session};
 
 use super::{
     answer::{self, Answer},
     exchange::Exchange,
-    forward,
+    forward, grpc,
 };
 use crate::ledger::Admission;
 
@@ -29,7 +30,8 @@ pub(super) const BODY_LINGERED_MAX: usize = 1024 * 1024;
 /// Answers a refused request. Its connection goes on only if its body has been read to the end.
 pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, reject: &Reject) -> Result<()> {
     let answer = answer::rejected(&exchange.asked(), reject);
-    let read = drain(session, BODY_DRAINED_MAX).await;
+    // A call that streams may wait for this answer before it sends anything.
+    let read = grpc::is_call(session.req_header()) || drain(session, BODY_DRAINED_MAX).await;
     if !read || matches!(reject, Reject::Ambiguous(_)) {
         // Where an ambiguous request ends is a matter of opinion too.
         session.set_keepalive(None);
@@ -55,7 +57,9 @@ pub(super) async fn write(
     answer: Answer,
     extra: Option<Extra<'_>>,
 ) -> Result<()> {
-    let mut head = ResponseHeader::build(answer.code.status(), Some(14))?;
+    let is_call = grpc::is_call(session.req_header());
+    let status = if is_call { 200 } else { answer.code.status() };
+    let mut head = ResponseHeader::build(status, Some(14))?;
     head.set_version(Version::HTTP_11);
     answer.told(|name, text| head.insert_header(name.clone(), forward::value(text)?))?;
     let mut standing = exchange.admission().map(Admission::standing);
@@ -67,6 +71,10 @@ pub(super) async fn write(
     }
     forward::standing_headers(&mut head, exchange, standing)?;
     exchange.release(answer.code.status());
+    if is_call {
+        exchange.meant = Some(answer.code.status());
+        return write_call(session, head, answer.code).await;
+    }
     let bodiless = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {
@@ -74,6 +82,14 @@ pub(super) async fn write(
     } else {
         session.write_response_body(Some(Bytes::from(answer.body)), true).await
     }
+}
+
+/// A head, and what it comes to behind it, as gRPC has it.
+async fn write_call(session: &mut Session, mut head: ResponseHeader, code: ErrorCode) -> Result<()> {
+    head.remove_header(&CONTENT_LENGTH);
+    head.insert_header(CONTENT_TYPE, grpc::MEDIA_TYPE)?;
+    session.write_response_header(Box::new(head), false).await?;
+    session.as_downstream_mut().write_response_trailers(grpc::trailers(code)).await
 }
 
 /// Reads what is left of the request's body and throws it away. Says whether that was all of it.

@@ -28,9 +28,10 @@ use tokio::{
 use super::{
     Gateway, State,
     arrival::Peer,
-    client::Client,
+    client::{Client, Wire},
     connection::Service,
     fast::{Fast, SWEEP_EVERY},
+    sniff,
 };
 
 /// A silent connection is asked for a sign of life after this long, so often, and so many times.
@@ -67,9 +68,17 @@ struct Worker {
 /// A connection on its way to its worker.
 #[derive(Debug)]
 struct Accepted {
+    listener: Listener,
     stream: StdStream,
     peer: SocketAddr,
     held: Held,
+}
+
+/// Where a connection was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    Plain,
+    Encrypted,
 }
 
 /// Counts connections, and the accepting itself, so that a drain can wait for the last.
@@ -100,7 +109,7 @@ impl Server {
     }
 
     /// Accepts until [`Server::drain`], each connection to the worker that has the fewest.
-    pub(crate) fn accept(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn accept(&self, kind: Listener, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
         let workers: Vec<_> = self.workers.iter().map(|w| (w.connections.clone(), w.load.clone())).collect();
         let (state, open) = (self.state.clone(), self.open.clone());
         // While connections may still come, there is never none.
@@ -123,7 +132,7 @@ impl Server {
                         let least = workers.iter().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
                         let Some((worker, load)) = least else { return };
                         let held = Held::new(Counted::new(open.clone()), load.clone(), state.clone());
-                        if worker.send(Accepted { stream, peer, held }).is_err() {
+                        if worker.send(Accepted { listener: kind, stream, peer, held }).is_err() {
                             return;
                         }
                     }
@@ -273,10 +282,34 @@ async fn sweep(service: Arc<Service>) {
 
 /// Serves a connection to its end.
 async fn serve(connection: Accepted, service: Arc<Service>) {
-    let Accepted { stream, peer, held: _held } = connection;
+    let Accepted { listener, stream, peer, held: _held } = connection;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_PROBES);
     // Neither makes a difference to what is served.
     let _ = (stream.set_nodelay(true), SockRef::from(&stream).set_tcp_keepalive(&keepalive));
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    service.serve(Client::new(Box::new(stream), Peer { address: peer.ip(), secure: false })).await;
+    let address = peer.ip();
+    let begun = async {
+        match listener {
+            Listener::Plain => {
+                let is_h2 = sniff::is_h2(&stream).await.ok()?;
+                let wire: Box<dyn Wire> = Box::new(stream);
+                Some((wire, Peer { address, tls: None }, is_h2))
+            }
+            Listener::Encrypted => {
+                let accepted = service.state.tls.as_ref()?.acceptor().accept(stream).await?;
+                let wire: Box<dyn Wire> = Box::new(accepted.stream);
+                Some((wire, Peer { address, tls: Some(Arc::new(accepted.facts)) }, accepted.is_h2))
+            }
+        }
+    };
+    let begun = tokio::select! {
+        begun = begun => begun,
+        // It has not asked for anything yet.
+        () = service.hang_up.notified() => None,
+    };
+    match begun {
+        Some((wire, peer, true)) => service.serve_h2(wire, peer).await,
+        Some((wire, peer, false)) => service.serve(Client::new(wire, peer)).await,
+        None => {}
+    }
 }

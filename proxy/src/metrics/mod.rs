@@ -3,6 +3,7 @@
 //! Labels take their values from settings and from our own enums: a client cannot make a series.
 //! Handles are looked up once a route, so that a request costs a few atomic additions.
 
+mod encryption;
 pub(crate) mod latency;
 pub(crate) mod openmetrics;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub struct Metrics {
     pub(crate) access_log_dropped: IntCounter,
     pub(crate) access_log_errors: IntCounter,
     reloads: IntCounterVec,
+    pub(crate) encryption: encryption::Encryption,
     pub(crate) spans_exported: IntCounter,
     pub(crate) spans_dropped: IntCounterVec,
     pub(crate) observed: Observed,
@@ -104,6 +106,7 @@ impl Metrics {
             access_log_dropped: counter("clearway_access_log_dropped_total", "Lines dropped because the log's queue was full."),
             access_log_errors: counter("clearway_access_log_errors_total", "Writes to the access log that failed."),
             reloads: counters("clearway_routes_reloads_total", "Changed routes files, by result.", &["result"]),
+            encryption: encryption::Encryption::new(&registry),
             spans_exported: counter("clearway_spans_exported_total", "Spans that the collector has taken."),
             spans_dropped: counters(
                 "clearway_spans_dropped_total",

@@ -43,6 +43,10 @@ fn families() -> Vec<MetricFamily> {
     };
     let breaker = Some(BreakerState::Closed);
     metrics.upstreams.observe([UpstreamHealth { name: "orders".into(), breaker, targets: vec![target] }].into_iter());
+    metrics.encryption.certificates([("a.test", 1.0)].into_iter());
+    metrics.encryption.certificate_reloaded(true);
+    metrics.encryption.ordered(true);
+    metrics.encryption.handshake(true);
     metrics.registry.gather()
 }
 
@@ -81,7 +85,8 @@ fn the_page_explains_every_metric_of_the_proxy() {
 
 #[test]
 fn no_metric_is_forgotten_by_the_page() {
-    let sources = [include_str!("mod.rs"), include_str!("routes.rs"), include_str!("upstreams.rs")];
+    let sources =
+        [include_str!("encryption.rs"), include_str!("mod.rs"), include_str!("routes.rs"), include_str!("upstreams.rs")];
     let declared = sources.iter().flat_map(|source| {
         let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         code.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("clearway_") || literal.starts_with("process_"))

@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking, its helpers too")]
 
 mod access_log;
+mod acme;
+mod authority;
 mod bodies;
 mod client;
 mod crash;
+mod curl;
+mod h2;
 mod headers;
 mod keys;
 mod limits;
@@ -15,6 +19,7 @@ mod rig;
 mod smuggling;
 mod spans;
 mod status;
+mod tls;
 mod upgrade;
 mod upstream;
 mod ways;

@@ -160,8 +160,12 @@ impl Rig {
 
     /// Stops the proxy and starts it again over the same data.
     pub(crate) fn restart(&mut self) {
+        self.restart_with(|_| {});
+    }
+
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
         self.stop();
-        self.launch(|_| {});
+        self.launch(change);
     }
 
     /// Starts again over what a process killed at this moment would leave. `between` runs after all but the

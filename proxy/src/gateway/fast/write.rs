@@ -69,7 +69,7 @@ pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, chan
     let mut dated = false;
     copy(to, answer.headers, changes, |name| {
         dated |= name == "date";
-        forward::is_told_client(name, standing)
+        forward::is_told_client(name, exchange, standing)
     });
     if !dated {
         date(to, exchange.now_ms);

@@ -1,0 +1,281 @@
+//! HTTP/2 connections: bounded in everything that a client decides, each stream served as one request.
+//!
+//! Frames, flow control and header compression are the `h2` crate's, through Pingora; so are its limits on
+//! floods of CONTINUATION, SETTINGS, PING and of resets that arrive before their request is taken up. What
+//! is added here is a bound on requests that are taken up and then given up, on idle connections, and a
+//! farewell while draining.
+
+use std::{
+    io::IoSlice,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use ::h2::Reason;
+use async_trait::async_trait;
+use pingora::{
+    apps::HttpServerApp as _,
+    http::ResponseHeader,
+    protocols::{
+        Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+        UniqueIDType,
+        http::{
+            ServerSession,
+            v2::server::{H2Accept, H2Options, HttpSession, handshake},
+        },
+        raw_connect::ProxyDigest,
+    },
+    proxy::Session,
+};
+use tokio::{
+    io::{self, AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    sync::Notify,
+    time::timeout,
+};
+
+use super::{
+    arrival::Peer,
+    client::{PATIENCE, Wire},
+    connection::{IDLE, Service},
+};
+
+/// Requests of one connection at the same time.
+const STREAMS_MAX: u32 = 128;
+/// Bytes of a request's headers, uncompressed and with 32 for each of them (RFC 9113, 10.5.1).
+const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of a body that may be on their way without having been asked for: of one request, and of all.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of answers that are kept for a stream whose client does not take them.
+const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// Streams that the client has reset before they were taken up, and streams that were reset for its
+/// mistakes: with more of them the connection ends.
+const RESETS_PENDING_MAX: usize = 20;
+const ERROR_RESETS_MAX: usize = 128;
+/// Requests that cannot be read.
+const MALFORMED_MAX: u32 = 32;
+/// Requests that were given up before their answer: beyond so many, and when they are more than half of
+/// all, they are the client's trade.
+const GIVEN_UP_MAX: u32 = 128;
+/// From the connection's beginning to its preface and settings.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a client gets to say farewell.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+fn options() -> H2Options {
+    let mut options = H2Options::default();
+    options
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER_MAX)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(Some(ERROR_RESETS_MAX));
+    options
+}
+
+/// What the requests of a connection share.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: Peer,
+    active: AtomicUsize,
+    /// No request is being served.
+    idle: Notify,
+    answered: AtomicU32,
+    given_up: AtomicU32,
+}
+
+impl Connection {
+    /// The connection of a request that came by HTTP/2.
+    pub(super) fn of(session: &Session) -> Option<&Arc<Self>> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
+    /// A request is over: it was answered, or the client gave it up.
+    pub(super) fn concluded(&self, answered: bool) {
+        let count = if answered { &self.answered } else { &self.given_up };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_abused(&self) -> bool {
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        given_up > GIVEN_UP_MAX && given_up > self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Ends when there has been no request for as long as that.
+    async fn has_been_idle(&self, for_: Duration) {
+        loop {
+            let idle = self.idle.notified();
+            if self.active.load(Ordering::Acquire) > 0 {
+                idle.await;
+                continue;
+            }
+            return tokio::time::sleep(for_).await;
+        }
+    }
+}
+
+/// One request's place in the count.
+struct Active(Arc<Connection>);
+
+impl Active {
+    fn new(connection: Arc<Connection>) -> Self {
+        connection.active.fetch_add(1, Ordering::AcqRel);
+        Self(connection)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+impl Service {
+    /// Serves a connection that speaks HTTP/2, to its end.
+    pub(super) async fn serve_h2(self: &Arc<Self>, wire: Box<dyn Wire>, peer: Peer) {
+        let begun = timeout(BEGIN_TIMEOUT, handshake(Box::new(Bytes(wire)), Some(options()))).await;
+        let Ok(Ok(mut h2)) = begun else { return };
+        let Ok(head) = ResponseHeader::build(200, Some(0)) else { return };
+        let connection = Arc::new(Connection {
+            peer,
+            active: AtomicUsize::new(0),
+            idle: Notify::new(),
+            answered: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
+        });
+        // The one place of a digest that holds what is ours.
+        let digest = ProxyDigest::new(Box::new(head), Some(Box::new(connection.clone())));
+        let digest = Arc::new(Digest { proxy_digest: Some(Arc::new(digest)), ..Digest::default() });
+        let mut closing = self.closing.clone();
+        let mut hang_up = pin!(self.hang_up.notified());
+        let (mut leaving, mut malformed) = (false, 0);
+        loop {
+            // Each of these can be dropped and asked again; the first one also moves every stream's bytes.
+            let accepted = tokio::select! {
+                accepted = HttpSession::from_h2_conn(&mut h2, digest.clone()) => accepted,
+                _ = closing.wait_for(|closing| *closing), if !leaving => {
+                    h2.graceful_shutdown();
+                    leaving = true;
+                    continue;
+                }
+                () = connection.has_been_idle(IDLE), if !leaving => {
+                    h2.graceful_shutdown();
+                    leaving = true;
+                    continue;
+                }
+                () = connection.has_been_idle(FAREWELL), if leaving => return,
+                () = hang_up.as_mut(), if connection.active.load(Ordering::Acquire) == 0 => return,
+            };
+            match accepted {
+                Ok(Some(H2Accept::Session(session))) => self.serve_stream(session, &connection),
+                Ok(Some(H2Accept::Rejected)) => {
+                    self.state.metrics.unreadable(clearway_config::ErrorCode::AmbiguousRequest);
+                    malformed += 1;
+                }
+                Ok(None) | Err(_) => return,
+            }
+            if malformed > MALFORMED_MAX || connection.is_abused() {
+                h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                let _ = timeout(FAREWELL, std::future::poll_fn(|cx| h2.poll_closed(cx))).await;
+                return;
+            }
+        }
+    }
+
+    fn serve_stream(self: &Arc<Self>, stream: HttpSession, connection: &Arc<Connection>) {
+        let (service, active) = (self.clone(), Active::new(connection.clone()));
+        tokio::spawn(async move {
+            let _active = active;
+            let mut session = ServerSession::new_http2(stream);
+            session.set_write_timeout(Some(PATIENCE));
+            service.proxy.process_new_http(session, &service.closing).await;
+        });
+    }
+}
+
+/// A connection as Pingora wants it.
+struct Bytes(Box<dyn Wire>);
+
+impl AsyncRead for Bytes {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Bytes {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Bytes {
+    async fn shutdown(&mut self) {
+        // The connection ends either way.
+        let _ = self.0.shutdown().await;
+    }
+}
+
+impl UniqueID for Bytes {
+    fn id(&self) -> UniqueIDType {
+        // It tells connections of a pool apart, and this one is in none.
+        0
+    }
+}
+
+impl Ssl for Bytes {}
+
+impl Peek for Bytes {}
+
+impl GetTimingDigest for Bytes {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Bytes {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+
+    fn set_proxy_digest(&mut self, _: ProxyDigest) {}
+}
+
+impl GetSocketDigest for Bytes {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+
+    fn set_socket_digest(&mut self, _: SocketDigest) {}
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bytes").finish_non_exhaustive()
+    }
+}
