@@ -15,6 +15,7 @@ fn text(ready: &Value) -> String {
         String::new(),
         "Clearway is up.".to_owned(),
         format!("  gateway     {gateway}"),
+        format!("  encrypted   {}", word("gateway_tls").replace("0.0.0.0", "localhost")),
         format!("  status      {}/status, metrics at /metrics", word("metrics")),
         format!("  admin       {}", word("admin_email")),
     ];

@@ -76,8 +76,13 @@ impl Supervised {
 
 /// The arguments of a later start: addresses whose port was picked are asked for again.
 fn pinned(mut args: Vec<String>, ready: &Value) -> Vec<String> {
-    let bound =
-        [("--gateway-addr", "gateway"), ("--control-addr", "control"), ("--sync-addr", "sync"), ("--metrics-addr", "metrics")];
+    let bound = [
+        ("--gateway-addr", "gateway"),
+        ("--gateway-tls-addr", "gateway_tls"),
+        ("--control-addr", "control"),
+        ("--sync-addr", "sync"),
+        ("--metrics-addr", "metrics"),
+    ];
     for (flag, name) in bound {
         if let (Some(at), Some(url)) = (args.iter().position(|a| a == flag), ready[name].as_str())
             && let Some((_, authority)) = url.split_once("://")

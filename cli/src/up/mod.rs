@@ -18,6 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::child::{Plane, Supervised};
 use crate::Fatal;
 
+/// The gateway's port where nothing else is said, and the one that goes with it.
+const PLAIN_PORT: u16 = 8080;
+const TLS_PORT: u16 = 8443;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Database, ledger, keys' disk snapshot and access log.
@@ -35,6 +39,9 @@ pub(crate) struct Args {
     /// Where clients connect. Port 0 picks a free one, here and below.
     #[arg(long, value_name = "ADDR")]
     gateway_addr: Option<SocketAddr>,
+    /// Where clients connect encrypted: by a certificate of the settings, or one made for localhost.
+    #[arg(long, value_name = "ADDR")]
+    gateway_tls_addr: Option<SocketAddr>,
     /// Where the control API listens.
     #[arg(long, value_name = "ADDR")]
     control_addr: Option<SocketAddr>,
@@ -72,6 +79,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Fatal> {
     let echo = if args.demo { Some(echo::start().await?) } else { None };
     let mut proxy = common;
     proxy.extend(flag("--gateway-addr", gateway_addr));
+    proxy.extend(flag("--gateway-tls-addr", gateway_tls_addr(&args, &settings, gateway_addr)));
+    proxy.push("--self-signed".to_owned());
     proxy.extend(flag("--metrics-addr", proxy_metrics));
     proxy.extend(["--control-url".to_owned(), word(&control.ready, "control")?]);
     proxy.extend(["--sync-connect".to_owned(), word(&control.ready, "sync")?]);
@@ -107,7 +116,7 @@ async fn announce(args: &Args, control: &Value, proxy: &Value) -> Result<(), Fat
     };
     let ready = json!({
         "gateway": proxy["gateway"],
-        "gateway_tls": null,
+        "gateway_tls": proxy["gateway_tls"],
         "control": control["control"],
         "egress": null,
         "metrics": proxy["metrics"],
@@ -119,6 +128,12 @@ async fn announce(args: &Args, control: &Value, proxy: &Value) -> Result<(), Fat
     });
     banner::print(&ready, args.json);
     Ok(())
+}
+
+/// Beside the plain listener: at the port that goes with its own, or at a free one.
+fn gateway_tls_addr(args: &Args, settings: &Settings, gateway: SocketAddr) -> SocketAddr {
+    let beside = || SocketAddr::new(gateway.ip(), if gateway.port() == PLAIN_PORT { TLS_PORT } else { 0 });
+    args.gateway_tls_addr.or(settings.gateway.tls_addr).unwrap_or_else(beside)
 }
 
 /// One flag for both planes: the control plane's metrics are on the port after the gateway's, or on a free one.

@@ -71,12 +71,20 @@ async fn demo(ready: &Value, plan: &str) -> u16 {
 async fn a_fresh_directory_becomes_a_gateway_with_keys_that_work_and_a_second_start_keeps_them() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let up = Up::start(&data.path().join("data"));
-    for name in ["gateway", "control", "metrics", "admin_email", "admin_password", "admin_key"] {
+    for name in ["gateway", "gateway_tls", "control", "metrics", "admin_email", "admin_password", "admin_key"] {
         word(&up.ready, name);
     }
     for plan in ["starter", "pro", "enterprise"] {
         assert_eq!(demo(&up.ready, plan).await, 200, "{plan}");
     }
+    let encrypted = Command::new("curl")
+        .args(["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--cacert"])
+        .arg(data.path().join("data/proxy/tls/localhost.pem"))
+        .args(["-H", &format!("Authorization: Bearer {}", word(&up.ready["demo_keys"], "pro"))])
+        .arg(format!("{}/demo/hello", word(&up.ready, "gateway_tls")))
+        .output()
+        .expect("curl runs");
+    assert_eq!(String::from_utf8_lossy(&encrypted.stdout), "200 2", "{}", String::from_utf8_lossy(&encrypted.stderr));
     let first = up.ready.clone();
 
     let keys = |ready: &Value, args: &[&str]| {
