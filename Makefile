@@ -49,7 +49,7 @@ fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fu
 	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
 
 prerequisites:
-	@command -v cc >/dev/null && command -v cmake >/dev/null || \
+	@command -v cc >/dev/null && command -v cmake >/dev/null && command -v curl >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	echo "installing cmake and a C compiler"; apt-get update -qq && apt-get install -y -qq cmake gcc g++ make >/dev/null; \
-	else echo "cmake and a C compiler are missing: apt-get install cmake gcc g++"; exit 1; fi
+	echo "installing cmake, curl and a C compiler"; apt-get update -qq && apt-get install -y -qq cmake curl gcc g++ make >/dev/null; \
+	else echo "cmake, curl or a C compiler is missing: apt-get install cmake curl gcc g++"; exit 1; fi
