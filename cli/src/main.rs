@@ -4,6 +4,7 @@
 //! else is a REST call.
 
 mod api;
+mod gateway;
 mod keys;
 mod top;
 mod up;
@@ -29,18 +30,31 @@ enum Command {
     Keys(keys::Command),
     /// Watch what a proxy is doing: requests, refusals, latencies, and who asks most.
     Top(top::Args),
+    /// Make the control plane's routes and upstreams those of a file, after showing the difference.
+    Apply(gateway::Apply),
+    /// Write the control plane's routes and upstreams as a file that apply takes.
+    Export(gateway::Export),
     /// Print a completion script for a shell, for example: clearway completions bash > /etc/bash_completion.d/clearway
     Completions { shell: clap_complete::Shell },
 }
 
 /// What ends a command: one line for standard error.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Fatal(String);
+#[error("{message}")]
+struct Fatal {
+    message: String,
+    /// What the process ends with.
+    status: u8,
+}
 
 impl Fatal {
     fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), status: 1 }
+    }
+
+    /// Not a failure: what was compared is not the same.
+    fn differs() -> Self {
+        Self { message: String::new(), status: 2 }
     }
 }
 
@@ -50,6 +64,8 @@ async fn main() -> ExitCode {
         Command::Up(args) => up::run(args).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Top(args) => top::run(args).await,
+        Command::Apply(args) => gateway::apply(args).await,
+        Command::Export(args) => gateway::export(args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "clearway", &mut std::io::stdout());
             Ok(())
@@ -58,8 +74,10 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("clearway: {why}");
-            ExitCode::FAILURE
+            if !why.message.is_empty() {
+                eprintln!("clearway: {why}");
+            }
+            ExitCode::from(why.status)
         }
     }
 }

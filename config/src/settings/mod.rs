@@ -83,6 +83,11 @@ impl Source {
         &self.text
     }
 
+    /// As a gateway's document; not checked beyond its words.
+    pub fn document(&self) -> Result<Document, SettingsError> {
+        self.parse()
+    }
+
     fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         toml::from_str(&self.text).map_err(|e| SettingsError {
             file: self.file.clone(),
