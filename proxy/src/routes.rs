@@ -1,8 +1,11 @@
-//! The operator's routes: read at start, followed while running.
+//! The operator's routes: read at start, followed while running. They come from files and from control,
+//! as one document; what a file says comes first.
 //!
 //! Files are looked at every second and on SIGHUP. A changed set of files that is right takes the place
 //! of the old one between two requests; one that is wrong is refused with one line in the log, and the
 //! old one stays.
+
+mod documents;
 
 use std::{
     collections::HashSet,
@@ -14,10 +17,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use clearway_config::settings::{
-    Gateway, Route, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
+    Document, Gateway, Route, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
 };
 use clearway_filters::route::Routes;
 use parking_lot::Mutex;
+
+use documents::FileDocuments;
 
 use crate::{
     metrics::{Metrics, RouteMetrics},
@@ -78,21 +83,28 @@ pub(crate) struct RouteFiles {
     metrics: Arc<Metrics>,
 }
 
-/// What the files looked like when they were last read.
-#[derive(Debug, Default)]
+/// What the table was made of.
+#[derive(Debug)]
 struct Seen {
+    /// What the files looked like when they were last read.
     stamps: Vec<Option<(SystemTime, u64)>>,
     content: u64,
+    files: FileDocuments,
+    /// What control says.
+    objects: Arc<Document>,
 }
 
 impl RouteFiles {
     pub(crate) fn open(files: Vec<PathBuf>, control: UpstreamAddress, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
         let stamps = files.iter().map(stamp).collect();
         let sources = read(&files)?;
-        let gateway = Gateway::resolve(&sources, &control)?;
+        let content = content(&sources);
+        let read = FileDocuments::read(sources)?;
+        let objects = Arc::new(Document::default());
+        let gateway = read.with(&objects, &control)?;
         debug_assert_eq!(gateway.upstreams[CONTROL].name, CONTROL_UPSTREAM);
         Ok(Self {
-            seen: Mutex::new(Seen { stamps, content: content(&sources) }),
+            seen: Mutex::new(Seen { stamps, content, files: read, objects }),
             current: ArcSwap::from_pointee(Table::new(&gateway, None, &metrics)?),
             files,
             control,
@@ -117,11 +129,29 @@ impl RouteFiles {
             if content == seen.content {
                 return Ok(None);
             }
-            let gateway = Gateway::resolve(&sources, &self.control)?;
-            let table = Table::new(&gateway, Some(&self.current()), &self.metrics)?;
-            seen.content = content;
+            let files = FileDocuments::read(sources)?;
+            let table = self.table(&files, &seen.objects)?;
+            (seen.content, seen.files) = (content, files);
             Ok(Some(table))
         });
+        self.swap(table);
+    }
+
+    /// Follows what control says. Blocks while it does.
+    pub(crate) fn follow_objects(&self, objects: Arc<Document>) {
+        let mut seen = self.seen.lock();
+        let table = self.table(&seen.files, &objects);
+        if table.is_ok() {
+            seen.objects = objects;
+        }
+        self.swap(table.map(Some));
+    }
+
+    fn table(&self, files: &FileDocuments, objects: &Document) -> Result<Table, SettingsError> {
+        Table::new(&files.with(objects, &self.control)?, Some(&self.current()), &self.metrics)
+    }
+
+    fn swap(&self, table: Result<Option<Table>, SettingsError>) {
         match table {
             Ok(None) => {}
             Ok(Some(table)) => {

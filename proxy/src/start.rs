@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clearway_config::settings::{Gateway, Settings, SettingsError, UpstreamAddress};
@@ -45,6 +45,9 @@ const TICK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the last spans may take on their way to the collector.
 const SPANS_FLUSHED_WITHIN: Duration = Duration::from_secs(2);
+/// How many times as long as a table took to build nothing more is built, at most [`REST_MAX`].
+const REST_AFTER_BUILD: u32 = 4;
+const REST_MAX: Duration = Duration::from_millis(250);
 /// Threads for everything but requests.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -170,6 +173,8 @@ impl Proxy {
             }
         };
 
+        // What control has said before counts from the first request on.
+        build_objects(&routes, &snapshot);
         let state = Arc::new(State {
             routes,
             snapshot,
@@ -212,6 +217,7 @@ impl Proxy {
         let _entered = self.background.enter();
         self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
         self.background.spawn(follow_files(self.state.clone()));
+        self.background.spawn(follow_objects(self.state.clone()));
         self.background.spawn(watch_upstreams(self.state.clone()));
         self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
         self.background.spawn(note_rates(self.health.clone()));
@@ -350,6 +356,33 @@ async fn follow_files(state: Arc<State>) {
             tracing::error!("following the files panicked");
         }
     }
+}
+
+/// Brings into force what control says of routes and upstreams. What comes while that is being done is done
+/// together, and most of the time is left to requests.
+async fn follow_objects(state: Arc<State>) {
+    let mut changes = state.snapshot.objects().changes();
+    // Something may have come since the start.
+    changes.mark_changed();
+    while changes.changed().await.is_ok() {
+        let began = Instant::now();
+        let (routes, snapshot) = (state.routes.clone(), state.snapshot.clone());
+        if tokio::task::spawn_blocking(move || build_objects(&routes, &snapshot)).await.is_err() {
+            tracing::error!("following the control plane's routes panicked");
+        }
+        tokio::time::sleep((began.elapsed() * REST_AFTER_BUILD).min(REST_MAX)).await;
+    }
+}
+
+fn build_objects(routes: &RouteFiles, snapshot: &Snapshot) {
+    let objects = snapshot.objects();
+    let (version, document) = objects.document();
+    if *objects.built().borrow() == version {
+        return;
+    }
+    routes.follow_objects(document);
+    // Also where it was refused: it has been decided on, and control is not kept waiting.
+    objects.set_built(version);
 }
 
 /// Checks the upstreams of the routes of the moment.

@@ -108,7 +108,7 @@ impl Source {
     }
 
     /// The same mistake with this file and the line of its place.
-    fn located(&self, fault: &Fault) -> SettingsError {
+    pub fn located(&self, fault: &Fault) -> SettingsError {
         SettingsError {
             file: self.file.clone(),
             line: self.span_of(fault.place()).map(|span| self.line_of(&span)),

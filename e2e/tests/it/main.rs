@@ -10,6 +10,7 @@ mod link;
 mod offline;
 mod operating;
 mod revoke;
+mod routes;
 mod tls;
 mod up;
 mod upstream;

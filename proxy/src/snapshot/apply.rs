@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::atomic::Ordering};
 
 use clearway_config::{AccountId, KeyHash, KeyId, Limits, sync::v1};
 
-use super::{Snapshot, accounts, credentials::Credential, plans, profile::Profiles};
+use super::{Snapshot, accounts, credentials::Credential, objects::Named, plans, profile::Profiles};
 
 /// What only the writer needs.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 struct Full {
     plans: HashSet<String>,
+    objects: Named,
 }
 
 /// How much a message changed.
@@ -44,7 +45,7 @@ impl Snapshot {
     pub fn begin_full(&self, begin: &v1::SnapshotBegin) {
         let mut writer = self.writer.lock();
         writer.generation = writer.generation.wrapping_add(1);
-        writer.full = Some(Full { plans: HashSet::new() });
+        writer.full = Some(Full { plans: HashSet::new(), objects: Named::new() });
         drop(writer);
         let more = (begin.credentials as usize).saturating_sub(self.credentials.map.len());
         // A number from outside is a hint, never a reason to run out of memory.
@@ -68,6 +69,7 @@ impl Snapshot {
             account.suspend();
         }
         writer.plans.retain(&self.plans, |name| full.plans.contains(name));
+        self.objects.retain(&full.objects);
         self.revision.store(end.revision, Ordering::Release);
         self.ready.store(true, Ordering::Release);
         Some(before.saturating_sub(self.credentials.map.len()))
@@ -90,6 +92,8 @@ impl Snapshot {
         changes.accounts.iter().for_each(|account| note(self.change_account(writer, account)));
         changes.credentials.iter().for_each(|credential| note(self.change_credential(writer, credential)));
         changes.removed_credentials.iter().for_each(|hash| note(self.remove(hash)));
+        changes.gateway_objects.iter().for_each(|object| note(self.change_object(writer, object)));
+        changes.removed_gateway_objects.iter().for_each(|name| note(self.objects.remove(name)));
         applied
     }
 
@@ -137,6 +141,10 @@ impl Snapshot {
         }
         self.credentials.map.insert(hash, credential, &guard);
         understood
+    }
+
+    fn change_object(&self, writer: &mut Writer, wire: &v1::GatewayObject) -> bool {
+        self.objects.put(wire, writer.full.as_mut().map(|full| &mut full.objects))
     }
 
     fn remove(&self, hash: &[u8]) -> bool {

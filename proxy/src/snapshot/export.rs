@@ -28,6 +28,15 @@ impl Snapshot {
             write(v1::Changes { accounts, ..Default::default() })?;
         }
 
+        let mut objects = self.objects.export().into_iter();
+        loop {
+            let gateway_objects: Vec<_> = objects.by_ref().take(CHUNK_CREDENTIALS_MAX).collect();
+            if gateway_objects.is_empty() {
+                break;
+            }
+            write(v1::Changes { gateway_objects, ..Default::default() })?;
+        }
+
         let mut chunk = Vec::with_capacity(CHUNK_CREDENTIALS_MAX);
         let guard = self.credentials.map.guard();
         for (hash, credential) in self.credentials.map.iter(&guard) {

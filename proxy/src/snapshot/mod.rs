@@ -14,6 +14,7 @@ mod credentials;
 pub mod disk;
 mod export;
 mod lease;
+mod objects;
 mod plans;
 mod profile;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use plans::{Plan, Plans};
 
 pub use apply::Applied;
 pub use lease::{Lease, Mode, uptime_ms};
+pub use objects::Objects;
 
 /// Internally concurrent: any number of readers, one writer at a time.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Snapshot {
     credentials: Credentials,
     accounts: Accounts,
     plans: Plans,
+    objects: Objects,
     writer: Mutex<apply::Writer>,
     revision: AtomicU64,
     ready: AtomicBool,
@@ -57,6 +60,7 @@ impl Snapshot {
             credentials: Credentials::default(),
             accounts: Accounts::default(),
             plans: Plans::default(),
+            objects: Objects::default(),
             writer: Mutex::default(),
             revision: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -87,6 +91,11 @@ impl Snapshot {
     /// How many accounts are held, counting those that were and may come again.
     pub fn accounts(&self) -> usize {
         self.accounts.len()
+    }
+
+    /// What control says of routes and upstreams.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     pub fn lease(&self) -> &Lease {

@@ -217,3 +217,31 @@ fn a_key_whose_account_was_not_described_is_refused() {
     full(&snapshot, 1, &credentials(vec![credential(1)]));
     assert!(seen(&snapshot, 1).unwrap().contains("suspended: true"));
 }
+
+fn route(name: &str, path: &str) -> v1::GatewayObject {
+    let spec = format!("{{\"path\":\"{path}\",\"upstream\":\"control\",\"auth\":\"open\"}}").into_bytes();
+    v1::GatewayObject { kind: "route".into(), name: name.into(), spec }
+}
+
+fn paths(snapshot: &Snapshot) -> Vec<String> {
+    let mut paths: Vec<_> = snapshot.objects().document().1.routes.iter().map(|route| route.path.clone()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_route_that_a_whole_snapshot_does_not_name_is_gone_and_one_not_understood_does_not_stay_as_it_was() {
+    let snapshot = Snapshot::new();
+    let routes = |routes: Vec<v1::GatewayObject>| v1::Changes { gateway_objects: routes, ..Default::default() };
+    full(&snapshot, 1, &routes(vec![route("a", "/a"), route("b", "/b"), route("c", "/c")]));
+    let before = snapshot.objects().version();
+    full(&snapshot, 2, &routes(vec![route("a", "/a"), route("c", "/c")]));
+    assert_eq!(paths(&snapshot), ["/a", "/c"]);
+    assert!(snapshot.objects().version() > before);
+
+    let odd = v1::GatewayObject { spec: b"{\"path\":\"/c\",\"newer\":1}".to_vec(), ..route("c", "") };
+    let removed = vec![v1::GatewayObjectName { kind: "route".into(), name: "a".into() }];
+    let applied = snapshot
+        .apply(&delta(3, v1::Changes { gateway_objects: vec![odd], removed_gateway_objects: removed, ..Default::default() }));
+    assert_eq!((applied.rows, applied.unreadable, paths(&snapshot)), (2, 1, Vec::new()));
+}

@@ -56,6 +56,8 @@ pub(super) struct Session<'c> {
     /// Of the disk, before this session: its whole snapshot mends them.
     failures: u64,
     acknowledged: u64,
+    /// Revisions that changed the gateway's objects, with the version that has to be built before they are in force.
+    unbuilt: VecDeque<(u64, u64)>,
     heartbeats: u64,
     /// When each was sent, in [`uptime_ms`].
     unanswered: VecDeque<(u64, u64)>,
@@ -108,6 +110,7 @@ impl<'c> Session<'c> {
             snapshots: on_disk.snapshots,
             failures: on_disk.failures,
             acknowledged: revision,
+            unbuilt: VecDeque::new(),
             heartbeats: 0,
             unanswered: VecDeque::new(),
             batches: 0,
@@ -172,6 +175,7 @@ impl<'c> Session<'c> {
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut on_disk = self.disk.state();
         on_disk.mark_changed();
+        let mut built = self.snapshot.objects().built();
         let mut heard = Instant::now();
         loop {
             let done = tokio::select! {
@@ -184,6 +188,14 @@ impl<'c> Session<'c> {
                 }
                 Ok(()) = on_disk.changed() => {
                     let state = on_disk.borrow_and_update().clone();
+                    self.acknowledge(&state, outgoing).await
+                }
+                Ok(()) = built.changed() => {
+                    let version = *built.borrow_and_update();
+                    while self.unbuilt.front().is_some_and(|&(_, needs)| needs <= version) {
+                        self.unbuilt.pop_front();
+                    }
+                    let state = on_disk.borrow().clone();
                     self.acknowledge(&state, outgoing).await
                 }
                 _ = heartbeat.tick() => {
@@ -200,7 +212,9 @@ impl<'c> Session<'c> {
     async fn take(&mut self, message: from_control::Message, outgoing: &mpsc::Sender<FromProxy>) -> Result<(), Ended> {
         match message {
             from_control::Message::Delta(delta) => {
+                let version = self.snapshot.objects().version();
                 self.note(self.snapshot.apply(&delta));
+                self.wait_for_objects(delta.revision, version);
                 self.disk.delta(delta).await;
             }
             from_control::Message::SnapshotBegin(begin) => {
@@ -215,9 +229,11 @@ impl<'c> Session<'c> {
             }
             from_control::Message::SnapshotEnd(end) => {
                 let snapshot = self.snapshot.clone();
+                let revision = end.revision;
                 let removed = tokio::task::spawn_blocking(move || snapshot.end_full(&end)).await.ok().flatten();
                 let removed = removed.ok_or(Ended::Protocol("a snapshot ended that had not begun"))?;
-                tracing::info!(revision = end.revision, removed, "whole snapshot applied");
+                tracing::info!(revision, removed, "whole snapshot applied");
+                self.wait_for_objects(revision, 0);
                 self.disk.end(end).await;
             }
             from_control::Message::HeartbeatReply(reply) => self.renew(reply).await,
@@ -233,6 +249,14 @@ impl<'c> Session<'c> {
             from_control::Message::Challenge(_) => return Err(Ended::Protocol("the handshake is over")),
         }
         Ok(())
+    }
+
+    /// Whether the objects changed since they were at `version`: then `revision` is in force when they are built.
+    fn wait_for_objects(&mut self, revision: u64, version: u64) {
+        let needs = self.snapshot.objects().version();
+        if needs != version && *self.snapshot.objects().built().borrow() < needs {
+            self.unbuilt.push_back((revision, needs));
+        }
     }
 
     fn note(&self, applied: crate::snapshot::Applied) {
@@ -261,16 +285,18 @@ impl<'c> Session<'c> {
         }
     }
 
-    /// Cumulative: one message for all that one flush brought to the disk.
+    /// Cumulative: one message for all that one flush brought to the disk, as far as it is in force.
     async fn acknowledge(&mut self, on_disk: &OnDisk, outgoing: &mpsc::Sender<FromProxy>) -> Result<(), Ended> {
         if on_disk.failures != self.failures {
             return Err(Ended::Disk(on_disk.failed.clone().unwrap_or_default()));
         }
-        if on_disk.snapshots != self.snapshots || on_disk.revision <= self.acknowledged || on_disk.failed.is_some() {
+        let in_force = self.unbuilt.front().map_or(u64::MAX, |&(revision, _)| revision.saturating_sub(1));
+        let revision = on_disk.revision.min(in_force);
+        if on_disk.snapshots != self.snapshots || revision <= self.acknowledged || on_disk.failed.is_some() {
             return Ok(());
         }
-        self.acknowledged = on_disk.revision;
-        send(outgoing, from_proxy::Message::Ack(v1::Ack { revision: on_disk.revision })).await
+        self.acknowledged = revision;
+        send(outgoing, from_proxy::Message::Ack(v1::Ack { revision })).await
     }
 
     /// Skipped when control does not read: a heartbeat that waits would renew nothing.

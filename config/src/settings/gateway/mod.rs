@@ -37,7 +37,7 @@ pub use auth::{Auth, AuthSpec, Method as AuthMethod, Methods as AuthMethods};
 pub use client_certificate::{CertificateMark, ClientCertificate, ClientCertificateSpec, SubjectName};
 pub use issuer::{Algorithm, Issuer, IssuerSpec};
 pub use mirror::{Mirror, MirrorSpec};
-pub use object::{Object, ObjectKind};
+pub use object::{Collection, Object, ObjectKind};
 pub use policy::{Policy, PolicySpec};
 pub use route::{Route, RouteSpec};
 pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};

@@ -1,7 +1,7 @@
 //! A document taken apart into its objects, and put together again: what the admin API, sync and
 //! `clearway apply` handle one by one.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -110,6 +110,79 @@ impl Object {
     }
 }
 
+/// A document that is changed object by object, in a time that does not grow with it.
+#[derive(Debug, Default)]
+pub struct Collection {
+    document: Arc<Document>,
+    /// Where each object stands in its list.
+    places: HashMap<(ObjectKind, String), usize>,
+}
+
+impl Collection {
+    /// As it is now. Holding on to it makes the next change copy it.
+    pub fn document(&self) -> Arc<Document> {
+        self.document.clone()
+    }
+
+    /// Puts an object in the place of the one of its name. One in words that are not understood changes nothing.
+    pub fn put(&mut self, object: Object) -> Result<(), serde_json::Error> {
+        let (kind, name) = (object.kind, object.name.clone());
+        let at = self.places.get(&(kind, name.clone())).copied();
+        let spec = object.into_value();
+        let document = Arc::make_mut(&mut self.document);
+        let at = match kind {
+            ObjectKind::Upstream => set(&mut document.upstreams, at, serde_json::from_value(spec)?),
+            ObjectKind::Issuer => set(&mut document.issuers, at, serde_json::from_value(spec)?),
+            ObjectKind::ClientCertificate => set(&mut document.client_certificates, at, serde_json::from_value(spec)?),
+            ObjectKind::Policy => set(&mut document.policies, at, serde_json::from_value(spec)?),
+            ObjectKind::Route => set(&mut document.routes, at, serde_json::from_value(spec)?),
+        };
+        self.places.insert((kind, name), at);
+        Ok(())
+    }
+
+    /// Whether it was there.
+    pub fn remove(&mut self, kind: ObjectKind, name: &str) -> bool {
+        let Some(at) = self.places.remove(&(kind, name.to_owned())) else { return false };
+        let document = Arc::make_mut(&mut self.document);
+        let moved = match kind {
+            ObjectKind::Upstream => take(&mut document.upstreams, at).map(|spec| spec.name.clone()),
+            ObjectKind::Issuer => take(&mut document.issuers, at).map(|spec| spec.name.clone()),
+            ObjectKind::ClientCertificate => take(&mut document.client_certificates, at).map(|spec| spec.name.clone()),
+            ObjectKind::Policy => take(&mut document.policies, at).map(|spec| spec.name.clone()),
+            ObjectKind::Route => take(&mut document.routes, at).map(|spec| spec.name.clone()),
+        };
+        if let Some(moved) = moved {
+            self.places.insert((kind, moved), at);
+        }
+        true
+    }
+
+    /// The names of all objects.
+    pub fn names(&self) -> impl Iterator<Item = (ObjectKind, &str)> {
+        self.places.keys().map(|(kind, name)| (*kind, name.as_str()))
+    }
+}
+
+fn set<T>(list: &mut Vec<T>, at: Option<usize>, value: T) -> usize {
+    match at {
+        Some(at) => {
+            list[at] = value;
+            at
+        }
+        None => {
+            list.push(value);
+            list.len() - 1
+        }
+    }
+}
+
+/// Takes one out, and says which one stands in its place now.
+fn take<T>(list: &mut Vec<T>, at: usize) -> Option<&T> {
+    list.swap_remove(at);
+    list.get(at)
+}
+
 impl RouteSpec {
     /// The objects that it names. The upstream that is always there is none.
     pub fn references(&self) -> Vec<(ObjectKind, &str)> {
@@ -171,5 +244,30 @@ mod tests {
         let (kind, name, error) = Document::of_objects([Object { kind: ObjectKind::Route, name: "a".into(), spec }]).unwrap_err();
         assert_eq!((kind, &*name), (ObjectKind::Route, "a"));
         assert!(error.to_string().contains("unknown field `pathh`"), "{error}");
+    }
+
+    #[test]
+    fn a_collection_holds_what_was_put_last_and_not_what_was_removed() {
+        let object = |name: &str, path: &str| {
+            let Value::Object(spec) = serde_json::json!({ "path": path, "upstream": "control", "auth": "open" }) else {
+                unreachable!("an object")
+            };
+            Object { kind: ObjectKind::Route, name: name.into(), spec }
+        };
+        let mut collection = Collection::default();
+        for (name, path) in [("a", "/a"), ("b", "/b"), ("c", "/c"), ("a", "/aa")] {
+            collection.put(object(name, path)).unwrap();
+        }
+        let before = collection.document();
+        assert!(collection.remove(ObjectKind::Route, "b") && !collection.remove(ObjectKind::Route, "b"));
+        collection.put(object("c", "/cc")).unwrap();
+        let document = collection.document();
+        let paths = |document: &Document| document.routes.iter().map(|route| route.path.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (paths(&before), paths(&document)),
+            (vec!["/aa".into(), "/b".into(), "/c".into()], vec!["/aa".into(), "/cc".into()])
+        );
+        assert!(collection.put(Object { kind: ObjectKind::Route, name: "d".into(), spec: Map::new() }).is_err());
+        assert_eq!(collection.names().count(), 2);
     }
 }
