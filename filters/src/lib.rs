@@ -8,6 +8,7 @@
 //! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`].
 
 pub mod access;
+pub mod credential;
 pub mod headers;
 pub mod jwt;
 pub mod policy;

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use documents::FileDocuments;
 
 use crate::{
+    auth::Callers,
     metrics::{Metrics, RouteMetrics},
     upstreams::Upstream,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Table {
     /// By the route's index, and by the upstream's: whether plain requests are forwarded byte by byte.
     plain_routes: Vec<bool>,
     plain_upstreams: Vec<bool>,
+    pub(crate) callers: Callers,
 }
 
 impl Table {
@@ -54,6 +56,7 @@ impl Table {
             routes: Routes::new(gateway),
             upstreams,
             metrics: gateway.routes.iter().map(|route| RouteMetrics::new(&route.name)).collect(),
+            callers: Callers::new(gateway, before.map(|before| &before.callers)),
         })
     }
 

@@ -1,10 +1,12 @@
 //! Both planes as real processes. One file a promise or a journey; `fleet.rs`, `link.rs` and
 //! `upstream.rs` are what they stand on.
 
+mod authentication;
 mod conservation;
 mod corpus;
 mod fleet;
 mod history;
+mod issuer;
 mod journeys;
 mod link;
 mod offline;

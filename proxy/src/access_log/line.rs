@@ -6,7 +6,10 @@
 
 use std::{cell::Cell, io::Write as _, net::IpAddr, net::SocketAddr};
 
-use clearway_config::{AccountId, ErrorCode, KeyId, RequestId, settings::process::Field};
+use clearway_config::{
+    AccountId, ErrorCode, KeyId, RequestId,
+    settings::{gateway::AuthMethod, process::Field},
+};
 
 use super::shape::{Network, Shape};
 
@@ -37,6 +40,10 @@ pub(crate) struct Line<'r> {
     pub(crate) account_id: Option<AccountId>,
     pub(crate) key_id: Option<KeyId>,
     pub(crate) plan: Option<&'r str>,
+    /// What the request was judged by.
+    pub(crate) auth: Option<AuthMethod>,
+    /// Whom its token or certificate is about.
+    pub(crate) subject: Option<&'r str>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) duration_us: u64,
     pub(crate) upstream_us: Option<u64>,
@@ -65,6 +72,8 @@ impl Line<'_> {
         object.shown(Field::AccountId, self.account_id);
         object.shown(Field::KeyId, self.key_id);
         object.text(Field::Plan, self.plan);
+        object.text(Field::Auth, self.auth.filter(|&auth| auth != AuthMethod::Key).map(AuthMethod::as_str));
+        object.text(Field::Subject, self.subject.map(|subject| cut(subject, WORD_CHARS_MAX)));
         if shape.hides_address() {
             object.shown(Field::Address, self.address.map(Network::of));
         } else {
@@ -203,6 +212,8 @@ pub(super) fn name(field: Field) -> &'static str {
         Field::AccountId => "account_id",
         Field::KeyId => "key_id",
         Field::Plan => "plan",
+        Field::Auth => "auth",
+        Field::Subject => "subject",
         Field::Address => "address",
         Field::DurationUs => "duration_us",
         Field::UpstreamUs => "upstream_us",
@@ -277,6 +288,8 @@ mod tests {
             account_id: Some(AccountId::new(1, 2)),
             key_id: Some(KeyId::new(1, 3)),
             plan: Some("starter"),
+            auth: Some(AuthMethod::Jwt),
+            subject: Some("user-1"),
             address: Some("192.0.2.1".parse().unwrap()),
             duration_us: 1_234,
             upstream_us: Some(1_000),

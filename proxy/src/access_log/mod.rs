@@ -253,6 +253,8 @@ fn line_of(lost: &Interrupted) -> Line<'static> {
         account_id: Some(lost.account),
         key_id: lost.key,
         plan: None,
+        auth: None,
+        subject: None,
         address: None,
         duration_us: duration_ms.saturating_mul(1_000),
         upstream_us: None,

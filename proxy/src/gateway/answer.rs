@@ -3,9 +3,10 @@
 use clearway_config::{
     ErrorCode,
     envelope::{Failure, Meta, Problem, RateLimit},
+    settings::gateway::{AuthMethod, AuthMethods},
 };
 use clearway_filters::{
-    Reject,
+    Reject, jwt,
     quota::{Refusal, Standing},
     ratelimit::{self, Text, nearest, retry_after_s},
 };
@@ -52,6 +53,8 @@ pub(crate) struct Asked<'r> {
     pub(crate) request_id: &'r str,
     pub(crate) trace_id: u128,
     pub(crate) now_ms: u64,
+    /// What its route takes.
+    pub(crate) takes: AuthMethods,
 }
 
 /// The answer to a request that was refused.
@@ -60,6 +63,7 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
     let rate_limit = reject.standing().and_then(rate_limit);
     let (message, details) = match reject {
         Reject::Ambiguous(what) => (format!("The request can be read in more than one way: {what}."), json!({ "reason": what })),
+        Reject::Token(jwt::Refusal::Invalid(what)) => (code.meaning().to_owned(), json!({ "reason": what })),
         Reject::ScopeMissing(scope) => (format!("The key lacks the scope {scope}."), json!({ "scope": scope.as_str() })),
         Reject::Quota(refused) => (code.meaning().to_owned(), limit_met(&refused.refusal)),
         Reject::Maintenance(maintenance) => {
@@ -70,7 +74,7 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
     Answer {
         code,
         body: body(asked, code, message, details, rate_limit),
-        authenticate: authenticate(reject),
+        authenticate: authenticate(reject, asked.takes),
         retry_after_s: retry_after(reject),
     }
 }
@@ -94,7 +98,7 @@ pub(crate) fn unreadable(code: ErrorCode) -> Vec<u8> {
     let now_ms = super::now_ms();
     let (request_id, random) = trace::fresh_ids(now_ms);
     let request_id = request_id.to_string();
-    let asked = Asked { request_id: &request_id, trace_id: random.0, now_ms };
+    let asked = Asked { request_id: &request_id, trace_id: random.0, now_ms, takes: AuthMethods::default() };
     let body = failed(&asked, code, None).body;
     let status = http::StatusCode::from_u16(code.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     let head = format!(
@@ -124,18 +128,41 @@ fn limit_met(refusal: &Refusal) -> serde_json::Value {
     })
 }
 
-/// RFC 6750, 3: a challenge on every 401, and on the 403 that a wider key would pass.
-fn authenticate(reject: &Reject) -> Option<String> {
+/// RFC 9110, 11.6.1, and RFC 6750, 3: on every 401 a challenge for each method that the route takes, and one on the
+/// 403 that a wider credential would pass.
+fn authenticate(reject: &Reject, takes: AuthMethods) -> Option<String> {
     let code = reject.code();
-    let challenge = match reject {
-        Reject::KeyMissing => "Bearer realm=\"clearway\"".to_owned(),
-        Reject::ScopeMissing(scope) => format!("Bearer realm=\"clearway\", error=\"insufficient_scope\", scope=\"{scope}\""),
-        _ if code.status() == 401 => {
+    if let Reject::ScopeMissing(scope) = reject {
+        return Some(format!("Bearer realm=\"clearway\", error=\"insufficient_scope\", scope=\"{scope}\""));
+    }
+    if code.status() != 401 {
+        return None;
+    }
+    let nothing_judged = matches!(
+        reject,
+        Reject::KeyMissing
+            | Reject::CredentialMissing
+            | Reject::CredentialNotAccepted
+            | Reject::CertificateMissing
+            | Reject::CertificateUnknown
+            | Reject::Signature(_)
+    );
+    let mut challenges = Vec::new();
+    if takes.contains(AuthMethod::Key) || takes.contains(AuthMethod::Jwt) {
+        challenges.push(if nothing_judged {
+            "Bearer realm=\"clearway\"".to_owned()
+        } else {
             format!("Bearer realm=\"clearway\", error=\"invalid_token\", error_description=\"{code}\"")
+        });
+    }
+    // Neither has a scheme of its own; these say what to look for in the documentation.
+    for (method, scheme) in [(AuthMethod::Signature, "Signature"), (AuthMethod::Mtls, "ClientCertificate")] {
+        if takes.contains(method) {
+            challenges.push(format!("{scheme} realm=\"clearway\""));
         }
-        _ => return None,
-    };
-    Some(challenge)
+    }
+    // Of a route that takes nothing but anonymous requests.
+    Some(if challenges.is_empty() { "None realm=\"clearway\"".to_owned() } else { challenges.join(", ") })
 }
 
 fn body(
@@ -160,7 +187,8 @@ fn body(
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'static> = Asked { request_id: "req_x", trace_id: 0xab, now_ms: 1_770_724_800_250 };
+    const ASKED: Asked<'static> =
+        Asked { request_id: "req_x", trace_id: 0xab, now_ms: 1_770_724_800_250, takes: AuthMethods::of(AuthMethod::Key) };
 
     #[test]
     fn a_refusal_is_the_v1_envelope() {
@@ -196,6 +224,24 @@ mod tests {
             let answer = rejected(&ASKED, &reject);
             assert_eq!((answer.code.status(), answer.retry_after_s, answer.authenticate), (503, Some(1), None));
         }
+    }
+
+    #[test]
+    fn a_401_names_every_method_that_would_do() {
+        let challenge = |reject: Reject, methods: &[AuthMethod]| {
+            let asked = Asked { takes: methods.iter().copied().collect(), ..ASKED };
+            rejected(&asked, &reject).authenticate.unwrap()
+        };
+        use AuthMethod::{Anonymous, Jwt, Key, Mtls};
+        assert_eq!(challenge(Reject::CredentialMissing, &[Key, Jwt]), "Bearer realm=\"clearway\"");
+        assert_eq!(
+            challenge(Reject::CredentialMissing, &[Jwt, Mtls]),
+            "Bearer realm=\"clearway\", ClientCertificate realm=\"clearway\""
+        );
+        assert_eq!(challenge(Reject::CertificateUnknown, &[Mtls]), "ClientCertificate realm=\"clearway\"");
+        let expired = challenge(Reject::Token(jwt::Refusal::Expired), &[Jwt]);
+        assert_eq!(expired, "Bearer realm=\"clearway\", error=\"invalid_token\", error_description=\"token_expired\"");
+        assert_eq!(challenge(Reject::CredentialNotAccepted, &[Anonymous]), "None realm=\"clearway\"");
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     };
     exchange.upgrade = passage.upgrade;
     exchange.target = passage.target;
-    exchange.admitted(passage.admission);
+    exchange.admitted(passage.admission, passage.visit);
     exchange.attempts.turn = table.upstreams[passage.upstream].turn();
     Ok(())
 }

@@ -6,28 +6,24 @@
 use std::{net::IpAddr, sync::Arc};
 
 use clearway_config::{
-    AccountId, ErrorCode, KeyId, PlainKey, RequestId,
-    settings::{Auth, Route, gateway::AuthMethod},
+    AccountId, ErrorCode, KeyId, RequestId,
+    settings::{Route, gateway::AuthMethod},
 };
-use clearway_filters::{
-    Reject, access, policy,
-    quota::Now,
-    request::{Credential, RequestView},
-    route::Asked,
-    split,
-};
+use clearway_filters::{Reject, policy, request::RequestView, route::Asked, split};
 use http::request::Parts;
 use ipnet::IpNet;
 
 use super::{
+    admit,
     front::Front,
     head,
     texts::{Word, Writer},
 };
 use crate::{
-    ledger::{Admission, Ledger, SlotId, Subject},
+    auth::Visit,
+    ledger::{Admission, Ledger},
     routes::Table,
-    snapshot::{SlotCache, Snapshot},
+    snapshot::Snapshot,
     tls::acceptor::TlsFacts,
 };
 
@@ -67,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) address: Option<IpAddr>,
     pub(crate) account: Option<AccountId>,
     pub(crate) key: Option<KeyId>,
+    /// What the request was judged by.
+    pub(crate) auth: Option<AuthMethod>,
     pub(crate) reject: Option<ErrorCode>,
     /// Where a request shall go instead.
     pub(crate) location: Option<String>,
@@ -80,8 +78,10 @@ pub(crate) struct Passage {
     pub(crate) upgrade: bool,
     /// The target to forward, where it is not spelled as it came.
     pub(crate) target: Option<Vec<u8>>,
-    /// Present where the route charges.
+    /// Present where the route charges an account.
     pub(crate) admission: Option<Admission>,
+    /// Present for an anonymous request.
+    pub(crate) visit: Option<Visit>,
 }
 
 pub(crate) fn decide(
@@ -118,19 +118,15 @@ pub(crate) fn decide(
     let route = matched.route;
     facts.route = Some(matched.index);
     policy::check(&route.policy, view.address(), &incoming.parts.headers)?;
-    let admission = match route.auth {
-        Auth::Open => None,
-        auth if auth.takes(AuthMethod::Key) => Some(admit(incoming, &view, route, on, facts, words)?),
-        // Nobody can be known by a method that is not there yet.
-        Auth::Any(_) | Auth::WithCertificate(_) => return Err(Reject::KeyMissing),
-    };
+    let charge = admit::admit(incoming, &view, route, on, facts, words)?;
     let upstream = upstream(incoming, route, facts.account).ok_or(Reject::RouteNotFound)?;
     facts.upstream = Some(upstream);
     Ok(Passage {
         upstream,
         upgrade: view.is_upgrade(),
         target: respelled(&matched.forwarded_path(view.path()), view.query(), target),
-        admission,
+        admission: charge.admission,
+        visit: charge.visit,
     })
 }
 
@@ -155,62 +151,6 @@ fn read<'r>(incoming: &Incoming<'r>, on: &Grounds<'_>) -> Result<RequestView<'r>
         }
     }
     RequestView::read(incoming.parts, incoming.target, incoming.peer, on.trusted_proxies)
-}
-
-/// Authenticates, authorises and charges.
-fn admit(
-    incoming: &Incoming<'_>,
-    view: &RequestView<'_>,
-    route: &Route,
-    on: &Grounds<'_>,
-    facts: &mut Facts,
-    words: &mut Writer,
-) -> Result<Admission, Reject> {
-    if !on.snapshot.is_ready() {
-        return Err(Reject::NotReady);
-    }
-    if !on.snapshot.lease().holds() {
-        return Err(Reject::AuthLeaseExpired);
-    }
-    let (Credential::Key(presented) | Credential::Token(presented)) = view.credential() else {
-        return Err(Reject::KeyMissing);
-    };
-    let hash = PlainKey::parse(presented).map_err(|_| Reject::KeyMalformed)?.hash();
-    let pinned = on.snapshot.pin();
-    let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
-    if let (Some(account), Some(key)) = (found.account_slot().load(), found.key_slot().load()) {
-        // Their counts come from memory while the checks below run.
-        on.ledger.prefetch(SlotId(account), SlotId(key));
-    }
-    let (account, key) = (found.account_id(), found.key_id());
-    (facts.account, facts.key) = (Some(account), Some(key));
-    words.put(Word::AccountId, account);
-    words.put(Word::KeyId, key);
-    words.put(Word::Plan, found.plan());
-
-    access::check(&found.held(), route.scopes_for(view.method()), view.address(), incoming.now_ms)?;
-    let account_slot = slot(on.ledger, found.account_slot(), || Subject::Account(account))?;
-    let key_slot = slot(on.ledger, found.key_slot(), || Subject::Key(key))?;
-    on.ledger.admit(
-        &Now::at(incoming.now_ms),
-        incoming.request_id,
-        view.address(),
-        (account_slot, found.account_limits()),
-        (key_slot, found.key_limits()),
-    )
-}
-
-/// Where a subject is counted: remembered, or asked for once.
-fn slot(ledger: &Ledger, held: &SlotCache, subject: impl FnOnce() -> Subject) -> Result<SlotId, Reject> {
-    if let Some(slot) = held.load() {
-        return Ok(SlotId(slot));
-    }
-    let slot = ledger.slot(&subject()).map_err(|e| {
-        tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot count a new subject");
-        Reject::LedgerUnavailable
-    })?;
-    held.store(slot.0);
-    Ok(slot)
 }
 
 /// `None` where the target already is what is to be forwarded.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use clearway_config::{ErrorCode, RequestId, settings::Route};
+use clearway_filters::quota::Standing;
 use http::Method;
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     access_log::line::Line,
+    auth::Visit,
     ledger::{Admission, STATUS_CLIENT_GONE, Unlogged},
     metrics::{Answered, Traced},
     routes::Table,
@@ -49,6 +51,8 @@ pub(crate) struct Exchange {
     pub(super) tls: Option<Arc<TlsFacts>>,
     pub(super) forwarded_proto: ForwardedProto,
     hold: Hold,
+    /// What an anonymous request has been given instead.
+    visit: Option<Visit>,
     /// Of the upstream's answer, once its head has come.
     pub(super) status: Option<u16>,
     /// Of an answer of the gateway's own, once it has been sent.
@@ -123,6 +127,7 @@ impl Exchange {
             tls: None,
             forwarded_proto: ForwardedProto::default(),
             hold: Hold::Nothing,
+            visit: None,
             status: None,
             answered: None,
             attempts: Attempts::default(),
@@ -167,8 +172,14 @@ impl Exchange {
         }
     }
 
-    pub(super) fn admitted(&mut self, admission: Option<Admission>) {
+    pub(super) fn admitted(&mut self, admission: Option<Admission>, visit: Option<Visit>) {
         self.hold = admission.map_or(Hold::Nothing, Hold::Place);
+        self.visit = visit;
+    }
+
+    /// What is left of its limits, while it holds its place.
+    pub(super) fn standing(&self) -> Option<&Standing> {
+        self.admission().map(Admission::standing).or_else(|| self.visit.as_ref().map(Visit::standing))
     }
 
     /// While it holds its place.
@@ -182,6 +193,7 @@ impl Exchange {
     /// Gives the place back, the answer being complete but for its last bytes. Before these are sent: a
     /// client that has read its answer and asks again must not meet its own last request.
     pub(super) fn release(&mut self, status: u16) {
+        self.visit = None;
         if matches!(self.hold, Hold::Place(_))
             && let Hold::Place(admission) = std::mem::replace(&mut self.hold, Hold::Nothing)
         {
@@ -196,7 +208,12 @@ impl Exchange {
     }
 
     pub(super) fn asked(&self) -> Asked<'_> {
-        Asked { request_id: self.texts.text(Word::RequestId).unwrap_or_default(), trace_id: self.trace.id, now_ms: self.now_ms }
+        Asked {
+            request_id: self.texts.text(Word::RequestId).unwrap_or_default(),
+            trace_id: self.trace.id,
+            now_ms: self.now_ms,
+            takes: self.route().map(|route| route.auth.methods()).unwrap_or_default(),
+        }
     }
 
     /// A request that passed and failed for this reason.
@@ -246,6 +263,8 @@ impl Exchange {
             account_id: self.facts.account,
             key_id: self.facts.key,
             plan: self.texts.text(Word::Plan),
+            auth: self.facts.auth,
+            subject: self.texts.text(Word::Subject),
             address: self.facts.address,
             duration_us: micros(duration),
             upstream_us: self.attempts.took.map(micros),

@@ -8,7 +8,7 @@ use pingora::{
 };
 
 use super::{answer, exchange::Exchange, refuse};
-use crate::{ledger::Admission, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// Addresses of an upstream that one request is tried at.
 pub(super) const ATTEMPTS_MAX: usize = 3;
@@ -65,7 +65,7 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
     if *error.esource() == ErrorSource::Internal {
         tracing::error!(error = %error, request.id = exchange.asked().request_id, "request failed inside the gateway");
     }
-    let answer = answer::failed(&exchange.asked(), code, exchange.admission().map(Admission::standing));
+    let answer = answer::failed(&exchange.asked(), code, exchange.standing());
     // Where the request's body stands is unknown: the connection is not used again.
     session.set_keepalive(None);
     if let Err(e) = refuse::write(session, exchange, answer, None).await {

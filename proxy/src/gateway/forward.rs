@@ -23,11 +23,12 @@ use super::{
     exchange::{Exchange, ForwardedProto},
     texts::Word,
 };
-use crate::{ledger::Admission, routes::CONTROL};
+use crate::routes::CONTROL;
 
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-clearway-account-id");
 const KEY_ID: HeaderName = HeaderName::from_static("x-clearway-key-id");
 const PLAN: HeaderName = HeaderName::from_static("x-clearway-plan");
+const SUBJECT: HeaderName = HeaderName::from_static("x-clearway-subject");
 const RATE_LIMIT_FOR_CONTROL: HeaderName = HeaderName::from_static("x-clearway-ratelimit");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -52,6 +53,7 @@ pub(super) fn told_upstream<E>(
         (&ACCOUNT_ID, Word::AccountId),
         (&KEY_ID, Word::KeyId),
         (&PLAN, Word::Plan),
+        (&SUBJECT, Word::Subject),
         (&REQUEST_ID, Word::RequestId),
         (&TRACEPARENT, Word::Traceparent),
         (&FORWARDED_FOR, Word::Address),
@@ -68,7 +70,7 @@ pub(super) fn told_upstream<E>(
     };
     tell(&FORWARDED_PROTO, proto.as_bytes())?;
     if exchange.facts.upstream == Some(CONTROL)
-        && let Some(near) = exchange.admission().and_then(|a| ratelimit::nearest(a.standing()))
+        && let Some(near) = exchange.standing().and_then(ratelimit::nearest)
     {
         let value = format!("{};{};{}", near.limit, near.remaining, near.reset);
         tell(&RATE_LIMIT_FOR_CONTROL, value.as_bytes())?;
@@ -169,7 +171,10 @@ pub(super) fn response(answer: &mut ResponseHeader, client: Version, exchange: &
         // It cannot read chunks; without them the body ends with the connection.
         answer.remove_header(&TRANSFER_ENCODING);
     }
-    standing_headers(answer, exchange, exchange.admission().inspect(|charged| charged.ends_soon()).map(Admission::standing))
+    if let Some(charged) = exchange.admission() {
+        charged.ends_soon();
+    }
+    standing_headers(answer, exchange, exchange.standing())
 }
 
 /// Whether no body follows this head.

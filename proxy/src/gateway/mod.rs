@@ -5,6 +5,7 @@
 //! each. Both ways decide by [`arrival`], speak by [`forward`] and settle by [`exchange`]. How
 //! connections are encrypted is said in [`crate::tls`].
 
+mod admit;
 mod answer;
 mod arrival;
 mod body;

@@ -17,7 +17,6 @@ use super::{
     exchange::Exchange,
     forward, grpc,
 };
-use crate::ledger::Admission;
 
 /// Of a refused request's body so much is read and thrown away, so that its connection can go on.
 pub(super) const BODY_DRAINED_MAX: usize = 64 * 1024;
@@ -62,7 +61,7 @@ pub(super) async fn write(
     let mut head = ResponseHeader::build(status, Some(14))?;
     head.set_version(Version::HTTP_11);
     answer.told(|name, text| head.insert_header(name.clone(), forward::value(text)?))?;
-    let mut standing = exchange.admission().map(Admission::standing);
+    let mut standing = exchange.standing();
     if let Some(extra) = extra {
         standing = extra.standing;
         if let Some(allow) = extra.allow {

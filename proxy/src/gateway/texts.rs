@@ -15,9 +15,11 @@ pub(crate) enum Word {
     AccountId,
     KeyId,
     Plan,
+    /// Whom a token or a certificate is about.
+    Subject,
 }
 
-const WORDS: usize = 9;
+const WORDS: usize = 10;
 
 /// Being filled. What is not written is empty.
 #[derive(Debug, Default)]

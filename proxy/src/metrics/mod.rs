@@ -38,6 +38,7 @@ pub struct Metrics {
     pub(crate) access_log_dropped: IntCounter,
     pub(crate) access_log_errors: IntCounter,
     reloads: IntCounterVec,
+    jwks_fetches: IntCounterVec,
     pub(crate) encryption: encryption::Encryption,
     pub(crate) spans_exported: IntCounter,
     pub(crate) spans_dropped: IntCounterVec,
@@ -106,6 +107,11 @@ impl Metrics {
             access_log_dropped: counter("clearway_access_log_dropped_total", "Lines dropped because the log's queue was full."),
             access_log_errors: counter("clearway_access_log_errors_total", "Writes to the access log that failed."),
             reloads: counters("clearway_routes_reloads_total", "Changed routes files, by result.", &["result"]),
+            jwks_fetches: counters(
+                "clearway_jwks_fetches_total",
+                "Fetches of an issuer's keys, by issuer and result.",
+                &["issuer", "result"],
+            ),
             encryption: encryption::Encryption::new(&registry),
             spans_exported: counter("clearway_spans_exported_total", "Spans that the collector has taken."),
             spans_dropped: counters(
@@ -167,6 +173,11 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, ok: bool) {
         self.reloads.with_label_values(&[if ok { "ok" } else { "refused" }]).inc();
+    }
+
+    /// Keys of an issuer were fetched, or could not be.
+    pub(crate) fn jwks_fetched(&self, issuer: &str, ok: bool) {
+        self.jwks_fetches.with_label_values(&[issuer, if ok { "ok" } else { "failed" }]).inc();
     }
 
     pub(crate) fn upstream_failed(&self, upstream: &str, kind: &'static str) {

@@ -26,6 +26,7 @@ fn families() -> Vec<MetricFamily> {
     metrics.answered(None, &Answered { status: 200, took, upstream: Some(took), rejected: false, traced: None });
     metrics.rejected(ErrorCode::NotReady);
     metrics.upstream_failed("orders", "connect");
+    metrics.jwks_fetched("login", true);
     metrics.wanted_at_zero();
     metrics.upstreams.retried("orders");
     metrics.upstreams.budget_exhausted("orders");

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use clearway_config::AccountId;
 use hashbrown::HashTable;
+use parking_lot::RwLock;
 
 use super::SlotCache;
 
 #[derive(Default)]
 pub(super) struct Accounts {
     cells: boxcar::Vec<Account>,
+    index: RwLock<HashTable<u32>>,
 }
 
 impl std::fmt::Debug for Accounts {
@@ -33,6 +35,29 @@ pub(super) struct Account {
 impl Accounts {
     pub(super) fn at(&self, index: u32) -> &Account {
         self.cells.get(index as usize).expect("an index was given out by push, and cells are never removed")
+    }
+
+    /// The account's index, if it has been described.
+    pub(super) fn find(&self, id: &AccountId) -> Option<u32> {
+        self.index.read().find(hash(id.as_bytes()), |&index| self.at(index).id == *id).copied()
+    }
+
+    /// The account's index; one not yet described is made suspended, with the plan `unknown`. For the one writer:
+    /// its lock is what keeps two of them from making the same account.
+    pub(super) fn of(&self, id: AccountId, unknown: u32) -> u32 {
+        if let Some(index) = self.find(&id) {
+            return index;
+        }
+        let index = self.cells.push(Account {
+            id,
+            plan: AtomicU32::new(unknown),
+            suspended: AtomicBool::new(true),
+            slot: SlotCache::default(),
+            generation: AtomicU32::new(0),
+        });
+        let index = u32::try_from(index).expect("four billion accounts do not fit into memory");
+        self.index.write().insert_unique(hash(id.as_bytes()), index, |&index| hash(self.at(index).id.as_bytes()));
+        index
     }
 
     pub(super) fn len(&self) -> usize {
@@ -66,32 +91,6 @@ impl Account {
     /// What happens to an account that control no longer names.
     pub(super) fn suspend(&self) {
         self.suspended.store(true, Ordering::Release);
-    }
-}
-
-/// The writer's way from an id to its index.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    table: HashTable<u32>,
-}
-
-impl Index {
-    /// The account's index; one not yet described is made suspended, with the plan `unknown`.
-    pub(super) fn of(&mut self, accounts: &Accounts, id: AccountId, unknown: u32) -> u32 {
-        let hash = |id: &AccountId| hash(id.as_bytes());
-        if let Some(&index) = self.table.find(hash(&id), |&index| accounts.at(index).id == id) {
-            return index;
-        }
-        let index = accounts.cells.push(Account {
-            id,
-            plan: AtomicU32::new(unknown),
-            suspended: AtomicBool::new(true),
-            slot: SlotCache::default(),
-            generation: AtomicU32::new(0),
-        });
-        let index = u32::try_from(index).expect("four billion accounts do not fit into memory");
-        self.table.insert_unique(hash(&id), index, |&index| hash(&accounts.at(index).id));
-        index
     }
 }
 

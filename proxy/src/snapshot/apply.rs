@@ -4,12 +4,11 @@ use std::{collections::HashSet, sync::atomic::Ordering};
 
 use clearway_config::{AccountId, KeyHash, KeyId, Limits, sync::v1};
 
-use super::{Snapshot, accounts, credentials::Credential, objects::Named, plans, profile::Profiles};
+use super::{Snapshot, credentials::Credential, objects::Named, plans, profile::Profiles};
 
 /// What only the writer needs.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    accounts: accounts::Index,
     plans: plans::Names,
     profiles: Profiles,
     generation: u32,
@@ -109,7 +108,7 @@ impl Snapshot {
     fn change_account(&self, writer: &mut Writer, wire: &v1::Account) -> bool {
         let Some(id) = AccountId::from_slice(&wire.id) else { return false };
         let plan = writer.plans.of(&self.plans, &wire.plan);
-        let index = writer.accounts.of(&self.accounts, id, plan);
+        let index = self.accounts.of(id, plan);
         self.accounts.at(index).set(plan, wire.suspended, writer.generation);
         true
     }
@@ -125,7 +124,7 @@ impl Snapshot {
         let understood = profile.is_ok();
         let profile = profile.unwrap_or_else(|_| writer.profiles.nothing());
         let unknown = writer.plans.of(&self.plans, "");
-        let account = writer.accounts.of(&self.accounts, account_id, unknown);
+        let account = self.accounts.of(account_id, unknown);
         let revoked = wire.revoked || !understood;
         let mut credential = Credential::new(key_id, profile, wire.expires_at, account, writer.generation, revoked);
 

@@ -123,6 +123,49 @@ impl View<'_> {
         let plan = self.snapshot.plans.at(account.plan());
         Some(Found { credential, account, plan })
     }
+
+    /// Where an account is, for [`View::account`]; accounts keep their places. Asked for a caller that is new,
+    /// not for every request: it may wait for the writer, for as long as adding one account takes.
+    pub fn account_index(&self, id: &AccountId) -> Option<u32> {
+        self.snapshot.accounts.find(id)
+    }
+
+    /// An account that is not asked for by a key.
+    pub fn account(&self, index: u32) -> FoundAccount<'_> {
+        let account = self.snapshot.accounts.at(index);
+        FoundAccount { account, plan: self.snapshot.plans.at(account.plan()) }
+    }
+}
+
+/// An account and its plan, as long as the [`View`] lives.
+#[derive(Debug, Clone, Copy)]
+pub struct FoundAccount<'v> {
+    account: &'v Account,
+    plan: &'v Plan,
+}
+
+impl<'v> FoundAccount<'v> {
+    pub fn id(&self) -> AccountId {
+        self.account.id
+    }
+
+    /// An account or a plan that control has not described cannot be served either.
+    pub fn is_suspended(&self) -> bool {
+        self.account.is_suspended() || !self.plan.known
+    }
+
+    pub fn limits(&self) -> &'v Limits {
+        &self.plan.limits
+    }
+
+    pub fn plan(&self) -> &'v str {
+        &self.plan.name
+    }
+
+    /// Where the ledger keeps the account's counts.
+    pub fn slot(&self) -> &'v SlotCache {
+        &self.account.slot
+    }
 }
 
 /// A key, its account and the account's plan, as long as the [`View`] lives.

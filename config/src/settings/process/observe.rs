@@ -55,6 +55,8 @@ pub enum Field {
     AccountId,
     KeyId,
     Plan,
+    Auth,
+    Subject,
     Address,
     DurationUs,
     UpstreamUs,

@@ -33,7 +33,6 @@ use super::{
     exchange::{Exchange, Outcome},
     failure::{ATTEMPTS_MAX, is_safe},
 };
-use crate::ledger::Admission;
 use buffers::{Buffers, Stock};
 use head::Head;
 pub(super) use pool::{Pool, SWEEP_EVERY};
@@ -107,7 +106,7 @@ impl Fast {
             Err(Failed::With(code)) => {
                 exchange.failed(code);
                 self.state.metrics.rejected(code);
-                let standing = exchange.admission().map(Admission::standing).copied();
+                let standing = exchange.standing().copied();
                 let answer = answers::failed(&exchange.asked(), code, standing.as_ref());
                 let keep = request.body_left == 0 && head.keeps_alive() && !exchange.is_draining();
                 let said = Said { standing: standing.as_ref(), allow: None, keep };

@@ -16,7 +16,6 @@ use super::{
     super::{exchange::Exchange, forward, texts::Word},
     head::Head,
 };
-use crate::ledger::Admission;
 
 /// Bytes of a header's name that decide what becomes of it; what differs behind them is nobody's.
 const NAME_BYTES: usize = 64;
@@ -64,7 +63,7 @@ pub(super) struct Changes<'a> {
 
 /// Appends the head of an upstream's answer, as the client is sent it.
 pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, changes: &Changes<'_>, exchange: &Exchange) {
-    let standing = exchange.admission().map(Admission::standing);
+    let standing = exchange.standing();
     status(to, answer.code.unwrap_or_default(), answer.reason.unwrap_or_default());
     let mut dated = false;
     copy(to, answer.headers, changes, |name| {

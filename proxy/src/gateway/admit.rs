@@ -1,0 +1,196 @@
+//! Who asks, whether they may, and what it is charged to: a key and its account, an account alone, or the
+//! address of an anonymous request.
+
+use clearway_config::{
+    AccountId, PlainKey, Scopes,
+    settings::{Auth, Route, gateway::AuthMethod},
+};
+use clearway_filters::{
+    Reject, access,
+    credential::{self, Chosen, Offered},
+    jwt,
+    quota::Now,
+    request::{Credential, RequestView},
+};
+
+use super::{
+    decide::{Facts, Grounds, Incoming},
+    texts::{Word, Writer},
+};
+use crate::{
+    auth::Visit,
+    ledger::{Admission, Ledger, SlotId, Subject},
+    snapshot::{FoundAccount, SlotCache, View},
+    tls::client::ClientCertificate,
+};
+
+/// What a request is charged to; nothing on an open route.
+#[derive(Debug, Default)]
+pub(super) struct Charge {
+    pub(super) admission: Option<Admission>,
+    pub(super) visit: Option<Visit>,
+}
+
+/// A request on its way to being admitted.
+struct Caller<'c, 'r> {
+    incoming: &'c Incoming<'r>,
+    view: &'c RequestView<'r>,
+    route: &'c Route,
+    on: &'c Grounds<'c>,
+}
+
+/// Authenticates, authorises and charges.
+pub(super) fn admit(
+    incoming: &Incoming<'_>,
+    view: &RequestView<'_>,
+    route: &Route,
+    on: &Grounds<'_>,
+    facts: &mut Facts,
+    words: &mut Writer,
+) -> Result<Charge, Reject> {
+    if route.auth == Auth::Open {
+        return Ok(Charge::default());
+    }
+    let caller = Caller { incoming, view, route, on };
+    let chosen = match view.credential() {
+        // Nearly every request.
+        Credential::Key(key) if route.auth == Auth::KEY => Chosen::Key(key),
+        credential => {
+            let offered = Offered { credential, signature: false, certificate: certificate_of(incoming).is_some() };
+            credential::choose(route.auth, offered)?
+        }
+    };
+    if chosen == Chosen::Nothing {
+        facts.auth = Some(AuthMethod::Anonymous);
+        return caller.anonymous();
+    }
+    if !on.snapshot.is_ready() {
+        return Err(Reject::NotReady);
+    }
+    if !on.snapshot.lease().holds() {
+        return Err(Reject::AuthLeaseExpired);
+    }
+    let pinned = on.snapshot.pin();
+    let admission = match chosen {
+        Chosen::Key(key) => caller.by_key(&pinned, key, facts, words),
+        Chosen::Token(token) => caller.by_token(&pinned, token, facts, words),
+        Chosen::Certificate => caller.by_certificate(&pinned, facts, words),
+        // Settings let no route take one.
+        Chosen::Signature | Chosen::Nothing => Err(Reject::CredentialMissing),
+    };
+    Ok(Charge { admission: Some(admission?), visit: None })
+}
+
+impl Caller<'_, '_> {
+    fn by_key(&self, pinned: &View<'_>, key: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
+        facts.auth = Some(AuthMethod::Key);
+        let on = self.on;
+        let hash = PlainKey::parse(key).map_err(|_| Reject::KeyMalformed)?.hash();
+        let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
+        if let (Some(account), Some(key)) = (found.account_slot().load(), found.key_slot().load()) {
+            // Their counts come from memory while the checks below run.
+            on.ledger.prefetch(SlotId(account), SlotId(key));
+        }
+        let (account, key) = (found.account_id(), found.key_id());
+        (facts.account, facts.key) = (Some(account), Some(key));
+        words.put(Word::AccountId, account);
+        words.put(Word::KeyId, key);
+        words.put(Word::Plan, found.plan());
+
+        self.check_certificate(account)?;
+        access::check(&found.held(), self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
+        let account_slot = slot(on.ledger, found.account_slot(), || Subject::Account(account))?;
+        let key_slot = slot(on.ledger, found.key_slot(), || Subject::Key(key))?;
+        on.ledger.admit(
+            &Now::at(self.incoming.now_ms),
+            self.incoming.request_id,
+            self.view.address(),
+            (account_slot, found.account_limits()),
+            (key_slot, found.key_limits()),
+        )
+    }
+
+    fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
+        facts.auth = Some(AuthMethod::Jwt);
+        let verified = self.on.table.callers.token(token, &self.route.issuers, self.incoming.now_ms)?;
+        let claims = &verified.claims;
+        let index = match verified.account_index() {
+            Some(index) => index,
+            None => {
+                let index = pinned.account_index(&claims.account).ok_or(jwt::Refusal::AccountUnknown)?;
+                verified.remember_account(index);
+                index
+            }
+        };
+        self.by_account(pinned.account(index), &claims.scopes, claims.subject.as_deref(), facts, words)
+    }
+
+    fn by_certificate(&self, pinned: &View<'_>, facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
+        facts.auth = Some(AuthMethod::Mtls);
+        let certificate = certificate_of(self.incoming).ok_or(Reject::CertificateMissing)?;
+        let mapping = self.on.table.callers.certificate(certificate)?;
+        let index = pinned.account_index(&mapping.account).ok_or(Reject::CertificateUnknown)?;
+        self.by_account(pinned.account(index), &mapping.scopes, Some(&mapping.name), facts, words)
+    }
+
+    /// Charges an account whose caller has no key: its own limits hold, and no others.
+    fn by_account(
+        &self,
+        found: FoundAccount<'_>,
+        scopes: &Scopes,
+        subject: Option<&str>,
+        facts: &mut Facts,
+        words: &mut Writer,
+    ) -> Result<Admission, Reject> {
+        let account = found.id();
+        facts.account = Some(account);
+        words.put(Word::AccountId, account);
+        words.put(Word::Plan, found.plan());
+        if let Some(subject) = subject {
+            words.put(Word::Subject, subject);
+        }
+        if facts.auth != Some(AuthMethod::Mtls) {
+            self.check_certificate(account)?;
+        }
+        let held = access::Held { revoked: false, expires_at: None, suspended: found.is_suspended(), allowed: &[], scopes };
+        access::check(&held, self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
+        let slot = slot(self.on.ledger, found.slot(), || Subject::Account(account))?;
+        let (now, request_id) = (Now::at(self.incoming.now_ms), self.incoming.request_id);
+        self.on.ledger.admit_account(&now, request_id, self.view.address(), (slot, found.limits()))
+    }
+
+    fn anonymous(&self) -> Result<Charge, Reject> {
+        let limits = self.route.anonymous.as_ref().ok_or(Reject::CredentialMissing)?;
+        let now = Now::at(self.incoming.now_ms);
+        let visit = self.on.table.callers.addresses().admit(&now, &self.route.name, self.view.address(), limits)?;
+        Ok(Charge { admission: None, visit: Some(visit) })
+    }
+
+    /// Where the route asks for a certificate beside the credential: both are of the same account.
+    fn check_certificate(&self, account: AccountId) -> Result<(), Reject> {
+        if !matches!(self.route.auth, Auth::WithCertificate(_)) {
+            return Ok(());
+        }
+        let certificate = certificate_of(self.incoming).ok_or(Reject::CertificateMissing)?;
+        let mapping = self.on.table.callers.certificate(certificate)?;
+        if mapping.account == account { Ok(()) } else { Err(Reject::CertificateUnknown) }
+    }
+}
+
+/// What the client has proved in the TLS handshake.
+fn certificate_of<'r>(incoming: &Incoming<'r>) -> Option<&'r ClientCertificate> {
+    incoming.tls.and_then(|tls| tls.client.as_ref())
+}
+
+/// Where a subject is counted: remembered, or asked for once.
+fn slot(ledger: &Ledger, held: &SlotCache, subject: impl FnOnce() -> Subject) -> Result<SlotId, Reject> {
+    if let Some(slot) = held.load() {
+        return Ok(SlotId(slot));
+    }
+    let slot = ledger.slot(&subject()).map_err(|e| {
+        tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot count a new subject");
+        Reject::LedgerUnavailable
+    })?;
+    held.store(slot.0);
+    Ok(slot)
+}
