@@ -126,3 +126,15 @@ fn every_mistake_is_named_by_its_place() {
     let both = read("name = \"a\"\naddresses = [\"http://a\"]\ntargets = [{ address = \"http://b\" }]").resolve().unwrap_err();
     assert_eq!(both.to_string(), "addresses: is the short form of `targets`: write one of both");
 }
+
+#[test]
+fn every_example_in_the_documentation_is_right() {
+    let page = include_str!("../../../../../docs/upstreams.md");
+    let examples: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 8);
+    let control = UpstreamAddress::parse("http://127.0.0.1:9000").unwrap();
+    for example in examples {
+        let source = crate::settings::Source::new("upstreams.md", example);
+        crate::settings::Gateway::resolve(&[source], &control).unwrap_or_else(|e| panic!("{e} in {example}"));
+    }
+}
