@@ -8,7 +8,7 @@
 mod documents;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::Arc,
@@ -47,12 +47,13 @@ pub(crate) struct Table {
 impl Table {
     /// What has not changed since `before` is kept, with all that its upstreams know about their targets.
     fn new(gateway: &Gateway, before: Option<&Self>, metrics: &Arc<Metrics>) -> Result<Self, SettingsError> {
-        let known = |name: &str| before.and_then(|before| before.upstreams.iter().find(|upstream| upstream.name == name));
-        let upstream = |settings: &Settings| Upstream::new(settings, known(&settings.name), metrics);
-        let upstreams: Vec<_> = gateway.upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
+        let known = before.map_or(&[][..], |before| &before.upstreams);
+        let known: HashMap<_, _> = known.iter().map(|upstream| (upstream.name.as_str(), upstream)).collect();
+        let upstream = |settings: &Settings| Upstream::new(settings, known.get(settings.name.as_str()).copied(), metrics);
+        let upstreams = gateway.upstreams.iter().map(upstream).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             plain_routes: gateway.routes.iter().map(is_plain).collect(),
-            plain_upstreams: upstreams.iter().map(|upstream| upstream.is_all_plain()).collect(),
+            plain_upstreams: upstreams.iter().map(|upstream| upstream.is_plain()).collect(),
             routes: Routes::new(gateway),
             upstreams,
             metrics: gateway.routes.iter().map(|route| RouteMetrics::new(&route.name)).collect(),

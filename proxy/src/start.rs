@@ -26,6 +26,7 @@ use crate::{
     gateway::{
         State,
         front::Front,
+        mirror::Mirror,
         now_ms, random,
         server::{self, Listener, Server},
     },
@@ -175,6 +176,7 @@ impl Proxy {
 
         // What control has said before counts from the first request on.
         build_objects(&routes, &snapshot);
+        let mirror = Mirror::start(background.handle(), metrics.clone());
         let state = Arc::new(State {
             routes,
             snapshot,
@@ -182,6 +184,7 @@ impl Proxy {
             metrics,
             access_log,
             spans,
+            mirror,
             trusted_proxies: settings.gateway.trusted_proxies.clone(),
             front: Front::new(&settings.gateway.tls, gateway_tls),
             tls,

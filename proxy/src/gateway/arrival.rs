@@ -96,7 +96,9 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     exchange.upgrade = passage.upgrade;
     exchange.target = passage.target;
     exchange.admitted(passage.admission, passage.visit);
-    exchange.attempts.turn = table.upstreams[passage.upstream].turn();
+    if let Some(upstream) = exchange.upstream().cloned() {
+        exchange.attempts.prepare(&upstream, &exchange.facts, &parts.headers);
+    }
     Ok(())
 }
 

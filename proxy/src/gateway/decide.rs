@@ -73,8 +73,6 @@ pub(crate) struct Facts {
 /// A request that passes.
 #[derive(Debug)]
 pub(crate) struct Passage {
-    /// Index of the upstream.
-    pub(crate) upstream: usize,
     pub(crate) upgrade: bool,
     /// The target to forward, where it is not spelled as it came.
     pub(crate) target: Option<Vec<u8>>,
@@ -122,7 +120,6 @@ pub(crate) fn decide(
     let upstream = upstream(incoming, route, facts.account).ok_or(Reject::RouteNotFound)?;
     facts.upstream = Some(upstream);
     Ok(Passage {
-        upstream,
         upgrade: view.is_upgrade(),
         target: respelled(&matched.forwarded_path(view.path()), view.query(), target),
         admission: charge.admission,

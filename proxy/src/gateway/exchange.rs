@@ -5,19 +5,23 @@
 //! concurrency back and the log its line.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use clearway_config::{ErrorCode, RequestId, settings::Route};
+use clearway_config::{
+    ErrorCode, RequestId,
+    settings::{Route, gateway::Mirror},
+};
 use clearway_filters::quota::Standing;
 use http::Method;
 
 use super::{
     State,
     answer::Asked,
+    attempt::Attempts,
     decide::Facts,
+    mirror::Copying,
     now_ms,
     texts::{Texts, Word},
     trace::{Trace, fresh_ids},
@@ -58,6 +62,10 @@ pub(crate) struct Exchange {
     /// Of an answer of the gateway's own, once it has been sent.
     pub(super) answered: Option<u16>,
     pub(super) attempts: Attempts,
+    /// While the request is being copied for another upstream.
+    pub(super) copying: Option<Copying>,
+    /// Whether it has been settled that it is copied, or is not.
+    pub(super) mirrored: bool,
     /// Whether it has been decided already, by whoever read it.
     pub(super) decided: bool,
     /// What it came to, where the answer's status does not say so.
@@ -82,19 +90,6 @@ pub(super) enum ForwardedProto {
     #[default]
     Http,
     Https,
-}
-
-/// Tries at the upstream.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    /// Whose turn it was when the request came.
-    pub(super) turn: usize,
-    pub(super) made: usize,
-    pub(super) target: Option<SocketAddr>,
-    /// When the last one began.
-    pub(super) began: Option<Instant>,
-    /// How long the upstream took to the head of its answer.
-    pub(super) took: Option<Duration>,
 }
 
 /// What the answer came to.
@@ -131,6 +126,8 @@ impl Exchange {
             status: None,
             answered: None,
             attempts: Attempts::default(),
+            copying: None,
+            mirrored: false,
             decided: false,
             meant: None,
             concluded: false,
@@ -146,6 +143,16 @@ impl Exchange {
     /// What the answer tells browsers about encryption.
     pub(super) fn hsts(&self) -> Option<&str> {
         self.tls.as_ref().and_then(|_| self.state.front.hsts())
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The route's mirror, and where it leads.
+    pub(super) fn mirror(&self) -> Option<(Mirror, &Arc<Upstream>)> {
+        let mirror = self.route()?.mirror?;
+        Some((mirror, self.table.as_ref()?.upstreams.get(mirror.upstream)?))
     }
 
     /// Once one has been found.
@@ -194,6 +201,7 @@ impl Exchange {
     /// client that has read its answer and asks again must not meet its own last request.
     pub(super) fn release(&mut self, status: u16) {
         self.visit = None;
+        self.attempts.end();
         if matches!(self.hold, Hold::Place(_))
             && let Hold::Place(admission) = std::mem::replace(&mut self.hold, Hold::Nothing)
         {
@@ -292,7 +300,7 @@ impl Exchange {
             began: began.saturating_duration_since(self.started),
             took: self.attempts.took,
             status: self.status,
-            resent: self.attempts.made.saturating_sub(1),
+            resent: self.attempts.made().saturating_sub(1),
         });
         self.state.spans.push(&Finished {
             trace_id: self.trace.id,

@@ -1,62 +1,78 @@
 //! What becomes of a request that passed and could not be served.
 
 use clearway_config::ErrorCode;
-use http::Method;
 use pingora::{
-    Error, ErrorSource, ErrorType,
+    Error, ErrorSource, ErrorType, RetryType,
     proxy::{FailToProxy, Session},
 };
 
-use super::{answer, exchange::Exchange, refuse};
-use crate::metrics::Metrics;
+use super::{answer, attempt::is_idempotent, exchange::Exchange, refuse};
+use crate::{
+    metrics::Metrics,
+    upstreams::{Again, Failure},
+};
 
-/// Addresses of an upstream that one request is tried at.
-pub(super) const ATTEMPTS_MAX: usize = 3;
-
-/// Whether doing it twice does no more than doing it once, and changes nothing (RFC 9110, 9.2.1).
-pub(super) fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Nothing has been sent: another address may be tried.
-pub(super) fn on_connect(metrics: &Metrics, exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    let mut addresses = 1;
-    if let Some(upstream) = exchange.upstream() {
-        addresses = upstream.targets_len();
-        metrics.upstream_failed(&upstream.name, "connect");
-    }
-    error.set_retry(exchange.attempts.made < ATTEMPTS_MAX.min(addresses));
+/// Nothing has been sent: another target may be tried, whatever the request.
+pub(super) fn on_connect(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
+    exchange.attempts.failed(Failure::Connect);
+    let again = exchange.upstream().is_some_and(|upstream| exchange.attempts.may_go_on(upstream, Again::Elsewhere));
+    error.set_retry(again);
     error
 }
 
-/// Something may have been sent. Only a safe method on a connection that turned out to have been closed
-/// while it was idle is tried again; anything else might be done twice.
-pub(super) fn while_proxying(
-    metrics: &Metrics,
-    session: &Session,
-    exchange: &Exchange,
-    mut error: Box<Error>,
-    reused: bool,
-) -> Box<Error> {
-    let safe = is_safe(&session.req_header().method);
-    let untouched = session.response_written().is_none() && !session.as_downstream().retry_buffer_truncated();
-    if safe && untouched && !exchange.upgrade && exchange.attempts.made < ATTEMPTS_MAX {
-        error.retry.decide_reuse(reused);
-    } else {
+/// An answer that is better asked for elsewhere than passed on, if it is one.
+pub(super) fn replaced(session: &Session, exchange: &Exchange, status: u16) -> Option<Box<Error>> {
+    let upstream = exchange.upstream()?;
+    let again = may_be_sent_again(session, exchange) && exchange.attempts.may_replace(upstream, status);
+    again.then(|| {
+        let mut error = Error::explain(ErrorType::HTTPStatus(status), "another target is asked").into_up();
+        error.set_retry(true);
+        error
+    })
+}
+
+/// Something may have been sent. Unless the upstream has said that it did nothing with it, only what may be
+/// done twice is tried again: at another target, or at the same one where the connection had been closed
+/// while it was idle.
+pub(super) fn while_proxying(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    // Asked for a condition that is not decided yet, Pingora panics.
+    let decided = matches!(error.retry, RetryType::Decided(true));
+    if matches!(error.etype(), ErrorType::HTTPStatus(_)) && decided {
+        return error;
+    }
+    if error.esource != ErrorSource::Upstream {
         error.set_retry(false);
+        return error;
     }
-    if error.esource == ErrorSource::Upstream
-        && let Some(upstream) = exchange.upstream()
-    {
-        metrics.upstream_failed(&upstream.name, if is_timeout(&error) { "timeout" } else { "broken" });
-    }
+    // Of HTTP/2 streams that the upstream refused Pingora says so without any condition.
+    let undone = decided;
+    error.retry.decide_reuse(reused);
+    let rested = error.retry();
+    let timed_out = is_timeout(&error);
+    exchange.attempts.failed(if timed_out { Failure::Timeout } else { Failure::Broken });
+    let again = exchange.upstream().is_some_and(|upstream| {
+        let where_to = if undone || rested { Again::Anywhere } else { Again::Elsewhere };
+        let waits = timed_out && upstream.retries().per_try_timeout.is_none();
+        let allowed = if undone { is_whole(session, exchange) } else { may_be_sent_again(session, exchange) };
+        allowed && !waits && exchange.attempts.may_go_on(upstream, where_to)
+    });
+    error.set_retry(again);
     error
+}
+
+/// Whether the request is still there to be sent again, and nobody has seen a byte of an answer.
+fn is_whole(session: &Session, exchange: &Exchange) -> bool {
+    session.response_written().is_none() && !session.as_downstream().retry_buffer_truncated() && !exchange.upgrade
+}
+
+fn may_be_sent_again(session: &Session, exchange: &Exchange) -> bool {
+    is_idempotent(exchange.method()) && is_whole(session, exchange)
 }
 
 /// Answers, where there is somebody to answer and nothing has been answered yet.
 pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &mut Exchange, error: &Error) -> FailToProxy {
     let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
-    let Some(code) = code(error) else { return nothing };
+    let Some(code) = exchange.attempts.refused().or_else(|| code(error)) else { return nothing };
     exchange.failed(code);
     metrics.rejected(code);
     if session.response_written().is_some_and(|answer| !answer.status.is_informational() || answer.status == 101) {
@@ -65,7 +81,8 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
     if *error.esource() == ErrorSource::Internal {
         tracing::error!(error = %error, request.id = exchange.asked().request_id, "request failed inside the gateway");
     }
-    let answer = answer::failed(&exchange.asked(), code, exchange.standing());
+    let mut answer = answer::failed(&exchange.asked(), code, exchange.standing());
+    answer.retry_after_s = exchange.attempts.retry_after_s().or(answer.retry_after_s);
     // Where the request's body stands is unknown: the connection is not used again.
     session.set_keepalive(None);
     if let Err(e) = refuse::write(session, exchange, answer, None).await {

@@ -8,6 +8,7 @@
 mod admit;
 mod answer;
 mod arrival;
+mod attempt;
 mod body;
 mod client;
 mod connection;
@@ -22,6 +23,7 @@ pub(crate) mod front;
 mod grpc;
 mod h2;
 mod head;
+pub(crate) mod mirror;
 mod refuse;
 pub(crate) mod server;
 mod sniff;
@@ -58,6 +60,7 @@ use arrival::{Arrival, Peer};
 use downstream::Downstream;
 use exchange::{Exchange, Outcome};
 use front::Front;
+use mirror::Mirror;
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -68,6 +71,7 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) spans: Spans,
+    pub(crate) mirror: Mirror,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) front: Front,
     /// Where clients can connect encrypted.
@@ -168,34 +172,59 @@ impl ProxyHttp for Gateway {
         let Some(upstream) = exchange.upstream().cloned() else {
             return Error::e_explain(ErrorType::InternalError, "a request without an upstream reached its phase");
         };
-        let Some(target) = upstream.pick(exchange.attempts.turn, exchange.attempts.made) else {
-            self.state.metrics.upstream_failed(&upstream.name, "unresolved");
-            return Err(Error::explain(ErrorType::ConnectNoRoute, "no address is known").into_up());
-        };
-        let peer = upstream.peer(&target, exchange.upgrade);
-        exchange.attempts.made += 1;
-        exchange.attempts.target = Some(target.address);
-        exchange.attempts.began = Some(Instant::now());
+        let now = Instant::now();
+        let upgrade = exchange.upgrade;
+        let target = exchange.attempts.begin(&upstream, now);
+        let target = target.map_err(|code| Error::explain(ErrorType::ConnectNoRoute, code.as_str()).into_up())?;
+        let mut peer = upstream.peer(target, upgrade);
+        if !upgrade {
+            let left = exchange.attempts.deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+            let options = &mut peer.options;
+            options.read_timeout = Some(exchange.attempts.patience(&upstream, exchange.method()).min(left));
+            options.total_connection_timeout = options.total_connection_timeout.map(|timeout| timeout.min(left));
+        }
         Ok(Box::new(peer))
     }
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         upstream: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        forward::request(upstream, exchange)
+        forward::request(upstream, exchange)?;
+        if !exchange.mirrored && exchange.route().is_some_and(|route| route.mirror.is_some()) {
+            let bodiless = session.as_mut().is_body_empty();
+            mirror::begin(&self.state.mirror, exchange, upstream, bodiless);
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<()> {
+        if exchange.copying.is_some() {
+            mirror::copy(&self.state.mirror, exchange, body.as_deref().unwrap_or_default(), end);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
-        _: &mut ResponseHeader,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        exchange.attempts.took = exchange.attempts.began.map(|began| began.elapsed());
-        Ok(())
+        let status = answer.status.as_u16();
+        if answer.status.is_informational() && status != 101 {
+            return Ok(());
+        }
+        exchange.attempts.answered(status);
+        failure::replaced(session, exchange, status).map_or(Ok(()), Err)
     }
 
     async fn response_filter(
@@ -225,12 +254,14 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         if end && let Some(status) = exchange.status {
             exchange.release(status);
+        } else if !exchange.upgrade && exchange.attempts.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Error::explain(ErrorType::ReadTimedout, "all of it took too long").into_up());
         }
         Ok(None)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Box<Exchange>, error: Box<Error>) -> Box<Error> {
-        failure::on_connect(&self.state.metrics, exchange, error)
+        failure::on_connect(exchange, error)
     }
 
     fn error_while_proxy(
@@ -241,7 +272,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
         reused: bool,
     ) -> Box<Error> {
-        failure::while_proxying(&self.state.metrics, session, exchange, error, reused)
+        failure::while_proxying(session, exchange, error, reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {

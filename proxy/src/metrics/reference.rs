@@ -32,6 +32,7 @@ fn families() -> Vec<MetricFamily> {
     metrics.upstreams.budget_exhausted("orders");
     metrics.upstreams.ejected("orders");
     metrics.upstreams.breaker_opened("orders");
+    metrics.upstreams.mirrored("orders", "sent");
     let target = TargetHealth {
         address: ([127, 0, 0, 1], 7000).into(),
         named: "127.0.0.1:7000".into(),

@@ -11,6 +11,7 @@ pub(crate) struct Upstreams {
     budget_exhausted: IntCounterVec,
     ejections: IntCounterVec,
     breaker_opened: IntCounterVec,
+    mirrored: IntCounterVec,
     target_up: IntGaugeVec,
     target_in_flight: IntGaugeVec,
     breaker_state: IntGaugeVec,
@@ -33,6 +34,14 @@ impl Upstreams {
             ),
             ejections: counters("clearway_upstream_ejections_total", "Targets left out for failing requests, by upstream."),
             breaker_opened: counters("clearway_upstream_breaker_opened_total", "How often the breaker opened, by upstream."),
+            mirrored: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new("clearway_mirror_requests_total", "Copies of requests, by upstream and what became of them."),
+                    &["upstream", "result"],
+                )
+                .expect("a constant name and labels"),
+            ),
             target_up: gauges(
                 "clearway_upstream_target_up",
                 "1 while a target is neither unhealthy nor ejected, by upstream and address.",
@@ -65,6 +74,10 @@ impl Upstreams {
 
     pub(crate) fn breaker_opened(&self, upstream: &str) {
         self.breaker_opened.with_label_values(&[upstream]).inc();
+    }
+
+    pub(crate) fn mirrored(&self, upstream: &str, result: &'static str) {
+        self.mirrored.with_label_values(&[upstream, result]).inc();
     }
 
     /// How upstreams are just before a scrape. Those that are no more lose their series.

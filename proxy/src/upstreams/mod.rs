@@ -7,9 +7,6 @@
 //!
 //! Nothing here speaks HTTP with an upstream but the health checks; connections are the gateway's.
 
-#![expect(dead_code, reason = "the gateway still picks by turn")]
-#![cfg_attr(not(test), expect(unused_imports, reason = "the gateway still picks by turn"))]
-
 mod balance;
 mod breaker;
 mod budget;
@@ -50,7 +47,9 @@ pub(crate) use peer::{IDLE, UPGRADE_IDLE};
 pub(crate) use pick::NoTarget;
 use pick::Plan;
 use pool::Pool;
-pub(crate) use status::{TargetHealth, TargetState, UpstreamHealth};
+pub(crate) use status::UpstreamHealth;
+#[cfg(test)]
+pub(crate) use status::{TargetHealth, TargetState};
 pub(crate) use target::Target;
 
 /// How often names are resolved and certificates read again.
@@ -149,22 +148,6 @@ impl Upstream {
         self.plan.store(Arc::new(plan));
     }
 
-    /// The next target in turn, `attempt` further on; `None` while no name resolves.
-    pub(crate) fn pick(&self, turn: usize, attempt: usize) -> Option<Arc<Target>> {
-        let plan = self.plan.load();
-        let targets = &plan.targets;
-        (!targets.is_empty()).then(|| targets[turn.wrapping_add(attempt) % targets.len()].clone())
-    }
-
-    /// Takes a turn; all attempts of one request count from it.
-    pub(crate) fn turn(&self) -> usize {
-        self.requests.fetch_add(1, Relaxed) as usize
-    }
-
-    pub(crate) fn targets_len(&self) -> usize {
-        self.plan.load().targets.len()
-    }
-
     /// Takes a place at a target. The first attempt of a request is a turn, further ones are not.
     pub(crate) fn lease(&self, wanted: &PickFor) -> Result<Lease, NoTarget> {
         let pass = self.pool.breaker.as_ref().map(|breaker| breaker.admit(clock::now_ms));
@@ -178,6 +161,9 @@ impl Upstream {
                 if let Some((breaker, pass)) = self.pool.breaker.as_ref().zip(pass) {
                     breaker.given_up(pass);
                 }
+                if none == NoTarget::Unresolved {
+                    self.pool.metrics.upstream_failed(&self.name, "unresolved");
+                }
                 Err(none)
             }
         }
@@ -189,10 +175,8 @@ impl Upstream {
             return false;
         }
         if again == Again::Elsewhere {
-            let panicking = self.pool.is_panicking();
-            let plan = self.plan.load();
-            let other = |t: &Arc<Target>| !tried.contains(t) && (panicking || !t.is(target::UNAVAILABLE));
-            if !plan.targets.iter().any(other) {
+            // One that is unavailable will do, if there is no other: it may have come back.
+            if self.plan.load().targets.iter().all(|target| tried.contains(target)) {
                 return false;
             }
             if !self.budget.take(self.requests.load(Relaxed), clock::now_ms()) {

@@ -24,13 +24,8 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 
 impl Upstream {
-    /// Whether a connection to `target` speaks HTTP/1.1 in the clear: what can be forwarded without Pingora.
-    pub(crate) fn is_plain(&self, target: &Target) -> bool {
-        target.tls.is_none() && self.settings.protocol != Protocol::H2
-    }
-
-    /// Whether all targets, now and later, are plain.
-    pub(crate) fn is_all_plain(&self) -> bool {
+    /// Whether all targets, now and later, speak HTTP/1.1 in the clear: what can be forwarded without Pingora.
+    pub(crate) fn is_plain(&self) -> bool {
         self.settings.protocol != Protocol::H2 && self.settings.targets.iter().all(|target| !target.address.tls)
     }
 

@@ -62,19 +62,20 @@ impl Plan {
         if self.targets.is_empty() {
             return Err(NoTarget::Unresolved);
         }
-        let mut search =
-            Search { plan: self, pool, turn, tried, full: Cell::new(false), panicking: pool.is_panicking(), strict: true };
-        if let Some(target) = search.by(balance, hash) {
-            return Ok(target);
+        let panicking = pool.is_panicking();
+        let mut search = Search { plan: self, pool, turn, tried, full: Cell::new(false), wanted: Wanted::Best };
+        for wanted in [Wanted::Best, Wanted::Cold, Wanted::Unavailable, Wanted::Any] {
+            search.wanted = match wanted {
+                Wanted::Best | Wanted::Cold if panicking => Wanted::Unavailable,
+                // A first attempt has all available targets to choose from: beyond these it is refused.
+                Wanted::Unavailable | Wanted::Any if tried.is_empty() && search.full.get() => break,
+                _ => wanted,
+            };
+            if let Some(target) = search.by(balance, hash) {
+                return Ok(target);
+            }
         }
-        // Second best: one that is still warming up, or has been tried.
-        search.strict = false;
-        if let Some(target) = search.by(balance, hash) {
-            return Ok(target);
-        }
-        // All may have become unavailable since it was looked.
-        search.panicking = !search.full.get();
-        search.by(balance, hash).ok_or(NoTarget::Overloaded)
+        Err(NoTarget::Overloaded)
     }
 }
 
@@ -85,8 +86,19 @@ struct Search<'p, 'a> {
     tried: &'a Tried,
     /// Whether a target was passed over because it is full.
     full: Cell<bool>,
-    panicking: bool,
-    strict: bool,
+    wanted: Wanted,
+}
+
+/// What is taken, from the best to the last resort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Available, and not tried for this request. What is warming up takes some of its turns only.
+    Best,
+    /// The same, but warming up.
+    Cold,
+    /// Not tried; available or not.
+    Unavailable,
+    Any,
 }
 
 impl<'p> Search<'p, '_> {
@@ -139,10 +151,15 @@ impl<'p> Search<'p, '_> {
 
     fn may(&self, at: usize) -> bool {
         let target = &self.plan.targets[at];
-        if !self.panicking && target.is(UNAVAILABLE) {
-            return false;
-        }
-        if self.strict && (self.tried.contains(target) || target.is(WARMING) && !self.pool.takes_turn(target, self.turn)) {
+        let fits = match self.wanted {
+            Wanted::Any => true,
+            _ if self.tried.contains(target) => false,
+            Wanted::Unavailable => true,
+            _ if target.is(UNAVAILABLE) => false,
+            Wanted::Cold => true,
+            Wanted::Best => !target.is(WARMING) || self.pool.takes_turn(target, self.turn),
+        };
+        if !fits {
             return false;
         }
         let max = self.pool.connections_max;

@@ -1,7 +1,10 @@
 use clearway_config::settings::gateway::UpstreamSpec;
 
 use super::*;
-use crate::upstreams::target::{EJECTED, UNHEALTHY, WARMING};
+use crate::upstreams::{
+    status::TargetState,
+    target::{EJECTED, UNHEALTHY, WARMING},
+};
 
 /// An upstream of targets `127.0.0.1:1`, `:2` and so on, with these further words.
 fn upstream(targets: u16, more: &str) -> Arc<Upstream> {
@@ -24,7 +27,7 @@ fn first(upstream: &Upstream) -> Lease {
 
 /// How many of `n` requests each port got, one after the other.
 fn shares(upstream: &Upstream, n: usize) -> Vec<usize> {
-    let mut shares = vec![0; upstream.targets_len()];
+    let mut shares = vec![0; upstream.plan.load().targets.len()];
     for _ in 0..n {
         shares[usize::from(first(upstream).target().address.port()) - 1] += 1;
     }
@@ -274,7 +277,7 @@ fn names_that_resolve_to_the_same_addresses_keep_their_targets_and_lost_ones_are
     assert!(!held.target().is(EJECTED), "it is no longer counted among the targets");
     drop(held);
     orders.resolve();
-    assert_eq!(orders.targets_len(), 3);
+    assert_eq!(orders.plan.load().targets.len(), 3);
     assert!(target(&orders, 1).is(EJECTED));
     assert_ne!(target(&orders, 2).id, before.targets[1].id);
 }
@@ -308,6 +311,6 @@ fn a_protocol_is_what_connections_offer_but_upgrades_are_http_1() {
         let lease = first(&upstream);
         assert_eq!(upstream.peer(lease.target(), false).options.alpn, wanted);
         assert_eq!(upstream.peer(lease.target(), true).options.alpn, ALPN::H1);
-        assert_eq!(upstream.is_plain(lease.target()), scheme == "http" && protocol != "h2");
+        assert_eq!(upstream.is_plain(), scheme == "http" && protocol != "h2");
     }
 }

@@ -13,15 +13,7 @@ mod refuse;
 mod relay;
 mod write;
 
-use std::{
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Instant};
 
 use clearway_config::ErrorCode;
 use tokio::net::TcpStream;
@@ -29,10 +21,11 @@ use tokio::net::TcpStream;
 use super::{
     State, answer as answers,
     arrival::{self, Arrival},
+    attempt::is_idempotent,
     client::Client,
     exchange::{Exchange, Outcome},
-    failure::{ATTEMPTS_MAX, is_safe},
 };
+use crate::upstreams::{Again, Failure};
 use buffers::{Buffers, Stock};
 use head::Head;
 pub(super) use pool::{Pool, SWEEP_EVERY};
@@ -107,7 +100,8 @@ impl Fast {
                 exchange.failed(code);
                 self.state.metrics.rejected(code);
                 let standing = exchange.standing().copied();
-                let answer = answers::failed(&exchange.asked(), code, standing.as_ref());
+                let mut answer = answers::failed(&exchange.asked(), code, standing.as_ref());
+                answer.retry_after_s = exchange.attempts.retry_after_s().or(answer.retry_after_s);
                 let keep = request.body_left == 0 && head.keeps_alive() && !exchange.is_draining();
                 let said = Said { standing: standing.as_ref(), allow: None, keep };
                 refuse::send(client, head, exchange, &answer, &said).await && keep
@@ -127,28 +121,23 @@ impl Fast {
         bytes_out: &mut u64,
     ) -> Result<bool, Failed> {
         let Some(upstream) = exchange.upstream().cloned() else { return Err(Failed::With(ErrorCode::InternalError)) };
-        let failed = |kind| self.state.metrics.upstream_failed(&upstream.name, kind);
         let timeouts = upstream.timeouts();
+        let again = is_idempotent(&head.parts.method);
         let mut pooled = true;
         loop {
-            let Some(target) = upstream.pick(exchange.attempts.turn, exchange.attempts.made) else {
-                failed("unresolved");
-                return Err(Failed::With(ErrorCode::UpstreamUnreachable));
-            };
             let began = Instant::now();
-            exchange.attempts.made += 1;
-            exchange.attempts.target = Some(target.address);
-            exchange.attempts.began = Some(began);
-            let reused = if pooled { self.pool.take(&target.address, began) } else { None };
+            let address = exchange.attempts.begin(&upstream, began).map_err(Failed::With)?.address;
+            let until = exchange.attempts.deadline();
+            let reused = if pooled { self.pool.take(&address, began) } else { None };
             let is_reused = reused.is_some();
             let stream = match reused {
                 Some(stream) => stream,
-                None => match connect(client, target.address, timeouts.connect).await {
+                None => match connect(client, address, bounded(began + timeouts.connect, until)).await {
                     Ok(stream) => stream,
                     Err(Broken::Client) => return Err(Failed::Silently),
                     Err(why) => {
-                        failed("connect");
-                        if exchange.attempts.made < ATTEMPTS_MAX.min(upstream.targets_len()) {
+                        exchange.attempts.failed(Failure::Connect);
+                        if exchange.attempts.may_go_on(&upstream, Again::Elsewhere) {
                             continue;
                         }
                         return Err(Failed::With(code(why)));
@@ -156,6 +145,8 @@ impl Fast {
                 },
             };
             let relay = Relay {
+                patience: exchange.attempts.patience(&upstream, &head.parts.method),
+                until,
                 client: &mut *client,
                 exchange: &mut *exchange,
                 head,
@@ -166,30 +157,36 @@ impl Fast {
                 timeouts,
                 progress: Progress::new(began, head.keeps_alive()),
             };
-            let why = match relay.run().await {
-                (Ok(Relayed { upstream }), progress) => {
+            let (outcome, progress) = relay.run().await;
+            let why = match outcome {
+                Ok(Relayed { upstream }) => {
                     if let Some(stream) = upstream {
-                        self.pool.give_back(target.address, stream, began);
+                        self.pool.give_back(address, stream, began);
                     }
                     return Ok(progress.keep);
                 }
-                (Err(Broken::Client), _) => return Err(Failed::Silently),
-                (Err(why), _) => why,
+                Err(Broken::Client) => return Err(Failed::Silently),
+                Err(why) => why,
             };
-            failed(if why == Broken::Timeout { "timeout" } else { "broken" });
+            buffers.inbox.clear();
+            if why == Broken::Replaced {
+                continue;
+            }
+            exchange.attempts.failed(if why == Broken::Timeout { Failure::Timeout } else { Failure::Broken });
             if exchange.status.is_some() || !buffers.answer.is_empty() {
                 // The client has a part of an answer, and is not to take it for a whole one.
                 exchange.failed(code(why));
                 self.state.metrics.rejected(code(why));
                 return Err(Failed::Silently);
             }
-            // It had been closed while it rested: doing a safe request again does nothing twice.
-            let again = why == Broken::Untouched && is_reused && request.whole && is_safe(&head.parts.method);
-            if !again || exchange.attempts.made >= ATTEMPTS_MAX {
+            // Where it had been closed while it rested, the same target will do.
+            let rested = why == Broken::Untouched && is_reused;
+            let waits = why == Broken::Timeout && upstream.retries().per_try_timeout.is_none();
+            let again = again && request.whole && progress.interim == 0 && !waits;
+            if !again || !exchange.attempts.may_go_on(&upstream, if rested { Again::Anywhere } else { Again::Elsewhere }) {
                 return Err(Failed::With(code(why)));
             }
-            pooled = false;
-            buffers.inbox.clear();
+            pooled &= !rested;
         }
     }
 }
@@ -205,13 +202,17 @@ enum Failed {
 fn code(why: Broken) -> ErrorCode {
     match why {
         Broken::Timeout => ErrorCode::UpstreamTimeout,
-        Broken::Client | Broken::Untouched | Broken::Upstream => ErrorCode::UpstreamUnreachable,
+        Broken::Client | Broken::Untouched | Broken::Upstream | Broken::Replaced => ErrorCode::UpstreamUnreachable,
     }
 }
 
+fn bounded(until: Instant, all: Option<Instant>) -> Instant {
+    all.map_or(until, |all| all.min(until))
+}
+
 /// Connects, unless the client leaves meanwhile.
-async fn connect(client: &mut Client, address: SocketAddr, timeout: Duration) -> Result<TcpStream, Broken> {
-    client.deadline.set(Instant::now() + timeout);
+async fn connect(client: &mut Client, address: SocketAddr, until: Instant) -> Result<TcpStream, Broken> {
+    client.deadline.set(until);
     let mut connecting = pin!(TcpStream::connect(address));
     let connected = poll_fn(|cx| {
         if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {

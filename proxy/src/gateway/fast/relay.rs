@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     super::{
+        attempt::is_idempotent,
         client::{Client, PATIENCE},
         exchange::Exchange,
     },
@@ -52,6 +53,8 @@ pub(super) enum Broken {
     Untouched,
     Upstream,
     Timeout,
+    /// It was answered with what is better asked for elsewhere; the client has seen nothing of it.
+    Replaced,
 }
 
 /// An answer that has been passed on whole.
@@ -72,6 +75,10 @@ pub(super) struct Relay<'a> {
     pub(super) bytes_out: &'a mut u64,
     pub(super) upstream: TcpStream,
     pub(super) timeouts: Timeouts,
+    /// For the head of the answer.
+    pub(super) patience: Duration,
+    /// For all attempts together.
+    pub(super) until: Option<Instant>,
     pub(super) progress: Progress,
 }
 
@@ -83,7 +90,7 @@ pub(super) struct Progress {
     /// The upstream takes no more of the request; its answer may be on its way all the same.
     deaf: bool,
     answer: Option<Begun>,
-    interim: usize,
+    pub(super) interim: usize,
     /// Bytes of the answer's buffer that the client has taken.
     written: usize,
     flushed: bool,
@@ -141,8 +148,12 @@ impl Relay<'_> {
         if mem::take(&mut self.progress.moved) && !first {
             self.progress.last = Instant::now();
         }
-        let (patience, broken) = self.waits_for();
-        self.client.deadline.set(self.progress.last + patience);
+        let (patience, mut broken) = self.waits_for();
+        let mut until = self.progress.last + patience;
+        if let Some(all) = self.until.filter(|all| *all < until) {
+            (until, broken) = (all, Broken::Timeout);
+        }
+        self.client.deadline.set(until);
         self.client.deadline.poll(cx).map(|()| Err(broken))
     }
 
@@ -155,6 +166,8 @@ impl Relay<'_> {
             (self.timeouts.write, Broken::Timeout)
         } else if self.request.body_left > 0 && !deaf {
             (PATIENCE, Broken::Client)
+        } else if self.progress.answer.is_none() {
+            (self.patience, Broken::Timeout)
         } else {
             (self.timeouts.read, Broken::Timeout)
         }
@@ -246,7 +259,12 @@ impl Relay<'_> {
             let Some(begun) = begun.map_err(|_| Broken::Upstream)? else { return Ok(()) };
             buffers.inbox.drain(..begun.head_bytes);
             if !begun.is_interim() {
-                exchange.attempts.took = exchange.attempts.began.map(|began| began.elapsed());
+                exchange.attempts.answered(begun.status);
+                let again = progress.interim == 0 && request.whole && is_idempotent(&head.parts.method);
+                if again && exchange.upstream().is_some_and(|to| exchange.attempts.may_replace(to, begun.status)) {
+                    buffers.answer.clear();
+                    return Err(Broken::Replaced);
+                }
                 exchange.status = Some(begun.status);
                 (progress.answer, progress.keep) = (Some(begun), keep);
                 return Ok(());
