@@ -15,6 +15,7 @@ mod headers;
 mod keys;
 mod limits;
 mod operating;
+mod pools;
 mod release;
 mod rig;
 mod smuggling;

@@ -191,7 +191,7 @@ fn ok(body: &str) -> Vec<u8> {
 }
 
 /// One request off the stream; what came after it stays in `buffer`.
-fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received> {
+pub(crate) fn read_message(stream: &mut impl Read, buffer: &mut Vec<u8>) -> Option<Received> {
     let end = fill_until(stream, buffer, |b| b.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4))?;
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     buffer.drain(..end);
@@ -209,7 +209,7 @@ fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received
     Some(message)
 }
 
-fn fill_until(stream: &mut TcpStream, buffer: &mut Vec<u8>, end: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+fn fill_until(stream: &mut impl Read, buffer: &mut Vec<u8>, end: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
     let mut chunk = [0; 4096];
     loop {
         if let Some(end) = end(buffer) {
