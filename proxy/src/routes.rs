@@ -122,6 +122,9 @@ impl RouteFiles {
 
     /// Follows the files if they changed; `asked` reads them in any case. Blocks while it does.
     pub(crate) fn follow(&self, asked: bool) {
+        if asked {
+            self.current().refresh();
+        }
         let mut seen = self.seen.lock();
         let stamps: Vec<_> = self.files.iter().map(stamp).collect();
         if stamps == seen.stamps && !asked {
