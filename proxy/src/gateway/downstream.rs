@@ -60,11 +60,13 @@ pub(super) struct Frame {
     head_left: usize,
     /// `None`: it is not known, and everything belongs to it.
     body: Option<Body>,
+    /// The body is not framed as HTTP frames one. Nobody reads on: another reader might find another end.
+    malformed: bool,
 }
 
 impl Frame {
     pub(super) fn new(head_bytes: usize, body: Option<Body>) -> Self {
-        Self { head_left: head_bytes, body }
+        Self { head_left: head_bytes, body, malformed: false }
     }
 
     /// How many of `bytes` belong to the request.
@@ -75,17 +77,16 @@ impl Frame {
         let advance = self.body.as_mut().map(|body| body.advance(rest));
         match advance {
             Some(Ok(advance)) => of_head + advance.taken,
-            // What is framed wrongly is for Pingora to refuse.
             Some(Err(_)) => {
-                self.body = None;
-                bytes.len()
+                self.malformed = true;
+                of_head
             }
             None => bytes.len(),
         }
     }
 
     fn is_over(&self) -> bool {
-        self.head_left == 0 && self.body.is_some_and(|body| body.is_over())
+        !self.malformed && self.head_left == 0 && self.body.is_some_and(|body| body.is_over())
     }
 }
 
@@ -163,6 +164,9 @@ impl AsyncRead for Downstream {
             if !this.ahead.is_empty() {
                 let most = this.ahead.len().min(buf.remaining());
                 let n = this.frame.take(&this.ahead[..most]);
+                if n == 0 && this.frame.malformed {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
                 buf.put_slice(&this.ahead[..n]);
                 this.ahead.advance(n);
                 return Poll::Ready(Ok(()));
