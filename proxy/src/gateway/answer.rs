@@ -3,20 +3,23 @@
 use clearway_config::{
     ErrorCode,
     envelope::{Failure, Meta, Problem, RateLimit},
-    settings::gateway::{AuthMethod, AuthMethods},
+    settings::gateway::{AuthMethod, AuthMethods, Policy},
 };
 use clearway_filters::{
-    Reject, jwt,
+    Reject, jwt, policy,
     quota::{Refusal, Standing},
     ratelimit::{self, Text, nearest, retry_after_s},
 };
 use http::{
-    HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 
-use super::trace;
+use super::{
+    decide::{Answered, Stop},
+    trace,
+};
 
 /// Seconds after which a request that failed for a reason of ours may be tried again.
 const OUR_RETRY_AFTER_S: u64 = 1;
@@ -24,19 +27,32 @@ const OUR_RETRY_AFTER_S: u64 = 1;
 /// An answer without its standing headers, which every answer carries.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) code: ErrorCode,
+    pub(crate) status: u16,
+    /// Of a refusal or a failure.
+    pub(crate) code: Option<ErrorCode>,
+    /// Empty, or JSON.
     pub(crate) body: Vec<u8>,
     pub(crate) authenticate: Option<String>,
     pub(crate) retry_after_s: Option<u64>,
+    /// What else it says.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Answer {
     /// The headers that are this answer's own, Content-Length included.
     pub(crate) fn told<E>(&self, mut tell: impl FnMut(&HeaderName, &[u8]) -> Result<(), E>) -> Result<(), E> {
-        tell(&CONTENT_TYPE, b"application/json")?;
-        tell(&CACHE_CONTROL, b"no-store")?;
         let mut text = Text::default();
-        tell(&CONTENT_LENGTH, ratelimit::number(&mut text, self.body.len() as u64))?;
+        if !self.body.is_empty() {
+            tell(&CONTENT_TYPE, b"application/json")?;
+            tell(&CACHE_CONTROL, b"no-store")?;
+        }
+        // RFC 9110, 8.6: a 204 has none.
+        if self.status != 204 {
+            tell(&CONTENT_LENGTH, ratelimit::number(&mut text, self.body.len() as u64))?;
+        }
+        for (name, value) in &self.headers {
+            tell(name, value.as_bytes())?;
+        }
         if let Some(challenge) = &self.authenticate {
             tell(&WWW_AUTHENTICATE, challenge.as_bytes())?;
         }
@@ -55,6 +71,35 @@ pub(crate) struct Asked<'r> {
     pub(crate) now_ms: u64,
     /// What its route takes.
     pub(crate) takes: AuthMethods,
+    /// The route's, where one was found.
+    pub(crate) policy: Option<&'r Policy>,
+    pub(crate) origin: Option<&'r HeaderValue>,
+}
+
+impl Asked<'_> {
+    /// What the route's policy adds to an answer of the gateway's own.
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(policy) = self.policy {
+            policy::answer(policy, &mut headers, self.origin, false);
+        }
+        headers
+    }
+}
+
+/// The answer to a request that goes no further.
+pub(crate) fn stopped(asked: &Asked<'_>, stop: &Stop) -> Answer {
+    match stop {
+        Stop::Refused(reject) => rejected(asked, reject),
+        Stop::Answered(Answered { status, headers, .. }) => Answer {
+            status: *status,
+            code: None,
+            body: Vec::new(),
+            authenticate: None,
+            retry_after_s: None,
+            headers: headers.clone(),
+        },
+    }
 }
 
 /// The answer to a request that was refused.
@@ -72,10 +117,12 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
         _ => (code.meaning().to_owned(), serde_json::Value::Null),
     };
     Answer {
-        code,
+        status: code.status(),
+        code: Some(code),
         body: body(asked, code, message, details, rate_limit),
         authenticate: authenticate(reject, asked.takes),
         retry_after_s: retry_after(reject),
+        headers: asked.headers(),
     }
 }
 
@@ -90,7 +137,14 @@ fn retry_after(reject: &Reject) -> Option<u64> {
 pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, standing: Option<&Standing>) -> Answer {
     let rate_limit = standing.and_then(rate_limit);
     let body = body(asked, code, code.meaning().to_owned(), serde_json::Value::Null, rate_limit);
-    Answer { code, body, authenticate: None, retry_after_s: ours(code) }
+    Answer {
+        status: code.status(),
+        code: Some(code),
+        body,
+        authenticate: None,
+        retry_after_s: ours(code),
+        headers: asked.headers(),
+    }
 }
 
 /// The whole answer, head and all, to what could not be read as a request.
@@ -98,7 +152,8 @@ pub(crate) fn unreadable(code: ErrorCode) -> Vec<u8> {
     let now_ms = super::now_ms();
     let (request_id, random) = trace::fresh_ids(now_ms);
     let request_id = request_id.to_string();
-    let asked = Asked { request_id: &request_id, trace_id: random.0, now_ms, takes: AuthMethods::default() };
+    let asked =
+        Asked { request_id: &request_id, trace_id: random.0, now_ms, takes: AuthMethods::default(), policy: None, origin: None };
     let body = failed(&asked, code, None).body;
     let status = http::StatusCode::from_u16(code.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     let head = format!(
@@ -187,8 +242,14 @@ fn body(
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'static> =
-        Asked { request_id: "req_x", trace_id: 0xab, now_ms: 1_770_724_800_250, takes: AuthMethods::of(AuthMethod::Key) };
+    const ASKED: Asked<'static> = Asked {
+        request_id: "req_x",
+        trace_id: 0xab,
+        now_ms: 1_770_724_800_250,
+        takes: AuthMethods::of(AuthMethod::Key),
+        policy: None,
+        origin: None,
+    };
 
     #[test]
     fn a_refusal_is_the_v1_envelope() {
@@ -218,11 +279,11 @@ mod tests {
     fn every_401_carries_a_challenge_and_every_503_says_when_to_come_back() {
         for reject in [Reject::KeyMissing, Reject::KeyMalformed, Reject::KeyUnknown, Reject::KeyRevoked, Reject::KeyExpired] {
             let answer = rejected(&ASKED, &reject);
-            assert!(answer.code.status() == 401 && answer.authenticate.is_some(), "{reject:?}");
+            assert!(answer.status == 401 && answer.authenticate.is_some(), "{reject:?}");
         }
         for reject in [Reject::NotReady, Reject::AuthLeaseExpired, Reject::LedgerUnavailable] {
             let answer = rejected(&ASKED, &reject);
-            assert_eq!((answer.code.status(), answer.retry_after_s, answer.authenticate), (503, Some(1), None));
+            assert_eq!((answer.status, answer.retry_after_s, answer.authenticate), (503, Some(1), None));
         }
     }
 

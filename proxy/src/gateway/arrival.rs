@@ -3,12 +3,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use clearway_filters::Reject;
 use http::{HeaderValue, request::Parts};
 
 use super::{
     State,
-    decide::{self, Grounds, Incoming},
+    decide::{self, Grounds, Incoming, Stop},
     exchange::{Exchange, ForwardedProto},
     forward, head,
     texts::{Word, Writer},
@@ -48,7 +47,7 @@ impl<'r> Arrival<'r> {
 }
 
 /// Decides; synchronous, so that what it borrows from the snapshot is held across no await.
-pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Reject> {
+pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Stop> {
     let Arrival { parts, target, head, peer } = *arrival;
     let table = state.routes.current();
     exchange.under(Arc::clone(&table), &parts.method);
@@ -87,10 +86,15 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     exchange.texts = words.done();
     let passage = match decision {
         Ok(passage) => passage,
-        Err(reject) => {
-            state.metrics.rejected(reject.code());
-            exchange.facts.reject = Some(reject.code());
-            return Err(reject);
+        Err(mut stop) => {
+            match &mut stop {
+                Stop::Refused(reject) => {
+                    state.metrics.rejected(reject.code());
+                    exchange.facts.reject = Some(reject.code());
+                }
+                Stop::Answered(answered) => exchange.admitted(answered.admission.take(), answered.visit.take()),
+            }
+            return Err(stop);
         }
     };
     exchange.upgrade = passage.upgrade;

@@ -9,8 +9,18 @@ use clearway_config::{
     AccountId, ErrorCode, KeyId, RequestId,
     settings::{Route, gateway::AuthMethod},
 };
-use clearway_filters::{Reject, policy, request::RequestView, route::Asked, split};
-use http::request::Parts;
+use clearway_filters::{
+    Reject,
+    policy::{self, addresses, cors::Preflight},
+    request::RequestView,
+    route::{Asked, target},
+    split,
+};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{LOCATION, ORIGIN},
+    request::Parts,
+};
 use ipnet::IpNet;
 
 use super::{
@@ -60,6 +70,8 @@ pub(crate) struct Facts {
     pub(crate) route: Option<usize>,
     /// Index of the upstream that was chosen among the route's.
     pub(crate) upstream: Option<usize>,
+    /// The request's Origin, where the route speaks to browsers.
+    pub(crate) origin: Option<HeaderValue>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) account: Option<AccountId>,
     pub(crate) key: Option<KeyId>,
@@ -82,12 +94,31 @@ pub(crate) struct Passage {
     pub(crate) visit: Option<Visit>,
 }
 
-pub(crate) fn decide(
-    incoming: &Incoming<'_>,
-    on: &Grounds<'_>,
-    facts: &mut Facts,
-    words: &mut Writer,
-) -> Result<Passage, Reject> {
+/// Why a request goes no further.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Refused(Reject),
+    Answered(Answered),
+}
+
+/// What the gateway answers itself without refusing anything; no body.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Present where the route charges an account.
+    pub(crate) admission: Option<Admission>,
+    /// Present for an anonymous request.
+    pub(crate) visit: Option<Visit>,
+}
+
+impl From<Reject> for Stop {
+    fn from(reject: Reject) -> Self {
+        Self::Refused(reject)
+    }
+}
+
+pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Facts, words: &mut Writer) -> Result<Passage, Stop> {
     let target = incoming.target;
     let view = read(incoming, on)?;
     facts.address = Some(view.address());
@@ -96,13 +127,13 @@ pub(crate) fn decide(
     words.put(Word::Address, view.address());
 
     if !incoming.tls.is_none_or(|tls| tls.is_for(view.host())) {
-        return Err(Reject::Misdirected);
+        return Err(Reject::Misdirected.into());
     }
     if !incoming.secure
         && let Some(location) = on.front.redirect(view.host(), view.path(), view.query())
     {
         facts.location = Some(location);
-        return Err(Reject::HttpsRequired);
+        return Err(Reject::HttpsRequired.into());
     }
     let asked = Asked {
         host: view.host(),
@@ -112,11 +143,30 @@ pub(crate) fn decide(
         headers: &incoming.parts.headers,
         announced: None,
     };
+    if let Some(told) = preflight(&asked, view.address(), on, facts)? {
+        return Err(Stop::Answered(told));
+    }
     let matched = on.table.routes.find(&asked)?;
     let route = matched.route;
     facts.route = Some(matched.index);
+    if route.policy.cors.is_some() {
+        facts.origin = incoming.parts.headers.get(ORIGIN).cloned();
+    }
+    let redirect = route.redirect.as_ref();
+    let location = redirect.map(|redirect| target::location(redirect, &matched, &asked)).transpose()?;
     policy::check(&route.policy, view.address(), &incoming.parts.headers)?;
     let charge = admit::admit(incoming, &view, route, on, facts, words)?;
+    if let Some((redirect, location)) = redirect.zip(location) {
+        let mut headers = HeaderMap::from_iter([(LOCATION, location)]);
+        policy::answer(&route.policy, &mut headers, facts.origin.as_ref(), false);
+        return Err(Stop::Answered(Answered {
+            status: redirect.status,
+            headers,
+            admission: charge.admission,
+            visit: charge.visit,
+        }));
+    }
+    // Settings leave a route without one only where nothing comes as far as this.
     let upstream = upstream(incoming, route, facts.account).ok_or(Reject::RouteNotFound)?;
     facts.upstream = Some(upstream);
     Ok(Passage {
@@ -125,6 +175,22 @@ pub(crate) fn decide(
         admission: charge.admission,
         visit: charge.visit,
     })
+}
+
+/// The answer to a browser's question before a request, by the route that the request itself is going to take. `None`
+/// for every other request, and where that route has nothing to say to browsers.
+fn preflight(asked: &Asked<'_>, address: IpAddr, on: &Grounds<'_>, facts: &mut Facts) -> Result<Option<Answered>, Reject> {
+    let Some(preflight) = Preflight::read(asked.method, asked.headers) else { return Ok(None) };
+    let announced = preflight.headers.map_or(&b""[..], HeaderValue::as_bytes);
+    let of_request = Asked { method: &preflight.method, announced: Some(announced), ..*asked };
+    let Ok(matched) = on.table.routes.find(&of_request) else { return Ok(None) };
+    let policy = &matched.route.policy;
+    let Some(cors) = &policy.cors else { return Ok(None) };
+    facts.route = Some(matched.index);
+    if policy.addresses.as_ref().is_some_and(|addresses| !addresses::admit(addresses, address)) {
+        return Err(Reject::AddressNotAllowed);
+    }
+    Ok(Some(Answered { status: 204, headers: preflight.answer(cors), admission: None, visit: None }))
 }
 
 /// Among a route's upstreams. `None` where it has none.

@@ -11,7 +11,10 @@ use std::{
 
 use clearway_config::{
     ErrorCode, RequestId,
-    settings::{Route, gateway::Mirror},
+    settings::{
+        Route,
+        gateway::{Mirror, rewrite::HostRewrite},
+    },
 };
 use clearway_filters::quota::Standing;
 use http::Method;
@@ -50,6 +53,8 @@ pub(crate) struct Exchange {
     pub(super) texts: Texts,
     pub(super) facts: Facts,
     pub(super) upgrade: bool,
+    /// Bytes of the request's body so far, where Pingora reads it.
+    pub(super) body_bytes: u64,
     pub(super) target: Option<Vec<u8>>,
     /// Of an encrypted connection: what its handshake has shown, the client's certificate among it.
     pub(super) tls: Option<Arc<TlsFacts>>,
@@ -118,6 +123,7 @@ impl Exchange {
             texts: Texts::default(),
             facts: Facts::default(),
             upgrade: false,
+            body_bytes: 0,
             target: None,
             tls: None,
             forwarded_proto: ForwardedProto::default(),
@@ -163,6 +169,15 @@ impl Exchange {
     /// Once one has been chosen.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.table.as_ref().zip(self.facts.upstream).map(|(table, upstream)| &table.upstreams[upstream])
+    }
+
+    /// The Host that the upstream is told in the place of the client's.
+    pub(super) fn rewritten_host(&self) -> Option<&[u8]> {
+        match &self.route()?.rewrite.host {
+            HostRewrite::Kept => None,
+            HostRewrite::Upstream => self.upstream().map(|upstream| upstream.host().as_bytes()),
+            HostRewrite::Named(host) => Some(host.as_bytes()),
+        }
     }
 
     /// Whether route and upstream can be served without Pingora.
@@ -221,6 +236,8 @@ impl Exchange {
             trace_id: self.trace.id,
             now_ms: self.now_ms,
             takes: self.route().map(|route| route.auth.methods()).unwrap_or_default(),
+            policy: self.route().map(|route| &*route.policy),
+            origin: self.facts.origin.as_ref(),
         }
     }
 

@@ -98,6 +98,7 @@ fn code(error: &Error) -> Option<ErrorCode> {
         ErrorSource::Upstream => Some(ErrorCode::UpstreamUnreachable),
         ErrorSource::Downstream => match error.etype() {
             ErrorType::InvalidHTTPHeader => Some(ErrorCode::AmbiguousRequest),
+            ErrorType::HTTPStatus(413) => Some(ErrorCode::BodyTooLarge),
             _ => None,
         },
         ErrorSource::Internal | ErrorSource::Unset => Some(ErrorCode::InternalError),

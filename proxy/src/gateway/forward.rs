@@ -6,7 +6,7 @@
 //! are not looked at.
 
 use clearway_filters::{
-    headers,
+    headers, policy,
     quota::Standing,
     ratelimit::{self, Text},
 };
@@ -20,6 +20,7 @@ use pingora::{
 };
 
 use super::{
+    edits,
     exchange::{Exchange, ForwardedProto},
     texts::Word,
 };
@@ -43,7 +44,7 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// What the gateway tells every upstream, host aside from which all is its own. `host` is the Host
-/// header as it is forwarded. In place of what the request may hold under these names.
+/// header as the client sent it. In place of what the request may hold under these names.
 pub(super) fn told_upstream<E>(
     exchange: &Exchange,
     host: &[u8],
@@ -157,6 +158,12 @@ pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Resu
         upstream.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
     }
     let host = upstream.headers.get(HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+    if let Some(rewritten) = exchange.rewritten_host() {
+        upstream.insert_header(HOST, value(rewritten)?)?;
+    }
+    if let Some(edits) = &route.policy.request_headers {
+        policy::edits::apply(edits, &mut edits::Request(upstream));
+    }
     told_upstream(exchange, host.as_bytes(), |name, text| upstream.insert_header(name.clone(), value(text)?))
 }
 
@@ -170,6 +177,9 @@ pub(super) fn response(answer: &mut ResponseHeader, client: Version, exchange: &
     if client == Version::HTTP_10 {
         // It cannot read chunks; without them the body ends with the connection.
         answer.remove_header(&TRANSFER_ENCODING);
+    }
+    if let Some(route) = exchange.route().filter(|route| policy::changes_answers(&route.policy) && !upgraded) {
+        policy::answer(&route.policy, &mut edits::Response(answer), exchange.facts.origin.as_ref(), true);
     }
     if let Some(charged) = exchange.admission() {
         charged.ends_soon();

@@ -15,6 +15,7 @@ mod connection;
 mod deadline;
 pub(crate) mod decide;
 mod downstream;
+mod edits;
 mod exchange;
 mod failure;
 mod fast;
@@ -57,6 +58,7 @@ use crate::{
     upstreams::UPGRADE_IDLE,
 };
 use arrival::{Arrival, Peer};
+use decide::Stop;
 use downstream::Downstream;
 use exchange::{Exchange, Outcome};
 use front::Front;
@@ -107,7 +109,7 @@ impl Gateway {
         Self { state }
     }
 
-    fn decide(&self, session: &Session, exchange: &mut Exchange) -> Result<(), clearway_filters::Reject> {
+    fn decide(&self, session: &Session, exchange: &mut Exchange) -> Result<(), Stop> {
         let connection = session.stream().and_then(Downstream::of);
         if let Some(connection) = connection {
             connection.take_on();
@@ -160,9 +162,9 @@ impl ProxyHttp for Gateway {
                 }
                 Ok(false)
             }
-            Err(reject) => {
+            Err(stop) => {
                 // It fails only where the client has gone.
-                refuse::refuse(session, exchange, &reject).await.map_err(Error::into_down)?;
+                refuse::refuse(session, exchange, &stop).await.map_err(Error::into_down)?;
                 Ok(true)
             }
         }
@@ -192,6 +194,8 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        // A further attempt sends the body from its first byte.
+        exchange.body_bytes = 0;
         forward::request(upstream, exchange)?;
         if !exchange.mirrored && exchange.route().is_some_and(|route| route.mirror.is_some()) {
             let bodiless = session.as_mut().is_body_empty();
@@ -207,6 +211,12 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        // A body that has not said how long it is.
+        exchange.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
+        let max = exchange.route().and_then(|route| route.policy.body_max).filter(|_| !exchange.upgrade);
+        if max.is_some_and(|max| exchange.body_bytes > max) {
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is longer than its route takes").into_down());
+        }
         if exchange.copying.is_some() {
             mirror::copy(&self.state.mirror, exchange, body.as_deref().unwrap_or_default(), end);
         }

@@ -14,6 +14,7 @@ use pingora::{Result, http::ResponseHeader, proxy::Session};
 
 use super::{
     answer::{self, Answer},
+    decide::Stop,
     exchange::Exchange,
     forward, grpc,
 };
@@ -27,21 +28,28 @@ pub(super) const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
 pub(super) const BODY_LINGERED_MAX: usize = 1024 * 1024;
 
 /// Answers a refused request. Its connection goes on only if its body has been read to the end.
-pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, reject: &Reject) -> Result<()> {
-    let answer = answer::rejected(&exchange.asked(), reject);
+pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, stop: &Stop) -> Result<()> {
+    let answer = answer::stopped(&exchange.asked(), stop);
     // A call that streams may wait for this answer before it sends anything.
     let read = grpc::is_call(session.req_header()) || drain(session, BODY_DRAINED_MAX).await;
-    if !read || matches!(reject, Reject::Ambiguous(_)) {
+    if !read || matches!(stop, Stop::Refused(Reject::Ambiguous(_))) {
         // Where an ambiguous request ends is a matter of opinion too.
         session.set_keepalive(None);
     }
-    // RFC 9110, 15.5.6: a 405 names the methods that would do.
-    let allow = if let Reject::MethodNotAllowed(methods) = reject { Some(methods.to_string()) } else { None };
-    write(session, exchange, answer, Some(Extra { standing: reject.standing(), allow })).await?;
+    let extra = match stop {
+        Stop::Refused(reject) => Some(Extra { standing: reject.standing(), allow: allow(reject) }),
+        Stop::Answered(_) => None,
+    };
+    write(session, exchange, answer, extra).await?;
     if !read {
         drain(session, BODY_LINGERED_MAX).await;
     }
     Ok(())
+}
+
+/// RFC 9110, 15.5.6: a 405 names the methods that would do.
+pub(super) fn allow(reject: &Reject) -> Option<String> {
+    if let Reject::MethodNotAllowed(methods) = reject { Some(methods.to_string()) } else { None }
 }
 
 /// What only a refusal says.
@@ -56,9 +64,8 @@ pub(super) async fn write(
     answer: Answer,
     extra: Option<Extra<'_>>,
 ) -> Result<()> {
-    let is_call = grpc::is_call(session.req_header());
-    let status = if is_call { 200 } else { answer.code.status() };
-    let mut head = ResponseHeader::build(status, Some(14))?;
+    let call = answer.code.filter(|_| grpc::is_call(session.req_header()));
+    let mut head = ResponseHeader::build(if call.is_some() { 200 } else { answer.status }, Some(14))?;
     head.set_version(Version::HTTP_11);
     answer.told(|name, text| head.insert_header(name.clone(), forward::value(text)?))?;
     let mut standing = exchange.standing();
@@ -69,12 +76,12 @@ pub(super) async fn write(
         }
     }
     forward::standing_headers(&mut head, exchange, standing)?;
-    exchange.release(answer.code.status());
-    if is_call {
-        exchange.meant = Some(answer.code.status());
-        return write_call(session, head, answer.code).await;
+    exchange.release(answer.status);
+    if let Some(code) = call {
+        exchange.meant = Some(answer.status);
+        return write_call(session, head, code).await;
     }
-    let bodiless = session.req_header().method == Method::HEAD;
+    let bodiless = session.req_header().method == Method::HEAD || answer.body.is_empty();
     session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {
         session.as_downstream_mut().finish_body().await

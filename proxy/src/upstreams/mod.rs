@@ -59,6 +59,7 @@ pub(crate) const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) name: String,
+    host: String,
     settings: Settings,
     pool: Arc<Pool>,
     plan: ArcSwap<Plan>,
@@ -101,6 +102,7 @@ impl Upstream {
         }
         let upstream = Self {
             name: settings.name.clone(),
+            host: settings.targets.first().map(|target| target.address.authority()).unwrap_or_default(),
             tls: ArcSwap::from_pointee(tls::read(&settings.name, &settings.tls)?),
             pool: Arc::new(Pool::new(settings, metrics.clone())),
             plan: ArcSwap::default(),
@@ -111,6 +113,11 @@ impl Upstream {
         };
         upstream.resolve();
         Ok(Arc::new(upstream))
+    }
+
+    /// Of its first target, as it is written: for routes that tell the upstream its own Host.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Resolves names and reads files again; blocks while it does. What fails is said in the log, and the old stays.

@@ -67,7 +67,7 @@ impl Fast {
             match arrival::decide(&self.state, &mut exchange, &arrival) {
                 Ok(()) if !exchange.is_plain() => return Served::HandOver(Box::new(exchange)),
                 Ok(()) => None,
-                Err(reject) => Some(refuse::refuse(client, head, &mut exchange, &mut request.body_left, &reject).await),
+                Err(stop) => Some(refuse::refuse(client, head, &mut exchange, &mut request.body_left, &stop).await),
             },
         );
         let kept = match kept {

@@ -7,29 +7,27 @@ use super::{
     super::{
         answer::{self, Answer},
         client::Client,
+        decide::Stop,
         exchange::Exchange,
         forward,
-        refuse::BODY_DRAINED_MAX,
+        refuse::{BODY_DRAINED_MAX, allow},
     },
     head::Head,
     write,
 };
 
 /// Answers a refused request, having read its body. Says whether its connection goes on.
-pub(super) async fn refuse(
-    client: &mut Client,
-    head: &Head,
-    exchange: &mut Exchange,
-    body_left: &mut u64,
-    reject: &Reject,
-) -> bool {
-    let answer = answer::rejected(&exchange.asked(), reject);
+pub(super) async fn refuse(client: &mut Client, head: &Head, exchange: &mut Exchange, body_left: &mut u64, stop: &Stop) -> bool {
+    let answer = answer::stopped(&exchange.asked(), stop);
     let read = client.discard(body_left, BODY_DRAINED_MAX).await;
     // Where an ambiguous request ends is a matter of opinion too.
-    let keep = read && !matches!(reject, Reject::Ambiguous(_)) && head.keeps_alive() && !exchange.is_draining();
-    // RFC 9110, 15.5.6: a 405 names the methods that would do.
-    let allow = if let Reject::MethodNotAllowed(methods) = reject { Some(methods.to_string()) } else { None };
-    send(client, head, exchange, &answer, &Said { standing: reject.standing(), allow, keep }).await && keep
+    let keep = read && !matches!(stop, Stop::Refused(Reject::Ambiguous(_))) && head.keeps_alive() && !exchange.is_draining();
+    let standing = exchange.standing().copied();
+    let said = match stop {
+        Stop::Refused(reject) => Said { standing: reject.standing(), allow: allow(reject), keep },
+        Stop::Answered(_) => Said { standing: standing.as_ref(), allow: None, keep },
+    };
+    send(client, head, exchange, &answer, &said).await && keep
 }
 
 /// What is said beside the answer itself.
@@ -43,7 +41,7 @@ pub(super) struct Said<'a> {
 /// Sends an answer. Says whether the client took it.
 pub(super) async fn send(client: &mut Client, head: &Head, exchange: &mut Exchange, answer: &Answer, said: &Said<'_>) -> bool {
     let mut bytes = Vec::with_capacity(768 + answer.body.len());
-    let code = answer.code.status();
+    let code = answer.status;
     let reason = StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
     write::status(&mut bytes, code, reason);
     write::date(&mut bytes, exchange.now_ms);

@@ -7,8 +7,8 @@
 
 use std::{cell::RefCell, convert::Infallible};
 
-use clearway_filters::headers::Stripping;
-use http::HeaderName;
+use clearway_filters::{headers::Stripping, policy};
+use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use httparse::Header;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
@@ -31,21 +31,32 @@ pub(super) fn request(to: &mut Vec<u8>, head: &Head, exchange: &Exchange) {
     to.extend_from_slice(b" HTTP/1.1\r\n");
     let keep_credentials = exchange.route().is_some_and(|route| route.keep_credentials);
     let stripping = Stripping::of(&head.parts.headers, keep_credentials);
-    for line in &head.lines {
-        let name = &head.bytes[line.name.clone()];
-        if !lower(name, |name| stripping.strips(name)) {
-            put(to, name, &head.bytes[line.value.clone()]);
+    let rewritten = exchange.rewritten_host();
+    let strips = |name: &str| stripping.strips(name) || (rewritten.is_some() && name == HOST.as_str());
+    match exchange.route().and_then(|route| route.policy.request_headers.as_ref()) {
+        None => {
+            for line in &head.lines {
+                let name = &head.bytes[line.name.clone()];
+                if !lower(name, strips) {
+                    put(to, name, &head.bytes[line.value.clone()]);
+                }
+            }
+        }
+        Some(edits) => {
+            let kept = head.parts.headers.iter().filter(|(name, _)| !strips(name.as_str()));
+            let mut kept: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+            policy::edits::apply(edits, &mut kept);
+            put_all(to, &kept);
         }
     }
-    let host = match head.names_host() {
-        Some(host) => host.as_bytes(),
-        None => {
-            // Named in the target only: HTTP/1.1 wants the header all the same.
-            let host = exchange.texts.text(Word::Host).unwrap_or_default().as_bytes();
-            put(to, b"host", host);
-            host
-        }
-    };
+    let named = head.names_host().map(HeaderValue::as_bytes);
+    let host = named.unwrap_or_else(|| exchange.texts.text(Word::Host).unwrap_or_default().as_bytes());
+    match (rewritten, named) {
+        (Some(rewritten), _) => put(to, b"host", rewritten),
+        // Named in the target only: HTTP/1.1 wants the header all the same.
+        (None, None) => put(to, b"host", host),
+        (None, Some(_)) => {}
+    }
     told(forward::told_upstream(exchange, host, |name, value| tell(to, name, value)));
     to.extend_from_slice(b"\r\n");
 }
@@ -66,10 +77,24 @@ pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, chan
     let standing = exchange.standing();
     status(to, answer.code.unwrap_or_default(), answer.reason.unwrap_or_default());
     let mut dated = false;
-    copy(to, answer.headers, changes, |name| {
+    let is_replaced = |name: &str| {
         dated |= name == "date";
         forward::is_told_client(name, exchange, standing)
-    });
+    };
+    match exchange.route().filter(|route| policy::changes_answers(&route.policy)) {
+        None => each_kept(answer.headers, changes, is_replaced, |line| put(to, line.name.as_bytes(), line.value)),
+        Some(route) => {
+            let mut kept = HeaderMap::new();
+            each_kept(answer.headers, changes, is_replaced, |line| {
+                // The parser has let through nothing that these do not take.
+                if let (Ok(name), Ok(value)) = (HeaderName::try_from(line.name), HeaderValue::from_bytes(line.value)) {
+                    kept.append(name, value);
+                }
+            });
+            policy::answer(&route.policy, &mut kept, exchange.facts.origin.as_ref(), true);
+            put_all(to, &kept);
+        }
+    }
     if !dated {
         date(to, exchange.now_ms);
     }
@@ -83,7 +108,7 @@ pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, chan
 /// Appends an interim answer (1xx): the upstream's own words, without those of its hop.
 pub(super) fn interim(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, changes: &Changes<'_>) {
     status(to, answer.code.unwrap_or_default(), answer.reason.unwrap_or_default());
-    copy(to, answer.headers, changes, |_| false);
+    each_kept(answer.headers, changes, |_| false, |line| put(to, line.name.as_bytes(), line.value));
     to.extend_from_slice(b"\r\n");
 }
 
@@ -138,12 +163,24 @@ pub(super) fn end(to: &mut Vec<u8>, keep: bool) {
 /// Takes the outcome of what cannot fail.
 pub(super) fn told(Ok(()): Result<(), Infallible>) {}
 
-fn copy(to: &mut Vec<u8>, lines: &[Header<'_>], changes: &Changes<'_>, mut is_replaced: impl FnMut(&str) -> bool) {
+/// Every line of an answer that is passed on.
+fn each_kept<'h>(
+    lines: &[Header<'h>],
+    changes: &Changes<'_>,
+    mut is_replaced: impl FnMut(&str) -> bool,
+    mut keep: impl FnMut(&Header<'h>),
+) {
     for line in lines {
         let dropped = lower(line.name.as_bytes(), |name| forward::is_hop_by_hop(name) || is_replaced(name));
         if !dropped && !is_nominated(line.name.as_bytes(), changes.connection) {
-            put(to, line.name.as_bytes(), line.value);
+            keep(line);
         }
+    }
+}
+
+fn put_all(to: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        put(to, name.as_str().as_bytes(), value.as_bytes());
     }
 }
 

@@ -69,6 +69,15 @@ pub(super) fn resolve(targets: &[TargetSpec], addresses: &[String]) -> Result<Ve
 }
 
 impl UpstreamAddress {
+    /// As Host names it: without the port that goes without saying.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+
     /// `http://host:port` or `https://host:port`; the port may be left out, a path may not be there.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (tls, rest) = match text.split_once("://") {
