@@ -15,6 +15,8 @@ pub mod object;
 pub mod path;
 pub mod policy;
 pub mod redirect;
+#[cfg(test)]
+mod reference;
 pub mod rewrite;
 pub mod route;
 pub mod split;
