@@ -16,10 +16,7 @@ use http::{
 };
 use serde_json::json;
 
-use super::{
-    decide::{Answered, Stop},
-    trace,
-};
+use super::{decide::Stop, trace};
 
 /// Seconds after which a request that failed for a reason of ours may be tried again.
 const OUR_RETRY_AFTER_S: u64 = 1;
@@ -91,13 +88,13 @@ impl Asked<'_> {
 pub(crate) fn stopped(asked: &Asked<'_>, stop: &Stop) -> Answer {
     match stop {
         Stop::Refused(reject) => rejected(asked, reject),
-        Stop::Answered(Answered { status, headers, .. }) => Answer {
-            status: *status,
+        Stop::Answered(answered) => Answer {
+            status: answered.status,
             code: None,
             body: Vec::new(),
             authenticate: None,
             retry_after_s: None,
-            headers: headers.clone(),
+            headers: answered.headers.clone(),
         },
     }
 }

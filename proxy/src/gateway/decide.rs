@@ -98,7 +98,8 @@ pub(crate) struct Passage {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Refused(Reject),
-    Answered(Answered),
+    /// Boxed, so that what becomes of every other request stays small.
+    Answered(Box<Answered>),
 }
 
 /// What the gateway answers itself without refusing anything; no body.
@@ -144,7 +145,7 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
         announced: None,
     };
     if let Some(told) = preflight(&asked, view.address(), on, facts)? {
-        return Err(Stop::Answered(told));
+        return Err(Stop::Answered(Box::new(told)));
     }
     let matched = on.table.routes.find(&asked)?;
     let route = matched.route;
@@ -159,12 +160,12 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
     if let Some((redirect, location)) = redirect.zip(location) {
         let mut headers = HeaderMap::from_iter([(LOCATION, location)]);
         policy::answer(&route.policy, &mut headers, facts.origin.as_ref(), false);
-        return Err(Stop::Answered(Answered {
+        return Err(Stop::Answered(Box::new(Answered {
             status: redirect.status,
             headers,
             admission: charge.admission,
             visit: charge.visit,
-        }));
+        })));
     }
     // Settings leave a route without one only where nothing comes as far as this.
     let upstream = upstream(incoming, route, facts.account).ok_or(Reject::RouteNotFound)?;
