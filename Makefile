@@ -6,12 +6,12 @@
 CARGO ?= cargo
 DATA_DIR ?= data
 
-.PHONY: help run test check fmt generate bench fuzz prerequisites
+.PHONY: help run test check fmt generate bench fuzz prerequisites toolchain
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: prerequisites ## Build and start everything here, with demo keys; try what it prints
+run: toolchain ## Build and start everything here, with demo keys; try what it prints
 	$(CARGO) build --release -p clearway -p clearway-proxy -p clearway-control
 	target/release/clearway up --demo --data-dir $(DATA_DIR)
 
@@ -19,7 +19,7 @@ test: prerequisites ## Everything that must hold; T=name runs only the tests who
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast -- $(T)
 
-check: prerequisites ## Formatting, lints, documentation links, settings that ship, a short fuzz
+check: toolchain ## Formatting, lints, documentation links, settings that ship, a short fuzz
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
@@ -31,14 +31,14 @@ check: prerequisites ## Formatting, lints, documentation links, settings that sh
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-generate: prerequisites ## Write what is derived from the code: the OpenAPI document, the lists of errors and metrics
+generate: toolchain ## Write what is derived from the code: the OpenAPI document, the lists of errors and metrics
 	$(CARGO) run --quiet -p clearway-control -- openapi > docs/api/openapi.json.new
 	mv docs/api/openapi.json.new docs/api/openapi.json
 	$(CARGO) run --quiet -p clearway-control -- errors > docs/errors.md.new
 	mv docs/errors.md.new docs/errors.md
 	UPDATE_DOCS=1 $(CARGO) test --quiet -p clearway-proxy -p clearway-control --lib the_page_explains_every_metric
 
-bench: prerequisites ## Time the decisions, the ledger, and the whole proxy beside a bare pass-through and nginx
+bench: toolchain ## Time the decisions, the ledger, and the whole proxy beside a bare pass-through and nginx
 	$(CARGO) bench --profile dist -p clearway-benches
 	$(CARGO) build --profile dist -p clearway-proxy -p clearway-control -p clearway-benches --bins
 	target/dist/load all
@@ -48,8 +48,15 @@ fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fu
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
 
-prerequisites:
+toolchain:
 	@command -v cc >/dev/null && command -v cmake >/dev/null && command -v curl >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo "installing cmake, curl and a C compiler"; apt-get update -qq && apt-get install -y -qq cmake curl gcc g++ make >/dev/null; \
 	else echo "cmake, curl or a C compiler is missing: apt-get install cmake curl gcc g++"; exit 1; fi
+
+# The tests also send what the gateway forwards to other languages' HTTP stacks.
+prerequisites: toolchain
+	@command -v node >/dev/null && command -v python3 >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "installing nodejs and python3"; apt-get update -qq && apt-get install -y -qq nodejs python3 >/dev/null; \
+	else echo "node or python3 is missing: apt-get install nodejs python3"; exit 1; fi

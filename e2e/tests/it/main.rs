@@ -4,6 +4,7 @@
 mod authentication;
 mod conservation;
 mod corpus;
+mod differential;
 mod fleet;
 mod history;
 mod issuer;

@@ -122,6 +122,17 @@ impl Case {
         Self::check("control", Raw { name: "a plain request".into(), why: "-".into(), ..raw })
     }
 
+    /// Every request target in it, with the corpus's host replaced by `host`.
+    pub(crate) fn targets(&self, host: &str) -> Vec<Vec<u8>> {
+        let bytes = self.bytes(&Secrets { key: "a key", other: "another key" });
+        let lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| {
+            let end = line.windows(8).rposition(|window| window == b" HTTP/1.")?;
+            let start = 1 + line[..end].iter().position(|&byte| byte == b' ')?;
+            line[..start - 1].iter().all(u8::is_ascii_uppercase).then(|| replaced(&line[start..end], HOST, host))
+        });
+        lines.collect()
+    }
+
     /// Whether its answers have no body.
     pub(crate) fn asks_for_head(&self) -> bool {
         self.text.starts_with("HEAD ")
@@ -209,6 +220,19 @@ impl Way {
             _ => return None,
         })
     }
+}
+
+/// `bytes` with every `old` made `new`.
+pub(crate) fn replaced(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let mut all = Vec::with_capacity(bytes.len() + new.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(old.len()).position(|window| window == old.as_bytes()) {
+        all.extend_from_slice(&rest[..at]);
+        all.extend_from_slice(new.as_bytes());
+        rest = &rest[at + old.len()..];
+    }
+    all.extend_from_slice(rest);
+    all
 }
 
 /// Puts in what stands between double braces, the innermost first.

@@ -60,6 +60,44 @@ pub(crate) async fn talk(address: &str, bytes: Vec<u8>, wanted: usize, ends: boo
     heard
 }
 
+/// Requests one after another, over one connection for as long as the gateway keeps it, then over the next.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    address: String,
+    open: Option<(OwnedWriteHalf, Listener)>,
+}
+
+impl Conversation {
+    pub(crate) fn with(address: &str) -> Self {
+        Self { address: address.to_owned(), open: None }
+    }
+
+    /// The final answer to `request`, which is not a HEAD; or what came instead of one.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<Answer, String> {
+        timeout(PATIENCE, self.exchange(request)).await.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> Result<Answer, String> {
+        // Put back only when the answer leaves the connection open.
+        let (mut writing, mut listener) = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let stream = TcpStream::connect(&self.address).await.map_err(|e| format!("cannot connect: {e}"))?;
+                let (reading, writing) = stream.into_split();
+                (writing, Listener { reading, buffer: Vec::new() })
+            }
+        };
+        // Side by side: an answer may come, and the gateway hang up, before all has been sent.
+        let (_, answer) = tokio::join!(writing.write_all(request), listener.answer(false));
+        let answer = answer?.ok_or("the connection ends without an answer")?;
+        if !answer.closes {
+            self.open = Some((writing, listener));
+        }
+        Ok(answer)
+    }
+}
+
+#[derive(Debug)]
 struct Listener {
     reading: OwnedReadHalf,
     buffer: Vec<u8>,

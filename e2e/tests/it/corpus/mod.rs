@@ -4,7 +4,7 @@
 //! one account, one gateway and one upstream, and run side by side. What arrives and belongs to no case
 //! is a failure too. `e2e/corpus/README.md` says how a case is written.
 
-mod case;
+pub(crate) mod case;
 pub(crate) mod client;
 mod judge;
 mod recorder;
