@@ -2,9 +2,12 @@
 
 #![no_main]
 
-use clearway_config::settings::{Gateway, Plans, Source, UpstreamAddress};
-use clearway_filters::route::Routes;
-use http::Method;
+use clearway_config::settings::{Gateway, Plans, Source, UpstreamAddress, gateway::host::HostPattern};
+use clearway_filters::{
+    Reject,
+    route::{Asked, Routes},
+};
+use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -17,10 +20,17 @@ fuzz_target!(|text: &str| {
     }
     let Ok(gateway) = gateway else { return };
     let routes = Routes::new(&gateway);
-    for route in &gateway.routes {
-        let method = route.methods.first().unwrap_or(&Method::GET);
-        let found = routes.find(route.host.as_deref().unwrap_or("any.host.example"), &route.path, method);
-        // Another file may not stand in between: a route's own path finds it, or one of the same path that names the host.
-        assert!(found.is_ok_and(|found| found.route.path == route.path || found.route.host.is_some()));
+    let headers = HeaderMap::new();
+    for route in gateway.routes.iter().filter(|route| route.conditions.is_empty()) {
+        let host = match &route.hosts[0] {
+            HostPattern::Any => "any.host.example".to_owned(),
+            HostPattern::Wildcard(below) => format!("x.{below}"),
+            HostPattern::Exact(host) => host.clone(),
+        };
+        let segments: Vec<_> = route.path.as_str().split('/').map(|s| if s.starts_with('{') { "x" } else { s }).collect();
+        let (path, method) = (segments.join("/"), route.methods.first().unwrap_or(&Method::GET));
+        let found = routes.find(&Asked { host: &host, path: &path, method, query: None, headers: &headers, announced: None });
+        // It is found, or one more specific that may not take the method.
+        assert!(!matches!(found, Err(Reject::RouteNotFound)), "{host}{path}");
     }
 });
