@@ -267,9 +267,11 @@ fn read_host<'r>(
     }
 }
 
+/// Looser than RFC 3986, 3.4: clients do send braces and the like unescaped, and every server reads them. Quotes
+/// and angle brackets are refused by some.
 fn read_query(raw: &[u8]) -> Result<&str, &'static str> {
     const REFUSED: &str = "raw byte that a query may not hold";
-    if !raw.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#') {
+    if !raw.iter().all(|byte| matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'"' | b'<' | b'>')) {
         return Err(REFUSED);
     }
     std::str::from_utf8(raw).map_err(|_| REFUSED)

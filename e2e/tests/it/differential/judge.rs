@@ -9,10 +9,6 @@ const REFUSALS: [u16; 5] = [400, 404, 405, 414, 431];
 /// Bytes of a path that the access log keeps; it may be a character short of them.
 const LOGGED_BYTES_MAX: usize = 512;
 
-/// The one disagreement that is known and stands: the gateway forwards these bytes raw in a query, Node and
-/// Python read them, hyper answers 400. The path is not in question; the gateway should refuse or escape them.
-const KNOWN_UNREAD: &[u8] = b"\"<>";
-
 /// What has become of a target sent to one stack's host.
 #[derive(Debug, Clone)]
 pub(super) enum Outcome {
@@ -42,7 +38,6 @@ pub(super) fn judge(target: &[u8], hosts: &[&str], outcomes: &[Outcome], logged:
         match outcome {
             Outcome::Refused(status) if REFUSALS.contains(status) => statuses.push(status),
             Outcome::Refused(status) => faults.push(format!("{host}: the gateway answers {status}")),
-            Outcome::Unread(400) if *host == "hyper.test" && query_of(target).iter().any(|byte| KNOWN_UNREAD.contains(byte)) => {}
             Outcome::Unread(status) => faults.push(format!("{host}: the upstream answers {status}")),
             Outcome::Fault(fault) => faults.push(format!("{host}: {fault}")),
             Outcome::Echoed(echo) => {
