@@ -75,7 +75,9 @@ impl Proxy {
         };
         let Some(ToControl::Hello(hello)) = greeting.from(&options).message else { panic!("a hello was due") };
         let (to, incoming) = mpsc::channel(8);
-        let (outgoing, from) = mpsc::channel(8);
+        // Room for an acknowledgement of every delta that a script sends before it listens: with a quick disk
+        // each may come by itself.
+        let (outgoing, from) = mpsc::channel(512);
         let connected = watch::Sender::new(false);
         let mut peer = Control { hello, to: Some(to), from };
         let stream = ReceiverStream::new(incoming);
