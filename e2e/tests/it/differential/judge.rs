@@ -9,6 +9,9 @@ const REFUSALS: [u16; 5] = [400, 404, 405, 414, 431];
 /// Bytes of a path that the access log keeps; it may be a character short of them.
 const LOGGED_BYTES_MAX: usize = 512;
 
+/// One of the things that a stack says of a request.
+type Said = fn(&Echo) -> &str;
+
 /// What has become of a target sent to one stack's host.
 #[derive(Debug, Clone)]
 pub(super) enum Outcome {
@@ -49,7 +52,7 @@ pub(super) fn judge(target: &[u8], hosts: &[&str], outcomes: &[Outcome], logged:
     if statuses.windows(2).any(|pair| pair[0] != pair[1]) || (!statuses.is_empty() && !echoes.is_empty()) {
         faults.push(format!("refused with {statuses:?}, and read by {} of {}", echoes.len(), outcomes.len()));
     }
-    let said: [(&str, fn(&Echo) -> &str); 3] = [
+    let said: [(&str, Said); 3] = [
         ("path", |echo| &echo.path),
         ("decoded path", |echo| echo.decoded.as_deref().unwrap_or("(not UTF-8)")),
         ("target", |echo| &echo.target),

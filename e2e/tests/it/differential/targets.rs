@@ -187,7 +187,7 @@ fn target(rng: &mut StdRng) -> Vec<u8> {
     // A single wild piece among tame ones is what slips through; many of them hide each other.
     let wild = *one(rng, &[0, 0, 1, 1, 1, 8]);
     for _ in 0..rng.random_range(1..=4) {
-        target.push(b'/');
+        target.extend_from_slice(b"/");
         for _ in 0..rng.random_range(0..=3) {
             let piece = if rng.random_ratio(wild, 10) { wild_piece(rng) } else { one(rng, TAME).as_bytes() };
             target.extend_from_slice(piece);
@@ -204,7 +204,7 @@ fn target(rng: &mut StdRng) -> Vec<u8> {
 
 fn wild_piece(rng: &mut StdRng) -> &'static [u8] {
     let pieces = if rng.random_ratio(1, 12) { BREAKS } else { WILD };
-    *one(rng, pieces)
+    one::<&'static [u8]>(rng, pieces)
 }
 
 fn one<'c, T>(rng: &mut StdRng, choices: &'c [T]) -> &'c T {
