@@ -1,6 +1,6 @@
 //! One client's connection over HTTP/1: its requests, one after the other, each on the way it needs.
 //!
-//! Heads are read here. A plain request takes the short way ([`fast`]); any other goes to Pingora with
+//! Heads are read here. A plain request takes the short way ([`super::fast`]); any other goes to Pingora with
 //! every byte that was read, on the same connection, which comes back when it has been answered. What
 //! is no HTTP/1 head is refused.
 

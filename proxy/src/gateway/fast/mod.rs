@@ -1,6 +1,6 @@
 //! The short way through the gateway: plain HTTP/1.1 requests, read, forwarded and answered as bytes.
 //!
-//! Decisions, headers and answers are those of every request ([`arrival`], [`forward`], [`answer`]); what
+//! Decisions, headers and answers are those of every request ([`arrival`], [`super::forward`], [`answer`]); what
 //! is left out is a general proxy's machinery between two connections. What is not plain does not come
 //! here, or is handed on: see [`Served::HandOver`]. Upstreams over TLS, HTTP/2, upgrades, requests in
 //! chunks and those that expect an interim answer are Pingora's.
