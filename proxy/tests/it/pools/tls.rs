@@ -138,7 +138,9 @@ fn files_that_hold_nothing_useful_are_refused_before_they_are_served_by() {
         let before = rig.metric("clearway_routes_reloads_total{result=\"refused\"}");
         fs::write(rig.routes_file(), settings(std::slice::from_ref(&target), &format!("tls = {{ {words} }}"))).unwrap();
         rig.proxy().reload();
-        assert_eq!(rig.metric("clearway_routes_reloads_total{result=\"refused\"}"), before + 1.0, "{words}");
+        // Once because it was asked to, and once more where it has looked at its files by itself in between.
+        let refused = rig.metric("clearway_routes_reloads_total{result=\"refused\"}") - before;
+        assert!((1.0..=2.0).contains(&refused), "{words}: {refused}");
         assert_eq!(served_by(&rig, "/p/a", &[]), "plain");
     }
 }
