@@ -24,12 +24,15 @@ pub(crate) mod front;
 mod grpc;
 mod h2;
 mod head;
+mod lent;
 pub(crate) mod mirror;
 mod refuse;
 pub(crate) mod server;
 mod sniff;
 mod texts;
 mod trace;
+#[expect(dead_code, reason = "what reads whole bodies comes next")]
+mod whole_body;
 
 use std::{
     any::Any,
