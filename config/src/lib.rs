@@ -10,6 +10,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod scope;
+pub mod seal;
 pub mod settings;
 pub mod sync;
 
@@ -18,3 +19,4 @@ pub use id::{AccountId, AuditId, KeyId, ProxyId, RequestId, SecretId, Subscripti
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;
 pub use scope::{Scope, Scopes};
+pub use seal::SealingKey;

@@ -6,6 +6,7 @@ use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use clearway_config::settings::{Plans, Settings, SettingsError};
 use http::{StatusCode, header};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use zeroize::Zeroizing;
 
 use crate::{
     accounts::AccountFeed,
@@ -18,6 +19,7 @@ use crate::{
     metrics::Metrics,
     plans::{self, PlanFeed},
     routes::RouteFeed,
+    secrets::{self, Master, Secrets, SecretsError},
     sync::{self, Clock, Hub, Options},
     token::{self, TokenError},
     usage::Sink,
@@ -43,6 +45,8 @@ pub enum StartError {
     Database(#[from] OpenError),
     #[error("the database failed: {}", chain(.0))]
     Store(#[from] db::Error),
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     #[error("{}", .0.line())]
     Bootstrap(BootstrapError),
     #[error("cannot listen on {addr}: {why}")]
@@ -61,6 +65,8 @@ pub struct Start {
     pub settings: Settings,
     /// As in [`DATABASE_URL`]; `None` leaves it to the settings.
     pub database_url: Option<String>,
+    /// As in [`secrets::MASTER_KEY`]; `None` leaves it to the settings.
+    pub master_key: Option<Zeroizing<String>>,
     pub world: World,
 }
 
@@ -94,7 +100,7 @@ pub struct Addresses {
 impl App {
     /// Takes everything that a start needs. Ports and directory come first, so that a second process on the
     /// same machine fails before it has touched the database.
-    pub async fn open(Start { settings, database_url, world }: Start) -> Result<Self, StartError> {
+    pub async fn open(Start { settings, database_url, master_key, world }: Start) -> Result<Self, StartError> {
         let plans = Plans::load(&settings.control.plans_file)?;
         let tls = settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
         let data_dir = DataDir::open(&settings.data_dir.join("control"))?;
@@ -107,10 +113,11 @@ impl App {
         let url = database_url.as_deref().unwrap_or(&settings.control.database_url);
         let location = Location::parse(url, &data_dir.path().join("control.db"))?;
         let db = Db::open(&location, settings.control.database_connections).await?;
+        let secrets = Secrets::load(&db, &world, &master(&settings, master_key)).await?;
         let first_admin = prepare(&db, &world, &plans, &settings.control.admin_email).await?;
         let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
         let hub = start_hub(&db, options).await?;
-        let api = api(db, world, hub, settings.control.request_timeout);
+        let api = api(db, world, secrets, hub, settings.control.request_timeout);
         Ok(Self { api, settings, listeners, tls, first_admin, _data_dir: data_dir })
     }
 
@@ -193,8 +200,39 @@ pub async fn start_hub(db: &Db, options: Options) -> db::Result<Hub> {
 }
 
 /// What handlers are given.
-pub fn api(db: Db, world: World, hub: Hub, request_timeout: Duration) -> Api {
-    Api { db, world, hub, keys: Arc::new(Directory), metrics: Metrics::new(), in_flight: <_>::default(), request_timeout }
+pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, request_timeout: Duration) -> Api {
+    Api {
+        db,
+        world,
+        secrets,
+        hub,
+        keys: Arc::new(Directory),
+        metrics: Metrics::new(),
+        in_flight: <_>::default(),
+        request_timeout,
+    }
+}
+
+/// Wraps what the database's secrets are sealed by in the master key of the file `to`, and says how to go on.
+pub async fn rewrap(Start { settings, database_url, master_key, world }: Start, to: &Path) -> Result<String, StartError> {
+    let url = database_url.as_deref().unwrap_or(&settings.control.database_url);
+    let location = Location::parse(url, &settings.data_dir.join("control/control.db"))?;
+    let db = Db::open(&location, 1).await?;
+    let from = master(&settings, master_key);
+    let rewrapped = secrets::rewrap(&db, &world, &from, &Master::File(to.to_owned())).await;
+    db.close().await;
+    Ok(format!(
+        "{} data key(s) are wrapped by the master key in {to} now; the one in {from} opens nothing any more.\n\
+         Before control starts again, here and everywhere else on this database, put {to} where the old one was,\n\
+         name it in control.master_key_file, or set {variable} to its text. What runs goes on running.\n",
+        rewrapped?,
+        to = to.display(),
+        variable = secrets::MASTER_KEY,
+    ))
+}
+
+fn master(settings: &Settings, given: Option<Zeroizing<String>>) -> Master {
+    given.map_or_else(|| Master::File(settings.master_key_file()), Master::Given)
 }
 
 /// Only the settings and the files that they name; nothing is opened or made.

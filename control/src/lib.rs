@@ -1,7 +1,7 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
 //! Vertical features (`accounts audit keys plans proxies routes usage users`) over thin plumbing (`db http jobs
-//! sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
+//! secrets sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod plans;
 pub mod proxies;
 pub mod routes;
+pub mod secrets;
 pub mod sync;
 pub mod token;
 pub mod usage;

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -13,6 +13,7 @@ use clearway_config::settings::Settings;
 use clearway_control::{
     api,
     app::{self, App, DATABASE_URL, Start, StartError},
+    secrets::MASTER_KEY,
     users::FirstAdmin,
     world::World,
 };
@@ -55,22 +56,38 @@ struct Flags {
     #[arg(long)]
     exit_with_stdin: bool,
     #[command(subcommand)]
-    command: Option<Print>,
+    command: Option<Instead>,
 }
 
+/// What is done instead of serving.
 #[derive(Debug, Subcommand)]
-enum Print {
+enum Instead {
     /// Print the API's OpenAPI document (docs/api/openapi.json)
     Openapi,
     /// Print the list of error codes (docs/errors.md)
     Errors,
+    /// Change the master key: wrap what the database's secrets are sealed by in another one
+    Rewrap {
+        /// Settings; the defaults when left out
+        #[arg(long, value_name = "FILE", env = "CLEARWAY_CONFIG")]
+        config: Option<PathBuf>,
+        /// Holds the database and the master key
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Where the new master key is, 32 bytes in base64; made where the file is missing
+        #[arg(long, value_name = "FILE")]
+        new_master_key: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
     let outcome = match &flags.command {
-        Some(Print::Openapi) => show(&api::document()),
-        Some(Print::Errors) => show(&api::errors()),
+        Some(Instead::Openapi) => show(&api::document()),
+        Some(Instead::Errors) => show(&api::errors()),
+        Some(Instead::Rewrap { config, data_dir, new_master_key }) => {
+            rewrap(config.as_deref(), data_dir.as_ref(), new_master_key)
+        }
         None => settings(&flags).and_then(|settings| if flags.check { check(&settings) } else { run(&flags, settings) }),
     };
     match outcome {
@@ -115,15 +132,32 @@ fn check(settings: &Settings) -> Result<(), StartError> {
     show("settings are good\n")
 }
 
+fn rewrap(config: Option<&Path>, data_dir: Option<&PathBuf>, to: &Path) -> Result<(), StartError> {
+    let mut settings = Settings::load(config)?;
+    data_dir.cloned().clone_into_some(&mut settings.data_dir);
+    let runtime = tokio::runtime::Runtime::new().map_err(|why| StartError::Runtime { why })?;
+    show(&runtime.block_on(app::rewrap(start(settings), to))?)
+}
+
+/// The settings, and what the environment says before them.
+fn start(settings: Settings) -> Start {
+    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    Start {
+        settings,
+        database_url: variable(DATABASE_URL),
+        master_key: variable(MASTER_KEY).map(Into::into),
+        world: World::system(),
+    }
+}
+
 fn run(flags: &Flags, settings: Settings) -> Result<(), StartError> {
     log_to_stderr();
     let runtime = tokio::runtime::Runtime::new().map_err(|why| StartError::Runtime { why })?;
     runtime.block_on(async {
-        let database_url = std::env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
         // Before anything takes time: a signal during the start must stop it too.
         let stop = stop_signal(flags.exit_with_stdin).map_err(|why| StartError::Runtime { why })?;
         let sync_scheme = if settings.sync.tls.is_some() { "https" } else { "http" };
-        let mut app = App::open(Start { settings, database_url, world: World::system() }).await?;
+        let mut app = App::open(start(settings)).await?;
         let addresses = app.addresses().map_err(|why| StartError::Runtime { why })?;
         let mut admin = app.take_first_admin();
         if admin.is_none() && flags.rotate_admin_key {

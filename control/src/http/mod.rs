@@ -35,13 +35,14 @@ pub use fields::{Body, Fields, Form, JsonObject, Query};
 pub use idempotency::{Repeatable, Turn};
 pub use paging::Paging;
 
-use crate::{db::Db, metrics::Metrics, sync::Hub, world::World};
+use crate::{db::Db, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
 
 /// What handlers are given. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
     pub db: Db,
     pub world: World,
+    pub secrets: Secrets,
     pub hub: Hub,
     pub keys: Arc<dyn KeyDirectory>,
     pub metrics: Metrics,

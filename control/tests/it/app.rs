@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use clearway_config::settings::{Mode, Plans, Source};
+use clearway_config::{
+    SealingKey,
+    settings::{Mode, Plans, Source},
+};
 use clearway_control::{
     api,
     app::{self, prepare, start_hub},
     http::Api,
+    secrets::{Master, Secrets},
     sync::{Clock, Options},
     world::World,
 };
@@ -74,10 +78,13 @@ impl TestApp {
         let world = World::fixed(NOW, 7);
         let plans = Plans::resolve(&Source::new("plans.toml", PLANS)).unwrap();
         let admin = prepare(&database.db, &world, &plans, "admin@example.com").await.unwrap().unwrap();
+        // A world of its own: what is drawn here moves no id in the tests' snapshots.
+        let master = Master::Given(SealingKey::new([7; 32]).reveal());
+        let secrets = Secrets::load(&database.db, &World::fixed(NOW, 8), &master).await.unwrap();
         let clock = Clock::default();
         let options = Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock };
         let hub = start_hub(&database.db, options).await.unwrap();
-        let api = app::api(database.db.clone(), world.clone(), hub, Duration::from_secs(20));
+        let api = app::api(database.db.clone(), world.clone(), secrets, hub, Duration::from_secs(20));
         let router = api::router(api.clone());
         Self { api, world, database, router, admin_key: admin.key.reveal().to_owned() }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clearway_config::settings::Settings;
 use clearway_control::{
-    app::{App, Start, StartError},
+    app::{App, Start, StartError, rewrap},
     db::Location,
     world::World,
 };
@@ -22,7 +22,7 @@ fn settings(dir: &Path) -> Settings {
 }
 
 async fn open(settings: Settings, database_url: Option<String>) -> Result<App, StartError> {
-    App::open(Start { settings, database_url, world: World::system() }).await
+    App::open(Start { settings, database_url, master_key: None, world: World::system() }).await
 }
 
 #[tokio::test]
@@ -83,4 +83,27 @@ async fn a_start_that_cannot_be_is_one_clear_line() {
     lost.control.plans_file = "nowhere.toml".into();
     let line = open(lost, None).await.unwrap_err().to_string();
     assert!(line.starts_with("nowhere.toml: cannot be read: "), "{line}");
+}
+
+#[tokio::test]
+async fn the_master_key_is_made_and_changed_and_a_start_with_the_old_one_says_so() {
+    for engine in Engine::BOTH {
+        let database = TestDb::new(engine).await;
+        let url = match &database.location {
+            Location::Sqlite(file) => format!("sqlite:{}", file.display()),
+            Location::Postgres(url) => url.clone(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(settings(dir.path()), Some(url.clone())).await.unwrap());
+        let (old, new) = (dir.path().join("control/master.key"), dir.path().join("new.key"));
+        assert!(old.exists());
+        let start =
+            Start { settings: settings(dir.path()), database_url: Some(url.clone()), master_key: None, world: World::system() };
+        let said = rewrap(start, &new).await.unwrap();
+        assert!(said.contains("1 data key(s)") && said.contains("control.master_key_file"), "{said}");
+        let line = open(settings(dir.path()), Some(url.clone())).await.unwrap_err().to_string();
+        assert!(line.starts_with("master key is not the one that this database's secrets are sealed by: "), "{line}");
+        std::fs::rename(&new, &old).unwrap();
+        open(settings(dir.path()), Some(url)).await.unwrap();
+    }
 }

@@ -16,6 +16,9 @@ pub struct ControlSettings {
     pub database_url: String,
     /// Connections to PostgreSQL at most.
     pub database_connections: u32,
+    /// What the secrets in the database are sealed by: 32 bytes in base64. Empty is `control/master.key` in the
+    /// data directory, which the first start makes. The environment's `CLEARWAY_MASTER_KEY` comes first.
+    pub master_key_file: PathBuf,
     /// The plans on offer; relative to this settings file.
     pub plans_file: PathBuf,
     /// The first admin's address.
@@ -31,6 +34,7 @@ impl Default for ControlSettings {
             addr: ([127, 0, 0, 1], 9000).into(),
             database_url: String::new(),
             database_connections: 16,
+            master_key_file: PathBuf::new(),
             plans_file: "plans.toml".into(),
             admin_email: "admin@localhost".into(),
             request_timeout: Duration::from_secs(30),

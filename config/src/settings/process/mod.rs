@@ -82,6 +82,12 @@ impl Settings {
         if named.as_os_str().is_empty() { self.data_dir.join("sync.token") } else { named.clone() }
     }
 
+    /// `control/master.key` in the data directory unless a setting names another file.
+    pub fn master_key_file(&self) -> PathBuf {
+        let named = &self.control.master_key_file;
+        if named.as_os_str().is_empty() { self.data_dir.join("control/master.key") } else { named.clone() }
+    }
+
     /// Where the access log goes; `None` is standard output.
     pub fn access_log_file(&self) -> Option<PathBuf> {
         (self.access_log.file != Path::new("-")).then(|| self.data_dir.join(&self.access_log.file))

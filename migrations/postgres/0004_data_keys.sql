@@ -1,0 +1,7 @@
+-- What the secrets in other tables are sealed by, each wrapped by the master key, which is not here. The
+-- one with the greatest id seals; all of them open.
+CREATE TABLE data_keys (
+    id         BIGINT PRIMARY KEY,
+    wrapped    BYTEA NOT NULL,
+    created_at BIGINT NOT NULL
+);
