@@ -38,8 +38,16 @@ macro_rules! codes {
 codes! {
     /// The request can be read in more than one way: a path with `..`, an encoded slash or a control character, or a repeated Host or credential header.
     AmbiguousRequest = "ambiguous_request", 400;
-    /// The request's head is too large: more than 64 KiB or more than 128 headers.
+    /// The request's head is too large: unless the gateway is set otherwise, more than 64 KiB or more than 128 headers.
     HeadTooLarge = "head_too_large", 431;
+    /// The request's target is too long: unless the gateway is set otherwise, more than 16 KiB.
+    UriTooLong = "uri_too_long", 414;
+    /// The request's head or body came too slowly, or stopped coming.
+    RequestTimeout = "request_timeout", 408;
+    /// There are too many connections from this address at the same time.
+    ConnectionsExceeded = "connections_exceeded", 429;
+    /// The gateway has as many connections as it can have, or no memory or descriptors left for this one; `Retry-After` says when to come back.
+    GatewayOverloaded = "gateway_overloaded", 503;
     /// This connection may not be used for this host: its client certificate was shown to another name. Open a connection of its own.
     MisdirectedRequest = "misdirected_request", 421;
     /// The gateway answers encrypted requests only: `Location` says where.

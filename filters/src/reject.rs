@@ -20,6 +20,10 @@ pub enum Reject {
     Misdirected,
     /// It came unencrypted and shall come again otherwise.
     HttpsRequired,
+    /// The request's target is longer than any may be.
+    UriTooLong,
+    /// There are more headers than any request may have.
+    HeadTooLarge,
     RouteNotFound,
     /// The methods that would do.
     MethodNotAllowed(MethodSet),
@@ -58,6 +62,8 @@ impl Reject {
             Reject::Ambiguous(_) => ErrorCode::AmbiguousRequest,
             Reject::Misdirected => ErrorCode::MisdirectedRequest,
             Reject::HttpsRequired => ErrorCode::HttpsRequired,
+            Reject::UriTooLong => ErrorCode::UriTooLong,
+            Reject::HeadTooLarge => ErrorCode::HeadTooLarge,
             Reject::RouteNotFound => ErrorCode::RouteNotFound,
             Reject::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Reject::Maintenance(_) => ErrorCode::Maintenance,

@@ -11,10 +11,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
+    descriptors::{self, Spares},
     gateway::random,
     metrics::openmetrics,
     status::{self, Page, Status},
 };
+
+/// Connections that can be taken when the process has no file descriptors left.
+const SPARES: usize = 8;
 
 /// What the listener asks the process.
 pub(crate) trait Vitals: Send + Sync + 'static {
@@ -31,12 +35,18 @@ pub(crate) trait Vitals: Send + Sync + 'static {
 pub(crate) async fn serve<V: Vitals>(listener: TcpListener, vitals: Arc<V>) {
     // Whoever asks in a flood waits for itself, and not for the threads that keep the ledger.
     let one_at_a_time = Arc::new(Semaphore::new(1));
+    let mut spares = Spares::hold(SPARES);
     loop {
-        let stream = match listener.accept().await {
+        // What a connection was given is had back when it has ended.
+        spares.restore();
+        let mut accepted = listener.accept().await;
+        if accepted.as_ref().is_err_and(descriptors::are_used_up) && spares.let_go() {
+            accepted = listener.accept().await;
+        }
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(e) => {
                 tracing::warn!(error = %e, "metrics listener cannot accept");
-                // Out of descriptors: trying again at once would spin.
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 continue;
             }

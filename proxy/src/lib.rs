@@ -10,6 +10,7 @@ mod admin;
 pub mod args;
 mod auth;
 pub mod data_dir;
+pub mod descriptors;
 mod gateway;
 mod jwks;
 pub mod ledger;

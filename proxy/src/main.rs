@@ -11,6 +11,7 @@ use std::{
 use clap::Parser as _;
 use clearway_proxy::{
     args::Args,
+    descriptors,
     start::{self, Keys, Options, Proxy, StartError},
 };
 use tokio::{
@@ -49,6 +50,7 @@ fn run(args: &Args) -> Result<(), StartError> {
         say(format_args!("settings are right: {} routes, {} upstreams", gateway.routes.len(), gateway.upstreams.len()));
         return Ok(());
     }
+    let descriptors = descriptors::raise();
     let proxy = Proxy::start(Options { settings, routes, keys: Keys::FromControl })?;
     let (gateway, metrics) = (proxy.gateway(), proxy.metrics());
     if let Some(missing) = proxy.wait_until_ready(READY_WITHIN) {
@@ -58,7 +60,7 @@ fn run(args: &Args) -> Result<(), StartError> {
         let tls = proxy.gateway_tls().map_or("null".to_owned(), |addr| format!("\"https://{addr}\""));
         say(format_args!(r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"metrics":"http://{metrics}"}}"#));
     }
-    tracing::info!(%gateway, %metrics, "requests are taken");
+    tracing::info!(%gateway, %metrics, descriptors, "requests are taken");
     proxy.background().block_on(until_stopped(&proxy, args.exit_with_stdin))?;
     tracing::info!("draining");
     let stopped = proxy.stop();

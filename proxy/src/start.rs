@@ -26,6 +26,7 @@ use crate::{
     gateway::{
         State,
         front::Front,
+        gate::Gate as ConnectionGate,
         mirror::Mirror,
         now_ms, random,
         server::{self, Listener, Server},
@@ -181,12 +182,14 @@ impl Proxy {
             routes,
             snapshot,
             ledger: opened.ledger,
-            metrics,
+            metrics: metrics.clone(),
             access_log,
             spans,
             mirror,
             trusted_proxies: settings.gateway.trusted_proxies.clone(),
             front: Front::new(&settings.gateway.tls, gateway_tls),
+            limits: settings.gateway.limits,
+            gate: Arc::new(ConnectionGate::new(&settings.gateway.limits, &settings.gateway.trusted_proxies, metrics.clone())),
             tls,
             draining: false.into(),
         });

@@ -3,6 +3,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use clearway_config::settings::process::LimitSettings;
+use clearway_filters::Reject;
 use http::{HeaderValue, request::Parts};
 
 use super::{
@@ -82,7 +84,9 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
         trusted_proxies: &state.trusted_proxies,
         front: &state.front,
     };
-    let decision = decide::decide(&incoming, &grounds, &mut exchange.facts, &mut words);
+    let decision = within(&state.limits, arrival)
+        .map_err(Stop::Refused)
+        .and_then(|()| decide::decide(&incoming, &grounds, &mut exchange.facts, &mut words));
     exchange.texts = words.done();
     let passage = match decision {
         Ok(passage) => passage,
@@ -102,6 +106,18 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     exchange.admitted(passage.admission, passage.visit);
     if let Some(upstream) = exchange.upstream().cloned() {
         exchange.attempts.prepare(&upstream, &exchange.facts, &parts.headers);
+    }
+    Ok(())
+}
+
+/// What is too long, or too much, is not looked at any further.
+fn within(limits: &LimitSettings, arrival: &Arrival<'_>) -> Result<(), Reject> {
+    if arrival.target.len() > limits.uri_bytes() {
+        return Err(Reject::UriTooLong);
+    }
+    // By HTTP/1 nobody gets here with more.
+    if arrival.parts.headers.len() > limits.headers {
+        return Err(Reject::HeadTooLarge);
     }
     Ok(())
 }

@@ -8,22 +8,21 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Buf as _, BytesMut};
+use clearway_config::settings::process::LimitSettings;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::{arrival::Peer, deadline::Deadline, refuse::DRAIN_TIME_MAX};
 
 /// Bytes that are kept of what follows the request being served.
-pub(super) const AHEAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// What a read makes room for: a head, as a rule.
 const READ_BYTES: usize = 4096;
 /// With less room than this a read is not worth while.
 const READ_BYTES_MIN: usize = 512;
-/// How long a client may leave its answer unread, or its request's body unsent.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What carries bytes: a socket, or encryption over one.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
@@ -37,11 +36,12 @@ pub(super) struct Client {
     pub(super) ahead: BytesMut,
     pub(super) peer: Peer,
     pub(super) deadline: Deadline,
+    pub(super) limits: LimitSettings,
 }
 
 impl Client {
-    pub(super) fn new(wire: Box<dyn Wire>, peer: Peer) -> Self {
-        Self { wire, ahead: BytesMut::new(), peer, deadline: Deadline::at(Instant::now() + PATIENCE) }
+    pub(super) fn new(wire: Box<dyn Wire>, peer: Peer, limits: LimitSettings) -> Self {
+        Self { wire, ahead: BytesMut::new(), peer, deadline: Deadline::at(Instant::now() + limits.idle_timeout), limits }
     }
 
     /// Reads more into `ahead`; 0 is the end. Not where it is full.
@@ -78,7 +78,7 @@ impl Client {
     /// Writes all of it, as long as the client takes some every now and then.
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
-        self.deadline.set(Instant::now() + PATIENCE);
+        self.deadline.set(Instant::now() + self.limits.write_timeout);
         poll_fn(|cx| {
             while written < bytes.len() {
                 match self.poll_write(cx, &bytes[written..]) {

@@ -10,7 +10,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::BytesMut;
@@ -26,20 +26,20 @@ use tokio::sync::{Notify, futures::Notified, watch};
 use super::{
     Gateway, State, answer,
     body::Body,
-    client::{Client, PATIENCE},
+    client::Client,
     downstream::{Downstream, Frame},
     exchange::Exchange,
     fast::{
         Fast, Served,
         head::{self, Head, Kind},
     },
+    gate::Gate,
     refuse::BODY_LINGERED_MAX,
 };
+use crate::metrics::Refused;
 
-/// How long a connection may be idle between requests.
-pub(super) const IDLE: Duration = Duration::from_secs(60);
-/// How long a head may take from its first byte to its last.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// A head of more bytes than this is one of those that there is only so much room for.
+const LONG_HEAD_BYTES: usize = 8 * 1024;
 
 /// What the connections of one worker share.
 pub(super) struct Service {
@@ -66,7 +66,7 @@ impl Service {
         let mut head = Head::default();
         let mut hang_up = pin!(self.hang_up.notified());
         loop {
-            let pingoras = match next(&mut client, &mut head, hang_up.as_mut()).await {
+            let pingoras = match next(&mut client, &mut head, &self.state.gate, hang_up.as_mut()).await {
                 Next::Request(Kind::Plain) => {
                     if let Some(answer) = self.challenge(&client, &head) {
                         if client.write_all(answer.as_bytes()).await.is_ok() {
@@ -119,8 +119,8 @@ impl Service {
     async fn by_pingora(&self, client: Client, frame: Frame, decided: Option<Box<Exchange>>) -> Option<Client> {
         let stream: Stream = Box::new(Downstream::new(client, frame, self.state.clone()));
         let mut session = ServerSession::new_http1(stream);
-        session.set_keepalive(Some(IDLE.as_secs()));
-        session.set_write_timeout(Some(PATIENCE));
+        session.set_keepalive(Some(self.state.limits.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(self.state.limits.write_timeout));
         if let Some(exchange) = decided {
             session.set_connection_user_context(Some(exchange));
         }
@@ -130,20 +130,28 @@ impl Service {
 }
 
 /// Waits for a head. The connection is let go of where none has begun.
-async fn next(client: &mut Client, head: &mut Head, mut hang_up: Pin<&mut Notified<'_>>) -> Next {
+async fn next(client: &mut Client, head: &mut Head, gate: &Gate, mut hang_up: Pin<&mut Notified<'_>>) -> Next {
     head.clear();
-    let mut looked = 0;
+    let limits = client.limits;
+    let (mut looked, mut room) = (0, None);
     loop {
         let here = client.ahead.len();
-        if here > 0 && (looked == 0 || here >= head::HEAD_BYTES_MAX || head::may_end(&client.ahead, looked)) {
-            match head.take(&mut client.ahead) {
+        if here > 0 && (looked == 0 || here >= limits.head_bytes() || head::may_end(&client.ahead, looked)) {
+            match head.take(&mut client.ahead, &limits) {
                 Ok(None) => {}
                 Ok(Some(kind)) => return Next::Request(kind),
                 Err(code) => return Next::Unreadable(code),
             }
         }
         if looked == 0 {
-            client.deadline.set(Instant::now() + if here == 0 { IDLE } else { HEAD_TIME_MAX });
+            client.deadline.set(Instant::now() + if here == 0 { limits.idle_timeout } else { limits.head_timeout });
+        }
+        if here > LONG_HEAD_BYTES && room.is_none() {
+            room = gate.long_head();
+            if room.is_none() {
+                gate.turn_away(None, Refused::Memory);
+                return Next::Unreadable(ErrorCode::GatewayOverloaded);
+            }
         }
         looked = here;
         let more = poll_fn(|cx| match client.poll_ahead(cx) {
@@ -151,8 +159,10 @@ async fn next(client: &mut Client, head: &mut Head, mut hang_up: Pin<&mut Notifi
             Poll::Pending if here == 0 && hang_up.as_mut().poll(cx).is_ready() => Poll::Ready(Ok(0)),
             Poll::Pending => client.deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
         });
-        if !matches!(more.await, Ok(1..)) {
-            return Next::End;
+        match more.await {
+            Ok(1..) => {}
+            Err(e) if e.kind() == io::ErrorKind::TimedOut && here > 0 => return Next::Unreadable(ErrorCode::RequestTimeout),
+            Ok(0) | Err(_) => return Next::End,
         }
     }
 }
@@ -167,13 +177,21 @@ fn put_back(ahead: &mut BytesMut, head: &Head) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use clearway_config::settings::process::LimitSettings;
     use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::{super::arrival::Peer, *};
+    use crate::metrics::Metrics;
+
+    fn gate() -> Gate {
+        Gate::new(&LimitSettings::default(), &[], Arc::new(Metrics::new()))
+    }
 
     fn connection() -> (DuplexStream, Client) {
         let (theirs, ours) = duplex(1024);
-        (theirs, Client::new(Box::new(ours), Peer { address: [127, 0, 0, 1].into(), tls: None }))
+        (theirs, Client::new(Box::new(ours), Peer { address: [127, 0, 0, 1].into(), tls: None }, LimitSettings::default()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,25 +205,25 @@ mod tests {
             }
             io::Result::Ok(())
         };
-        let (mut head, hang_up) = (Head::default(), pin!(hang_up.notified()));
+        let (mut head, gate, hang_up) = (Head::default(), gate(), pin!(hang_up.notified()));
         tokio::select! {
-            next = next(&mut client, &mut head, hang_up) => assert!(matches!(next, Next::End)),
+            next = next(&mut client, &mut head, &gate, hang_up) => assert!(matches!(next, Next::Unreadable(ErrorCode::RequestTimeout))),
             _ = dawdle => panic!("it goes on for ever"),
         }
-        assert!(began.elapsed() < HEAD_TIME_MAX + Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(began.elapsed() < LimitSettings::default().head_timeout + Duration::from_secs(3), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_is_let_go_of_when_asked_and_after_a_while() {
         let ((_theirs, mut client), hang_up) = (connection(), Notify::new());
-        let mut head = Head::default();
+        let (mut head, gate) = (Head::default(), gate());
         let began = tokio::time::Instant::now();
-        assert!(matches!(next(&mut client, &mut head, pin!(hang_up.notified())).await, Next::End));
-        assert!(began.elapsed() >= IDLE - Duration::from_secs(1));
+        assert!(matches!(next(&mut client, &mut head, &gate, pin!(hang_up.notified())).await, Next::End));
+        assert!(began.elapsed() >= LimitSettings::default().idle_timeout - Duration::from_secs(1));
         let told = hang_up.notified();
         hang_up.notify_waiters();
         let began = tokio::time::Instant::now();
-        assert!(matches!(next(&mut client, &mut head, pin!(told)).await, Next::End));
+        assert!(matches!(next(&mut client, &mut head, &gate, pin!(told)).await, Next::End));
         assert!(began.elapsed() < Duration::from_secs(1));
     }
 }

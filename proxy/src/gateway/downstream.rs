@@ -99,7 +99,7 @@ struct Refusal {
 impl Downstream {
     /// Of a connection that has read at least a request's head.
     pub(super) fn new(client: Client, frame: Frame, state: Arc<State>) -> Self {
-        let Client { wire, ahead, peer, deadline } = client;
+        let Client { wire, ahead, peer, deadline, .. } = client;
         let wire = BufWriter::with_capacity(WRITE_BYTES, wire);
         Self { wire, ahead, frame, peer, deadline, state, taken_on: AtomicBool::new(false), refusal: None }
     }
@@ -126,7 +126,7 @@ impl Downstream {
         let wire = std::mem::replace(&mut self.wire, BufWriter::with_capacity(0, Box::new(tokio::io::empty())));
         let (ahead, deadline) =
             (std::mem::take(&mut self.ahead), std::mem::replace(&mut self.deadline, Deadline::at(std::time::Instant::now())));
-        certain.then(|| Client { wire: wire.into_inner(), ahead, peer: self.peer.clone(), deadline })
+        certain.then(|| Client { wire: wire.into_inner(), ahead, peer: self.peer.clone(), deadline, limits: self.state.limits })
     }
 
     /// Reads into `ahead`; 0 is the end.

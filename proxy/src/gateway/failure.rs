@@ -8,12 +8,18 @@ use pingora::{
 
 use super::{answer, attempt::is_idempotent, exchange::Exchange, refuse};
 use crate::{
+    descriptors,
     metrics::Metrics,
     upstreams::{Again, Failure},
 };
 
 /// Nothing has been sent: another target may be tried, whatever the request.
 pub(super) fn on_connect(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
+    if is_shortage(&error) {
+        exchange.attempts.failed(Failure::NoDescriptors);
+        error.set_retry(false);
+        return error;
+    }
     exchange.attempts.failed(Failure::Connect);
     let again = exchange.upstream().is_some_and(|upstream| exchange.attempts.may_go_on(upstream, Again::Elsewhere));
     error.set_retry(again);
@@ -78,7 +84,7 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
     if session.response_written().is_some_and(|answer| !answer.status.is_informational() || answer.status == 101) {
         return nothing;
     }
-    if *error.esource() == ErrorSource::Internal {
+    if *error.esource() == ErrorSource::Internal && code != ErrorCode::GatewayOverloaded {
         tracing::error!(error = %error, request.id = exchange.asked().request_id, "request failed inside the gateway");
     }
     let mut answer = answer::failed(&exchange.asked(), code, exchange.standing());
@@ -94,6 +100,7 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
 /// `None`: the client has gone.
 fn code(error: &Error) -> Option<ErrorCode> {
     match error.esource() {
+        ErrorSource::Upstream | ErrorSource::Internal if is_shortage(error) => Some(ErrorCode::GatewayOverloaded),
         ErrorSource::Upstream if is_timeout(error) => Some(ErrorCode::UpstreamTimeout),
         ErrorSource::Upstream => Some(ErrorCode::UpstreamUnreachable),
         ErrorSource::Downstream => match error.etype() {
@@ -103,6 +110,11 @@ fn code(error: &Error) -> Option<ErrorCode> {
         },
         ErrorSource::Internal | ErrorSource::Unset => Some(ErrorCode::InternalError),
     }
+}
+
+/// Whether there was no file descriptor.
+fn is_shortage(error: &Error) -> bool {
+    error.root_cause().downcast_ref().is_some_and(descriptors::are_used_up)
 }
 
 fn is_timeout(error: &Error) -> bool {

@@ -18,6 +18,7 @@ use std::{
 
 use ::h2::Reason;
 use async_trait::async_trait;
+use clearway_config::settings::process::LimitSettings;
 use pingora::{
     apps::HttpServerApp as _,
     http::ResponseHeader,
@@ -38,16 +39,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    arrival::Peer,
-    client::{PATIENCE, Wire},
-    connection::{IDLE, Service},
-};
+use super::{arrival::Peer, client::Wire, connection::Service};
 
 /// Requests of one connection at the same time.
 const STREAMS_MAX: u32 = 128;
-/// Bytes of a request's headers, uncompressed and with 32 for each of them (RFC 9113, 10.5.1).
-const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 /// Bytes of a body that may be on their way without having been asked for: of one request, and of all.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -67,11 +62,12 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a client gets to say farewell.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-fn options() -> H2Options {
+fn options(limits: &LimitSettings) -> H2Options {
     let mut options = H2Options::default();
     options
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADERS_BYTES_MAX)
+        // Uncompressed, and with 32 bytes for each header (RFC 9113, 10.5.1).
+        .max_header_list_size(u32::try_from(limits.head_bytes()).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER_MAX)
@@ -142,7 +138,8 @@ impl Drop for Active {
 impl Service {
     /// Serves a connection that speaks HTTP/2, to its end.
     pub(super) async fn serve_h2(self: &Arc<Self>, wire: Box<dyn Wire>, peer: Peer) {
-        let begun = timeout(BEGIN_TIMEOUT, handshake(Box::new(Bytes(wire)), Some(options()))).await;
+        let limits = self.state.limits;
+        let begun = timeout(BEGIN_TIMEOUT, handshake(Box::new(Bytes(wire)), Some(options(&limits)))).await;
         let Ok(Ok(mut h2)) = begun else { return };
         let Ok(head) = ResponseHeader::build(200, Some(0)) else { return };
         let connection = Arc::new(Connection {
@@ -167,7 +164,7 @@ impl Service {
                     leaving = true;
                     continue;
                 }
-                () = connection.has_been_idle(IDLE), if !leaving => {
+                () = connection.has_been_idle(limits.idle_timeout), if !leaving => {
                     h2.graceful_shutdown();
                     leaving = true;
                     continue;
@@ -196,7 +193,7 @@ impl Service {
         tokio::spawn(async move {
             let _active = active;
             let mut session = ServerSession::new_http2(stream);
-            session.set_write_timeout(Some(PATIENCE));
+            session.set_write_timeout(Some(service.state.limits.write_timeout));
             service.proxy.process_new_http(session, &service.closing).await;
         });
     }

@@ -21,6 +21,7 @@ mod failure;
 mod fast;
 mod forward;
 pub(crate) mod front;
+pub(crate) mod gate;
 mod grpc;
 mod h2;
 mod head;
@@ -46,6 +47,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use clearway_config::settings::process::LimitSettings;
 use http::Version;
 use ipnet::IpNet;
 use pingora::{
@@ -65,6 +67,7 @@ use decide::Stop;
 use downstream::Downstream;
 use exchange::{Exchange, Outcome};
 use front::Front;
+use gate::Gate;
 use mirror::Mirror;
 
 /// Everything that requests share.
@@ -79,6 +82,8 @@ pub(crate) struct State {
     pub(crate) mirror: Mirror,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) front: Front,
+    pub(crate) limits: LimitSettings,
+    pub(crate) gate: Arc<Gate>,
     /// Where clients can connect encrypted.
     pub(crate) tls: Option<Tls>,
     /// No further request is taken on any connection.

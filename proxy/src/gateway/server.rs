@@ -31,7 +31,12 @@ use super::{
     client::{Client, Wire},
     connection::Service,
     fast::{Fast, SWEEP_EVERY},
+    gate::Place,
     sniff,
+};
+use crate::{
+    descriptors::{self, Spares},
+    metrics::Refused,
 };
 
 /// A silent connection is asked for a sign of life after this long, so often, and so many times.
@@ -44,6 +49,8 @@ const DRAIN_IDLE: Duration = Duration::from_millis(300);
 const PINGORA_ATTEMPTS: usize = 4;
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 4096;
+/// A rest for the listener where there is no file descriptor, not even for turning away.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// The running workers.
 #[derive(Debug)]
@@ -118,6 +125,7 @@ impl Server {
         async move {
             let _accepting = accepting;
             let mut last = 0..BACKLOG;
+            let mut spares = Spares::hold(1);
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept(), if !*stop.borrow() => accepted,
@@ -129,17 +137,32 @@ impl Server {
                 };
                 match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                     Ok((stream, peer)) => {
+                        let place = match state.gate.enter(peer.ip(), descriptors::number(&stream)) {
+                            Ok(place) => place,
+                            Err(why) => {
+                                state.gate.turn_away((kind == Listener::Plain).then_some(&stream), why);
+                                continue;
+                            }
+                        };
                         let least = workers.iter().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
                         let Some((worker, load)) = least else { return };
-                        let held = Held::new(Counted::new(open.clone()), load.clone(), state.clone());
+                        let held = Held::new(Counted::new(open.clone()), load.clone(), state.clone(), place);
                         if worker.send(Accepted { listener: kind, stream, peer, held }).is_err() {
                             return;
                         }
                     }
+                    Err(e) if descriptors::are_used_up(&e) => {
+                        // With the room of a spare the connection can be taken, and turned away. Where that fails,
+                        // trying again at once would spin.
+                        let taken = spares.let_go() && take_and_turn_away(&listener, kind, &state);
+                        if !(spares.restore() && taken) {
+                            tokio::time::sleep(NO_DESCRIPTORS).await;
+                        }
+                    }
+                    Err(e) if is_of_one_connection(&e) => {}
                     Err(e) => {
                         tracing::warn!(error = %e, "gateway cannot accept");
-                        // Out of descriptors: trying again at once would spin.
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        tokio::time::sleep(NO_DESCRIPTORS).await;
                     }
                 }
             }
@@ -255,13 +278,14 @@ struct Held {
     load: Arc<AtomicUsize>,
     state: Arc<State>,
     _counted: Counted,
+    _place: Place,
 }
 
 impl Held {
-    fn new(counted: Counted, load: Arc<AtomicUsize>, state: Arc<State>) -> Self {
+    fn new(counted: Counted, load: Arc<AtomicUsize>, state: Arc<State>, place: Place) -> Self {
         load.fetch_add(1, Ordering::Relaxed);
         state.metrics.connections.inc();
-        Self { load, state, _counted: counted }
+        Self { load, state, _counted: counted, _place: place }
     }
 }
 
@@ -270,6 +294,21 @@ impl Drop for Held {
         self.state.metrics.connections.dec();
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether accepting failed because a client had left already: the next one is another matter.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Takes a connection for which there is room for a moment only. Says whether there was one.
+fn take_and_turn_away(listener: &TcpListener, kind: Listener, state: &State) -> bool {
+    let Some(Ok((stream, _))) = listener.accept().now_or_never() else { return false };
+    if let Ok(stream) = stream.into_std() {
+        state.gate.turn_away((kind == Listener::Plain).then_some(&stream), Refused::Descriptors);
+    }
+    true
 }
 
 /// Closes connections to upstreams that have rested for too long.
@@ -288,15 +327,17 @@ async fn serve(connection: Accepted, service: Arc<Service>) {
     let _ = (stream.set_nodelay(true), SockRef::from(&stream).set_tcp_keepalive(&keepalive));
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let address = peer.ip();
+    let (limits, patience) = (service.state.limits, service.state.limits.handshake_timeout);
     let begun = async {
         match listener {
             Listener::Plain => {
-                let is_h2 = sniff::is_h2(&stream).await.ok()?;
+                let is_h2 = sniff::is_h2(&stream, limits.idle_timeout).await.ok()?;
                 let wire: Box<dyn Wire> = Box::new(stream);
                 Some((wire, Peer { address, tls: None }, is_h2))
             }
             Listener::Encrypted => {
-                let accepted = service.state.tls.as_ref()?.acceptor().accept(stream).await?;
+                let accepted =
+                    service.state.tls.as_ref()?.acceptor().accept(stream, &service.state.gate.handshakes, patience).await?;
                 let wire: Box<dyn Wire> = Box::new(accepted.stream);
                 Some((wire, Peer { address, tls: Some(Arc::new(accepted.facts)) }, accepted.is_h2))
             }
@@ -309,7 +350,7 @@ async fn serve(connection: Accepted, service: Arc<Service>) {
     };
     match begun {
         Some((wire, peer, true)) => service.serve_h2(wire, peer).await,
-        Some((wire, peer, false)) => service.serve(Client::new(wire, peer)).await,
+        Some((wire, peer, false)) => service.serve(Client::new(wire, peer, limits)).await,
         None => {}
     }
 }

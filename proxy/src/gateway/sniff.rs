@@ -7,12 +7,11 @@ use rustix::net::{RecvFlags, recv};
 use tokio::{io::Interest, net::TcpStream};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a client may take to begin.
-const BEGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether the client begins with HTTP/2's preface; nothing of it is consumed. An error: there is nothing to serve.
-pub(super) async fn is_h2(stream: &TcpStream) -> io::Result<bool> {
-    tokio::time::timeout(BEGIN_TIMEOUT, begins_with_preface(stream)).await?
+/// Whether the client begins with HTTP/2's preface; nothing of it is consumed. An error: there is nothing to serve,
+/// within `patience`.
+pub(super) async fn is_h2(stream: &TcpStream, patience: Duration) -> io::Result<bool> {
+    tokio::time::timeout(patience, begins_with_preface(stream)).await?
 }
 
 async fn begins_with_preface(stream: &TcpStream) -> io::Result<bool> {
@@ -61,7 +60,7 @@ mod tests {
             let (mut client, server) = pair().await;
             client.set_nodelay(true).unwrap();
             client.write_all(&PREFACE[..cut]).await.unwrap();
-            let sniff = tokio::spawn(async move { is_h2(&server).await });
+            let sniff = tokio::spawn(async move { is_h2(&server, Duration::from_secs(60)).await });
             tokio::task::yield_now().await;
             client.write_all(&PREFACE[cut..]).await.unwrap();
             assert!(sniff.await.unwrap().unwrap(), "{cut}");
@@ -73,7 +72,7 @@ mod tests {
         for sent in ["GET / HTTP/1.1\r\n", "POST", "PRI * HTTP/1.1\r\n\r\nSM\r\n\r\nxxxx"] {
             let (mut client, server) = pair().await;
             client.write_all(sent.as_bytes()).await.unwrap();
-            assert!(!is_h2(&server).await.unwrap(), "{sent}");
+            assert!(!is_h2(&server, Duration::from_secs(60)).await.unwrap(), "{sent}");
             let mut left = [0; 4];
             tokio::io::AsyncReadExt::read_exact(&mut { server }, &mut left).await.unwrap();
             assert_eq!(left, sent.as_bytes()[..4], "nothing was consumed");
@@ -85,6 +84,6 @@ mod tests {
         let (mut client, server) = pair().await;
         client.write_all(&PREFACE[..5]).await.unwrap();
         client.shutdown().await.unwrap();
-        assert_eq!(is_h2(&server).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(is_h2(&server, Duration::from_secs(60)).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

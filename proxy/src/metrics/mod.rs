@@ -8,6 +8,7 @@ pub(crate) mod latency;
 pub(crate) mod openmetrics;
 #[cfg(test)]
 mod reference;
+mod refused;
 mod routes;
 mod upstreams;
 
@@ -18,6 +19,7 @@ use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Tex
 
 use latency::Exemplar;
 pub(crate) use latency::Traced;
+pub(crate) use refused::Refused;
 pub(crate) use routes::{Answered, ByRoute, Series};
 
 /// The label of a request that reached no route.
@@ -33,6 +35,7 @@ pub struct Metrics {
     unrouted: Arc<RouteMetrics>,
     pub(crate) in_flight: IntGauge,
     pub(crate) connections: IntGauge,
+    pub(crate) connections_refused: refused::ConnectionsRefused,
     pub(crate) upstream_failures: IntCounterVec,
     pub(crate) upstreams: upstreams::Upstreams,
     pub(crate) access_log_dropped: IntCounter,
@@ -98,6 +101,7 @@ impl Metrics {
             unrouted: RouteMetrics::new(NO_ROUTE),
             in_flight: gauge("clearway_requests_in_flight", "Requests being served."),
             connections: gauge("clearway_connections", "Open connections of clients."),
+            connections_refused: refused::ConnectionsRefused::new(&registry),
             upstream_failures: counters(
                 "clearway_upstream_failures_total",
                 "Attempts at an upstream that failed, by upstream and kind.",

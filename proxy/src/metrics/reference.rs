@@ -87,8 +87,13 @@ fn the_page_explains_every_metric_of_the_proxy() {
 
 #[test]
 fn no_metric_is_forgotten_by_the_page() {
-    let sources =
-        [include_str!("encryption.rs"), include_str!("mod.rs"), include_str!("routes.rs"), include_str!("upstreams.rs")];
+    let sources = [
+        include_str!("encryption.rs"),
+        include_str!("mod.rs"),
+        include_str!("refused.rs"),
+        include_str!("routes.rs"),
+        include_str!("upstreams.rs"),
+    ];
     let declared = sources.iter().flat_map(|source| {
         let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         code.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("clearway_") || literal.starts_with("process_"))

@@ -14,18 +14,12 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::{certificate::Certificate, certificates::Certificates, client::ClientCertificate, config};
 use crate::{gateway::now_s, metrics::Metrics};
 
-/// From the connection's first byte to the end of the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// At the same time: each may hold a client's certificates and a signature's worth of work.
-const HANDSHAKES_MAX: usize = 4096;
-
 /// Shakes hands. One for all workers.
 #[derive(Debug)]
 pub struct Acceptor {
     config: ArcSwap<ServerConfig>,
     certificates: Arc<Certificates>,
     clients: ClientCertificates,
-    running: Semaphore,
     metrics: Arc<Metrics>,
 }
 
@@ -57,7 +51,7 @@ impl Acceptor {
         clients: ClientCertificates,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { config: ArcSwap::from_pointee(config), certificates, clients, running: Semaphore::new(HANDSHAKES_MAX), metrics }
+        Self { config: ArcSwap::from_pointee(config), certificates, clients, metrics }
     }
 
     /// Handshakes from now on follow these rules.
@@ -65,14 +59,16 @@ impl Acceptor {
         self.config.store(Arc::new(config));
     }
 
+    /// Waits for a turn, and then for the client, no longer than `patience` in all.
+    ///
     /// `None`: there is no connection. Why is a metric, not a line in the log, for strangers decide how
     /// often it happens.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Option<Accepted> {
+    pub(crate) async fn accept(&self, stream: TcpStream, turns: &Semaphore, patience: Duration) -> Option<Accepted> {
         let handshake = async {
-            let Ok(_turn) = self.running.acquire().await else { return Err(io::ErrorKind::ResourceBusy.into()) };
+            let Ok(_turn) = turns.acquire().await else { return Err(io::ErrorKind::ResourceBusy.into()) };
             TlsAcceptor::from(self.config.load_full()).accept(stream).await
         };
-        let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+        let shaken = tokio::time::timeout(patience, handshake).await;
         let accepted = match shaken {
             Ok(Ok(stream)) => self.read(stream).await,
             Ok(Err(e)) => {

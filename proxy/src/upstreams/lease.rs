@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     /// The connection was closed or spoke nonsense.
     Broken,
     Timeout,
+    /// There was no file descriptor for a connection: no fault of the target's.
+    NoDescriptors,
 }
 
 impl Failure {
@@ -31,6 +33,7 @@ impl Failure {
             Self::Connect => "connect",
             Self::Broken => "broken",
             Self::Timeout => "timeout",
+            Self::NoDescriptors => "no_descriptors",
         }
     }
 }
@@ -53,7 +56,9 @@ impl Lease {
     pub(crate) fn failed(&mut self, failure: Failure) {
         let pool = &self.target.pool;
         pool.metrics.upstream_failed(&pool.name, failure.label());
-        pool.ended(&self.target, self.pass.take(), None);
+        if failure != Failure::NoDescriptors {
+            pool.ended(&self.target, self.pass.take(), None);
+        }
     }
 }
 

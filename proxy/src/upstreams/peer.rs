@@ -1,14 +1,21 @@
 //! A target as Pingora's connector wants it.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use clearway_config::settings::gateway::upstream::Protocol;
 use pingora::{
+    ErrorType, OrErr as _,
     protocols::ALPN,
     upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
 
+use tokio::net::TcpSocket;
+
 use super::{Target, Upstream};
+use crate::descriptors;
 
 /// How long an upgraded connection may be silent in either direction.
 pub(crate) const UPGRADE_IDLE: Duration = Duration::from_secs(3600);
@@ -22,6 +29,13 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How often an HTTP/2 connection is asked whether it still lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Looked at before a connection is made.
+type Hook = Arc<dyn Fn(&TcpSocket) -> pingora::Result<()> + Send + Sync>;
+
+static SPARING: LazyLock<Hook> = LazyLock::new(|| {
+    Arc::new(|socket| descriptors::spare(socket).or_err(ErrorType::SocketError, "no file descriptor for an upstream"))
+});
 
 impl Upstream {
     /// Whether all targets, now and later, speak HTTP/1.1 in the clear: what can be forwarded without Pingora.
@@ -38,6 +52,7 @@ impl Upstream {
         options.read_timeout = Some(if upgrade { UPGRADE_IDLE } else { timeouts.read });
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(IDLE);
+        options.upstream_tcp_sock_tweak_hook = Some(SPARING.clone());
         // What a client's headers may do is decided before the request is charged, and done in one place.
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         // An upgrade is HTTP/1.1's.

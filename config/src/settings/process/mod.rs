@@ -3,6 +3,7 @@
 mod acme;
 mod control;
 mod gateway;
+mod limits;
 mod observe;
 mod sync;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use self::{
     acme::{AcmeSettings, DOMAINS_MAX},
     control::ControlSettings,
     gateway::GatewaySettings,
+    limits::{HEADERS_BOUND, LimitSettings},
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
     sync::{Mode, SyncSettings, SyncTls},
     tls::{CertificateFiles, ClientCertificates, HSTS_MAX, TlsSettings, TlsVersion},

@@ -18,6 +18,7 @@ fn the_file_that_ships_says_the_defaults() {
     assert_eq!(shipped.gateway.addr, defaults.gateway.addr);
     assert_eq!(shipped.gateway.tls_addr, defaults.gateway.tls_addr);
     assert_eq!(format!("{:?}", shipped.gateway.tls), format!("{:?}", defaults.gateway.tls));
+    assert_eq!(format!("{:?}", shipped.gateway.limits), format!("{:?}", defaults.gateway.limits));
     assert_eq!(shipped.control.addr, defaults.control.addr);
 }
 
@@ -38,6 +39,22 @@ fn a_value_out_of_bounds_is_named_with_its_line() {
         "clearway.toml: control.request_timeout: must be at least 5s longer than sync.auth_lease: a revoke waits that long"
     );
     assert!(load("[sync]\nmode = \"best-effort\"\n").unwrap_err().starts_with("clearway.toml:2: mode: unknown variant"));
+}
+
+#[test]
+fn limits_that_would_let_nobody_in_or_everything_are_refused() {
+    for (line, why) in [
+        ("head_bytes = \"1KiB\"", "head_bytes: must be from 4KiB to 1MiB"),
+        ("headers = 1000", "headers: must be from 1 to 256"),
+        ("uri_bytes = \"128KiB\"", "uri_bytes: must be from 256B to head_bytes"),
+        ("head_timeout = \"0s\"", "head_timeout: must be from 10ms to 1h"),
+        ("handshakes = 0", "handshakes: must be from 1 to 65536"),
+    ] {
+        let said = load(&format!("[gateway.limits]\n{line}\n")).unwrap_err();
+        assert_eq!(said, format!("clearway.toml:2: gateway.limits.{why}"));
+    }
+    let limits = load("[gateway.limits]\nconnections_per_address = 5\nrate_min = \"0B\"\n").unwrap().gateway.limits;
+    assert_eq!((limits.connections_per_address, limits.rate_min.as_u64(), limits.connections), (5, 0, 0));
 }
 
 #[test]

@@ -7,9 +7,14 @@ use httparse::Status;
 
 use super::{
     super::{body::Body, exchange::Exchange},
-    head::{HEAD_BYTES_MAX, LINES_MAX, has_token, number},
+    head::{has_token, number},
     write::{self, Changes},
 };
+
+/// Bytes of an upstream's head, its empty line included, at most.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Header lines of it at most.
+const LINES_MAX: usize = 128;
 
 /// The answer cannot be understood, or can be in more than one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

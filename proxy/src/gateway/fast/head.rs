@@ -6,7 +6,10 @@
 use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::{Bytes, BytesMut};
-use clearway_config::ErrorCode;
+use clearway_config::{
+    ErrorCode,
+    settings::process::{HEADERS_BOUND, LimitSettings},
+};
 use http::{
     HeaderName, HeaderValue, Method, Version,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
@@ -15,11 +18,6 @@ use http::{
 use httparse::{Header, Status};
 
 use super::super::body::Body;
-
-/// Bytes of a head, its empty line included, at most.
-pub(in super::super) const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Header lines of a head at most.
-pub(super) const LINES_MAX: usize = 128;
 
 /// A request's head.
 #[derive(Debug)]
@@ -55,14 +53,16 @@ impl Default for Head {
 
 impl Head {
     /// Takes a head off the front of `ahead`, unless it is unusual: then everything stays where it is.
-    /// `None` while the head is not complete.
-    pub(in super::super) fn take(&mut self, ahead: &mut BytesMut) -> Result<Option<Kind>, ErrorCode> {
+    /// `None` while the head is not complete. How long the target may be is for whoever decides, unless nothing
+    /// but a target has come.
+    pub(in super::super) fn take(&mut self, ahead: &mut BytesMut, limits: &LimitSettings) -> Result<Option<Kind>, ErrorCode> {
         self.clear();
-        let mut headers = [const { MaybeUninit::uninit() }; LINES_MAX];
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_BOUND];
         let mut request = httparse::Request::new(&mut []);
-        let head_bytes = match request.parse_with_uninit_headers(ahead, &mut headers) {
-            Ok(Status::Complete(n)) if n <= HEAD_BYTES_MAX => n,
-            Ok(Status::Partial) if ahead.len() < HEAD_BYTES_MAX => return Ok(None),
+        let head_bytes = match request.parse_with_uninit_headers(ahead, &mut headers[..limits.headers.min(HEADERS_BOUND)]) {
+            Ok(Status::Complete(n)) if n <= limits.head_bytes() => n,
+            Ok(Status::Partial) if ahead.len() < limits.head_bytes() => return Ok(None),
+            Ok(Status::Partial) if request.version.is_none() => return Err(ErrorCode::UriTooLong),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(ErrorCode::HeadTooLarge),
             Err(_) => return Err(ErrorCode::AmbiguousRequest),
         };
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     fn take(bytes: &[u8]) -> Result<Option<Kind>, ErrorCode> {
-        Head::default().take(&mut BytesMut::from(bytes))
+        Head::default().take(&mut BytesMut::from(bytes), &LimitSettings::default())
     }
 
     fn of(lines: &str) -> Kind {
@@ -170,7 +170,7 @@ mod tests {
     fn a_plain_head_is_taken_off_and_what_follows_it_stays() {
         let bytes = b"POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nX-Own:  a b \r\n\r\nbody";
         let (mut ahead, mut head) = (BytesMut::from(&bytes[..]), Head::default());
-        assert_eq!(head.take(&mut ahead), Ok(Some(Kind::Plain)));
+        assert_eq!(head.take(&mut ahead, &LimitSettings::default()), Ok(Some(Kind::Plain)));
         assert_eq!((&ahead[..], head.body_bytes(), head.keeps_alive()), (&b"body"[..], 12, true));
         assert_eq!((&head.parts.method, &head.parts.headers["x-own"]), (&Method::POST, &HeaderValue::from_static("a b")));
         assert_eq!(&head.bytes[head.lines[2].name.clone()], b"X-Own");
@@ -204,7 +204,7 @@ mod tests {
         let old = b"GET / HTTP/1.0\r\n\r\n";
         let (mut ahead, mut head) = (BytesMut::from(&old[..]), Head::default());
         let unusual = Kind::Unusual { head_bytes: old.len(), body: Some(Body::NONE) };
-        assert_eq!((head.take(&mut ahead), &ahead[..]), (Ok(Some(unusual)), &old[..]));
+        assert_eq!((head.take(&mut ahead, &LimitSettings::default()), &ahead[..]), (Ok(Some(unusual)), &old[..]));
         assert!(matches!(take(b"CONNECT x:1 HTTP/1.1\r\n\r\n"), Ok(Some(Kind::Unusual { .. }))));
     }
 
@@ -226,8 +226,10 @@ mod tests {
         for bytes in [&b"GET"[..], b"\r\nGET / HTTP/1.1\r\nHost: x", b"GET / HTTP/1.1\r\nHost: x\r\n\r"] {
             assert_eq!(take(bytes), Ok(None), "{}", bytes.escape_ascii());
         }
-        let long = [b"GET / HTTP/1.1\r\nA: ".to_vec(), vec![b'a'; HEAD_BYTES_MAX]].concat();
+        let long = [b"GET / HTTP/1.1\r\nA: ".to_vec(), vec![b'a'; 64 * 1024]].concat();
         assert_eq!(take(&long), Err(ErrorCode::HeadTooLarge));
+        let long = [b"GET /".to_vec(), vec![b'a'; 64 * 1024]].concat();
+        assert_eq!(take(&long), Err(ErrorCode::UriTooLong));
     }
 
     #[test]

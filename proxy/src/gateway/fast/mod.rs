@@ -16,7 +16,7 @@ mod write;
 use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Instant};
 
 use clearway_config::ErrorCode;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{
     State, answer as answers,
@@ -25,7 +25,10 @@ use super::{
     client::Client,
     exchange::{Exchange, Outcome},
 };
-use crate::upstreams::{Again, Failure};
+use crate::{
+    descriptors,
+    upstreams::{Again, Failure},
+};
 use buffers::{Buffers, Stock};
 use head::Head;
 pub(super) use pool::{Pool, SWEEP_EVERY};
@@ -135,6 +138,10 @@ impl Fast {
                 None => match connect(client, address, bounded(began + timeouts.connect, until)).await {
                     Ok(stream) => stream,
                     Err(Broken::Client) => return Err(Failed::Silently),
+                    Err(Broken::NoDescriptors) => {
+                        exchange.attempts.failed(Failure::NoDescriptors);
+                        return Err(Failed::With(ErrorCode::GatewayOverloaded));
+                    }
                     Err(why) => {
                         exchange.attempts.failed(Failure::Connect);
                         if exchange.attempts.may_go_on(&upstream, Again::Elsewhere) {
@@ -202,6 +209,7 @@ enum Failed {
 fn code(why: Broken) -> ErrorCode {
     match why {
         Broken::Timeout => ErrorCode::UpstreamTimeout,
+        Broken::NoDescriptors => ErrorCode::GatewayOverloaded,
         Broken::Client | Broken::Untouched | Broken::Upstream | Broken::Replaced => ErrorCode::UpstreamUnreachable,
     }
 }
@@ -210,10 +218,18 @@ fn bounded(until: Instant, all: Option<Instant>) -> Instant {
     all.map_or(until, |all| all.min(until))
 }
 
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    descriptors::spare(&socket)?;
+    Ok(socket)
+}
+
 /// Connects, unless the client leaves meanwhile.
 async fn connect(client: &mut Client, address: SocketAddr, until: Instant) -> Result<TcpStream, Broken> {
     client.deadline.set(until);
-    let mut connecting = pin!(TcpStream::connect(address));
+    let socket =
+        socket_for(address).map_err(|e| if descriptors::are_used_up(&e) { Broken::NoDescriptors } else { Broken::Upstream })?;
+    let mut connecting = pin!(socket.connect(address));
     let connected = poll_fn(|cx| {
         if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
             return Poll::Ready(connected.map_err(|_: io::Error| Broken::Upstream));

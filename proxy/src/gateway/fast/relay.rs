@@ -20,11 +20,7 @@ use tokio::{
 };
 
 use super::{
-    super::{
-        attempt::is_idempotent,
-        client::{Client, PATIENCE},
-        exchange::Exchange,
-    },
+    super::{attempt::is_idempotent, client::Client, exchange::Exchange},
     answer::{self, Begun},
     buffers::Buffers,
     head::Head,
@@ -53,6 +49,8 @@ pub(super) enum Broken {
     Untouched,
     Upstream,
     Timeout,
+    /// There is no file descriptor for a connection.
+    NoDescriptors,
     /// It was answered with what is better asked for elsewhere; the client has seen nothing of it.
     Replaced,
 }
@@ -161,11 +159,11 @@ impl Relay<'_> {
     fn waits_for(&self) -> (Duration, Broken) {
         let Progress { sent, deaf, written, .. } = self.progress;
         if written < self.buffers.answer.len() || !self.progress.flushed {
-            (PATIENCE, Broken::Client)
+            (self.client.limits.write_timeout, Broken::Client)
         } else if sent < self.buffers.request.len() && !deaf {
             (self.timeouts.write, Broken::Timeout)
         } else if self.request.body_left > 0 && !deaf {
-            (PATIENCE, Broken::Client)
+            (self.client.limits.body_timeout, Broken::Client)
         } else if self.progress.answer.is_none() {
             (self.patience, Broken::Timeout)
         } else {

@@ -28,6 +28,7 @@ use super::{
     clock::{mix, now_ms},
     target::UNHEALTHY,
 };
+use crate::descriptors;
 
 /// How often it is looked which checks are due.
 const TICK: Duration = Duration::from_millis(50);
@@ -67,6 +68,11 @@ impl Checks {
         let jitter = mix(chance ^ now_ms) % (interval_ms / 5).max(1);
         self.due_ms.store(now_ms + interval_ms - interval_ms / 10 + jitter, Relaxed);
         true
+    }
+
+    /// It has come to nothing.
+    fn given_up(&self) {
+        self.running.store(false, Release);
     }
 
     /// Counts a check; says what the target is from now on, if it becomes something else by it.
@@ -122,6 +128,10 @@ async fn check(upstream: &Upstream, target: &Target, connector: &Connector) {
     let asked = tokio::time::timeout(health.timeout, ask::ask(upstream, target, health, connector)).await;
     let outcome = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
     let why = outcome.as_ref().err().cloned().unwrap_or_default();
+    if outcome.is_err() && descriptors::are_scarce() {
+        // It says something of this process, and nothing of the target.
+        return target.checks.given_up();
+    }
     if let Some(healthy) = target.checks.ended(health, target.is(UNHEALTHY), outcome) {
         if healthy {
             tracing::info!(upstream = upstream.name, target = %target.address, "target is healthy");
