@@ -120,6 +120,7 @@ impl Service {
         let stream: Stream = Box::new(Downstream::new(client, frame, self.state.clone()));
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(self.state.limits.idle_timeout.as_secs()));
+        session.set_read_timeout(Some(self.state.limits.body_timeout));
         session.set_write_timeout(Some(self.state.limits.write_timeout));
         if let Some(exchange) = decided {
             session.set_connection_user_context(Some(exchange));

@@ -26,6 +26,7 @@ use super::{
     decide::Facts,
     mirror::Copying,
     now_ms,
+    pace::Pace,
     texts::{Texts, Word},
     trace::{Trace, fresh_ids},
 };
@@ -55,6 +56,8 @@ pub(crate) struct Exchange {
     pub(super) upgrade: bool,
     /// Bytes of the request's body so far, where Pingora reads it.
     pub(super) body_bytes: u64,
+    /// When its first bytes came, there.
+    pub(super) body_began: Option<Instant>,
     pub(super) target: Option<Vec<u8>>,
     /// Of an encrypted connection: what its handshake has shown, the client's certificate among it.
     pub(super) tls: Option<Arc<TlsFacts>>,
@@ -124,6 +127,7 @@ impl Exchange {
             facts: Facts::default(),
             upgrade: false,
             body_bytes: 0,
+            body_began: None,
             target: None,
             tls: None,
             forwarded_proto: ForwardedProto::default(),
@@ -223,6 +227,16 @@ impl Exchange {
             let took = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.hold = Hold::Ticket(admission.finish(status, took));
         }
+    }
+
+    /// Whether a body that Pingora reads has come more slowly than it may. The time that an upstream took to take
+    /// it counts, too; but that is little beside what a client is credited for the bytes it waited with.
+    pub(super) fn body_is_slow(&mut self) -> bool {
+        let began = *self.body_began.get_or_insert_with(Instant::now);
+        let mut pace = Pace::default();
+        pace.moved(usize::try_from(self.body_bytes).unwrap_or(usize::MAX));
+        pace.waited(began.elapsed());
+        pace.left(&self.state.limits).is_zero()
     }
 
     /// Whether the gateway is stopping.

@@ -6,7 +6,7 @@ use pingora::{
     proxy::{FailToProxy, Session},
 };
 
-use super::{answer, attempt::is_idempotent, exchange::Exchange, refuse};
+use super::{answer, attempt::is_idempotent, exchange::Exchange, grpc, refuse};
 use crate::{
     descriptors,
     metrics::Metrics,
@@ -40,7 +40,7 @@ pub(super) fn replaced(session: &Session, exchange: &Exchange, status: u16) -> O
 /// Something may have been sent. Unless the upstream has said that it did nothing with it, only what may be
 /// done twice is tried again: at another target, or at the same one where the connection had been closed
 /// while it was idle.
-pub(super) fn while_proxying(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
+pub(super) fn while_proxying(session: &mut Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     // Asked for a condition that is not decided yet, Pingora panics.
     let decided = matches!(error.retry, RetryType::Decided(true));
     if matches!(error.etype(), ErrorType::HTTPStatus(_)) && decided {
@@ -49,6 +49,11 @@ pub(super) fn while_proxying(session: &Session, exchange: &mut Exchange, mut err
     if error.esource != ErrorSource::Upstream {
         error.set_retry(false);
         return error;
+    }
+    if *error.etype() == ErrorType::ReadTimedout && is_waiting_for_body(session, exchange) {
+        let mut slow = Error::because(ErrorType::ReadTimedout, "the body stopped coming", error).into_down();
+        slow.set_retry(false);
+        return slow;
     }
     // Of HTTP/2 streams that the upstream refused Pingora says so without any condition.
     let undone = decided;
@@ -66,6 +71,13 @@ pub(super) fn while_proxying(session: &Session, exchange: &mut Exchange, mut err
     error
 }
 
+/// Whether an upstream cannot be expected to answer yet, and it is the client that has stopped. A call that streams
+/// has its upstream answer before its end, and is no such case.
+fn is_waiting_for_body(session: &mut Session, exchange: &Exchange) -> bool {
+    let is_stream = exchange.upgrade || grpc::is_call(session.req_header());
+    !is_stream && session.response_written().is_none() && !session.as_downstream_mut().is_body_done()
+}
+
 /// Whether the request is still there to be sent again, and nobody has seen a byte of an answer.
 fn is_whole(session: &Session, exchange: &Exchange) -> bool {
     session.response_written().is_none() && !session.as_downstream().retry_buffer_truncated() && !exchange.upgrade
@@ -78,7 +90,9 @@ fn may_be_sent_again(session: &Session, exchange: &Exchange) -> bool {
 /// Answers, where there is somebody to answer and nothing has been answered yet.
 pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &mut Exchange, error: &Error) -> FailToProxy {
     let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
-    let Some(code) = exchange.attempts.refused().or_else(|| code(error)) else { return nothing };
+    let code = exchange.attempts.refused().or_else(|| code(error));
+    // An upgraded connection that falls silent is not a request that came too slowly.
+    let Some(code) = code.filter(|code| !(exchange.upgrade && *code == ErrorCode::RequestTimeout)) else { return nothing };
     exchange.failed(code);
     metrics.rejected(code);
     if session.response_written().is_some_and(|answer| !answer.status.is_informational() || answer.status == 101) {
@@ -105,6 +119,7 @@ fn code(error: &Error) -> Option<ErrorCode> {
         ErrorSource::Upstream => Some(ErrorCode::UpstreamUnreachable),
         ErrorSource::Downstream => match error.etype() {
             ErrorType::InvalidHTTPHeader => Some(ErrorCode::AmbiguousRequest),
+            ErrorType::HTTPStatus(408) | ErrorType::ReadTimedout => Some(ErrorCode::RequestTimeout),
             ErrorType::HTTPStatus(413) => Some(ErrorCode::BodyTooLarge),
             _ => None,
         },

@@ -27,6 +27,7 @@ mod h2;
 mod head;
 mod lent;
 pub(crate) mod mirror;
+mod pace;
 mod refuse;
 pub(crate) mod server;
 mod sniff;
@@ -204,6 +205,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         // A further attempt sends the body from its first byte.
         exchange.body_bytes = 0;
+        exchange.body_began = None;
         forward::request(upstream, exchange)?;
         if !exchange.mirrored && exchange.route().is_some_and(|route| route.mirror.is_some()) {
             let bodiless = session.as_mut().is_body_empty();
@@ -214,7 +216,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         exchange: &mut Box<Exchange>,
@@ -224,6 +226,9 @@ impl ProxyHttp for Gateway {
         let max = exchange.route().and_then(|route| route.policy.body_max).filter(|_| !exchange.upgrade);
         if max.is_some_and(|max| exchange.body_bytes > max) {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is longer than its route takes").into_down());
+        }
+        if !end && !exchange.upgrade && exchange.body_is_slow() && !grpc::is_call(session.req_header()) {
+            return Err(Error::explain(ErrorType::HTTPStatus(408), "the body comes too slowly").into_down());
         }
         if exchange.copying.is_some() {
             mirror::copy(&self.state.mirror, exchange, body.as_deref().unwrap_or_default(), end);

@@ -106,6 +106,14 @@ impl Client {
         all
     }
 
+    /// Whether something has come, or the end; returns at once.
+    pub(crate) fn peek(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        peeked.is_ok()
+    }
+
     /// Closes both directions at once.
     pub(crate) fn leave(self) {
         let _ = self.stream.shutdown(Shutdown::Both);

@@ -9,6 +9,7 @@ mod bodies;
 mod client;
 mod crash;
 mod curl;
+mod excess;
 mod grpc;
 mod h2;
 mod headers;

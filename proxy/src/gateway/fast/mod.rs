@@ -173,6 +173,10 @@ impl Fast {
                     return Ok(progress.keep);
                 }
                 Err(Broken::Client) => return Err(Failed::Silently),
+                Err(Broken::Slow) if exchange.status.is_none() && buffers.answer.is_empty() => {
+                    return Err(Failed::With(ErrorCode::RequestTimeout));
+                }
+                Err(Broken::Slow) => return Err(Failed::Silently),
                 Err(why) => why,
             };
             buffers.inbox.clear();
@@ -209,6 +213,7 @@ enum Failed {
 fn code(why: Broken) -> ErrorCode {
     match why {
         Broken::Timeout => ErrorCode::UpstreamTimeout,
+        Broken::Slow => ErrorCode::RequestTimeout,
         Broken::NoDescriptors => ErrorCode::GatewayOverloaded,
         Broken::Client | Broken::Untouched | Broken::Upstream | Broken::Replaced => ErrorCode::UpstreamUnreachable,
     }

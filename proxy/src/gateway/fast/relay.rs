@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    super::{attempt::is_idempotent, client::Client, exchange::Exchange},
+    super::{attempt::is_idempotent, client::Client, exchange::Exchange, pace::Pace},
     answer::{self, Begun},
     buffers::Buffers,
     head::Head,
@@ -49,6 +49,8 @@ pub(super) enum Broken {
     Untouched,
     Upstream,
     Timeout,
+    /// The client sends its request's body too slowly, or has stopped.
+    Slow,
     /// There is no file descriptor for a connection.
     NoDescriptors,
     /// It was answered with what is better asked for elsewhere; the client has seen nothing of it.
@@ -99,6 +101,17 @@ pub(super) struct Progress {
     pub(super) keep: bool,
     last: Instant,
     moved: bool,
+    /// What the client does, where it is waited for.
+    client: Option<Does>,
+    sends: Pace,
+    takes: Pace,
+}
+
+/// What a client is waited for to do.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Send,
+    Take,
 }
 
 impl Progress {
@@ -116,6 +129,9 @@ impl Progress {
             keep,
             last: now,
             moved: false,
+            client: None,
+            sends: Pace::default(),
+            takes: Pace::default(),
         }
     }
 }
@@ -144,7 +160,13 @@ impl Relay<'_> {
         }
         // The clock was read just before the first time.
         if mem::take(&mut self.progress.moved) && !first {
-            self.progress.last = Instant::now();
+            let (now, last) = (Instant::now(), self.progress.last);
+            self.progress.last = now;
+            match self.progress.client {
+                Some(Does::Send) => self.progress.sends.waited(now - last),
+                Some(Does::Take) => self.progress.takes.waited(now - last),
+                None => {}
+            }
         }
         let (patience, mut broken) = self.waits_for();
         let mut until = self.progress.last + patience;
@@ -156,14 +178,18 @@ impl Relay<'_> {
     }
 
     /// Who is to move next, for how long that is waited for, and what it is called if it does not.
-    fn waits_for(&self) -> (Duration, Broken) {
-        let Progress { sent, deaf, written, .. } = self.progress;
+    fn waits_for(&mut self) -> (Duration, Broken) {
+        let Progress { sent, deaf, written, sends, takes, .. } = self.progress;
+        let limits = self.client.limits;
+        self.progress.client = None;
         if written < self.buffers.answer.len() || !self.progress.flushed {
-            (self.client.limits.write_timeout, Broken::Client)
+            self.progress.client = Some(Does::Take);
+            (limits.write_timeout.min(takes.left(&limits)), Broken::Client)
         } else if sent < self.buffers.request.len() && !deaf {
             (self.timeouts.write, Broken::Timeout)
         } else if self.request.body_left > 0 && !deaf {
-            (self.client.limits.body_timeout, Broken::Client)
+            self.progress.client = Some(Does::Send);
+            (limits.body_timeout.min(sends.left(&limits)), Broken::Slow)
         } else if self.progress.answer.is_none() {
             (self.patience, Broken::Timeout)
         } else {
@@ -187,7 +213,9 @@ impl Relay<'_> {
                 (progress.sent, request.whole) = (0, false);
                 to_send.clear();
                 let Poll::Ready(n) = poll_body(client, cx, to_send, request.body_left) else { break };
-                request.body_left -= n? as u64;
+                let n = n?;
+                request.body_left -= n as u64;
+                progress.sends.moved(n);
             } else {
                 break;
             }
@@ -219,6 +247,7 @@ impl Relay<'_> {
         while progress.written < buffers.answer.len() {
             let n = ready!(client.poll_write(cx, &buffers.answer[progress.written..])).map_err(|_| Broken::Client)?;
             (progress.written, progress.flushed, progress.moved) = (progress.written + n, false, true);
+            progress.takes.moved(n);
         }
         if !progress.flushed {
             ready!(client.poll_flush(cx)).map_err(|_| Broken::Client)?;
