@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_revoke_says_when_a_gateway_may_still_accept_the_key() {
-        let line = revoked("key_1", &json!({"proxies": 3, "acknowledged": 1, "fenced": 1, "ms": 4}));
+        let line = revoked("key_1", &json!({"proxies": 3, "acknowledged": 1, "refused": 0, "fenced": 1, "ms": 4}));
         assert_eq!(
             line,
             "key_1 revoked: 1 of 3 gateways acknowledged, 1 fenced, 4 ms; 1 cannot be reached and may accept it until they can"

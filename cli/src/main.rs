@@ -30,7 +30,8 @@ enum Command {
     Keys(keys::Command),
     /// Watch what a proxy is doing: requests, refusals, latencies, and who asks most.
     Top(top::Args),
-    /// Make the control plane's routes and upstreams those of a file, after showing the difference.
+    /// Make the control plane's routes and upstreams those of a file, after showing the difference. Ends with 3 where a
+    /// gateway refuses some of it.
     Apply(gateway::Apply),
     /// Write the control plane's routes and upstreams as a file that apply takes.
     Export(gateway::Export),
@@ -50,6 +51,11 @@ struct Fatal {
 impl Fatal {
     fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 1 }
+    }
+
+    /// Stored, but not in force everywhere.
+    fn refused(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 3 }
     }
 
     /// Not a failure: what was compared is not the same.

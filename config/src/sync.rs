@@ -26,6 +26,12 @@ pub const CHUNK_CREDENTIALS_MAX: usize = 1_000;
 /// Totals in one usage batch at most.
 pub const USAGE_BATCH_TOTALS_MAX: usize = 4_000;
 
+/// Objects that a proxy names of those it refuses, at most.
+pub const REFUSED_NAMED_MAX: usize = 64;
+
+/// Characters of a reason at most.
+pub const REFUSED_REASON_CHARS_MAX: usize = 200;
+
 /// What control answers to a proxy's hello.
 pub fn control_mac(token: &[u8], proxy_nonce: &[u8], control_nonce: &[u8]) -> [u8; 32] {
     mac(token, [b"clearway control", proxy_nonce, control_nonce]).finalize().into_bytes().into()

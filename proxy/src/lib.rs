@@ -11,6 +11,7 @@ pub mod args;
 mod auth;
 pub mod data_dir;
 pub mod descriptors;
+mod follow;
 mod gateway;
 mod jwks;
 pub mod ledger;

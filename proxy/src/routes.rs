@@ -1,5 +1,5 @@
 //! The operator's routes: read at start, followed while running. They come from files and from control,
-//! as one document; what a file says comes first.
+//! as one document; what a file says comes first, and control is told what it has said in vain.
 //!
 //! Files are looked at every second and on SIGHUP. A changed set of files that is right takes the place
 //! of the old one between two requests; one that is wrong is refused with one line in the log, and the
@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use clearway_config::settings::{
     Document, Gateway, Route, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
 };
+use clearway_config::sync::v1::RefusedObject;
 use clearway_filters::route::Routes;
 use parking_lot::Mutex;
 
@@ -94,9 +95,16 @@ struct Seen {
     stamps: Vec<Option<(SystemTime, u64)>>,
     content: u64,
     files: FileDocuments,
-    /// What control says.
+    /// What control says, as far as it could be taken.
     objects: Arc<Document>,
+    /// What it says since, which could not be.
+    pending: Option<Arc<Document>>,
+    /// What of all that it says is not in force.
+    refused: Vec<RefusedObject>,
 }
+
+/// A table, and what of control's part is left out of it.
+type Built = (Table, Vec<RefusedObject>);
 
 impl RouteFiles {
     pub(crate) fn open(files: Vec<PathBuf>, control: UpstreamAddress, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
@@ -105,10 +113,10 @@ impl RouteFiles {
         let content = content(&sources);
         let read = FileDocuments::read(sources)?;
         let objects = Arc::new(Document::default());
-        let gateway = read.with(&objects, &control)?;
+        let (gateway, refused) = read.with(&objects, &control)?;
         debug_assert_eq!(gateway.upstreams[CONTROL].name, CONTROL_UPSTREAM);
         Ok(Self {
-            seen: Mutex::new(Seen { stamps, content, files: read, objects }),
+            seen: Mutex::new(Seen { stamps, content, files: read, objects, pending: None, refused }),
             current: ArcSwap::from_pointee(Table::new(&gateway, None, &metrics)?),
             files,
             control,
@@ -137,8 +145,22 @@ impl RouteFiles {
                 return Ok(None);
             }
             let files = FileDocuments::read(sources)?;
-            let table = self.table(&files, &seen.objects)?;
-            (seen.content, seen.files) = (content, files);
+            // What control's last change was in conflict with may be gone.
+            let pending = seen.pending.take();
+            let built = pending.as_ref().and_then(|objects| self.table(&files, objects).ok());
+            let (table, refused) = match (built, pending) {
+                (Some(built), Some(objects)) => {
+                    seen.objects = objects;
+                    built
+                }
+                (_, pending) => {
+                    let refused = pending.is_some().then(|| seen.refused.clone());
+                    seen.pending = pending;
+                    let (table, left_out) = self.table(&files, &seen.objects)?;
+                    (table, refused.unwrap_or(left_out))
+                }
+            };
+            (seen.content, seen.files, seen.refused) = (content, files, refused);
             Ok(Some(table))
         });
         self.swap(table);
@@ -147,15 +169,31 @@ impl RouteFiles {
     /// Follows what control says. Blocks while it does.
     pub(crate) fn follow_objects(&self, objects: Arc<Document>) {
         let mut seen = self.seen.lock();
-        let table = self.table(&seen.files, &objects);
-        if table.is_ok() {
-            seen.objects = objects;
+        let table = self.table(&seen.files, &objects).map(|(table, refused)| {
+            (seen.objects, seen.pending, seen.refused) = (objects.clone(), None, refused);
+            Some(table)
+        });
+        if let Err(error) = &table {
+            // The old table stays, and with it everything in it: what is refused is the change as a whole.
+            seen.pending = Some(objects);
+            seen.refused = vec![RefusedObject { reason: error.to_string(), ..RefusedObject::default() }];
         }
-        self.swap(table.map(Some));
+        self.swap(table);
     }
 
-    fn table(&self, files: &FileDocuments, objects: &Document) -> Result<Table, SettingsError> {
-        Table::new(&files.with(objects, &self.control)?, Some(&self.current()), &self.metrics)
+    /// What control says and requests are not routed by; without a kind it is all of its last change.
+    pub(crate) fn refused(&self) -> Vec<RefusedObject> {
+        self.seen.lock().refused.clone()
+    }
+
+    /// Control has been told how many objects are refused.
+    pub(crate) fn note_refused(&self, objects: usize) {
+        self.metrics.observed.objects_refused.set(i64::try_from(objects).unwrap_or(i64::MAX));
+    }
+
+    fn table(&self, files: &FileDocuments, objects: &Document) -> Result<Built, SettingsError> {
+        let (gateway, refused) = files.with(objects, &self.control)?;
+        Ok((Table::new(&gateway, Some(&self.current()), &self.metrics)?, refused))
     }
 
     fn swap(&self, table: Result<Option<Table>, SettingsError>) {
@@ -252,5 +290,37 @@ mod tests {
         std::fs::write(&file, ROUTE.replace("NAME", "one")).unwrap();
         files.follow(true);
         assert!(Arc::ptr_eq(&before, &files.current()));
+    }
+
+    fn told(text: &str) -> Arc<Document> {
+        Arc::new(toml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn what_control_says_in_vain_is_named_with_its_reason_until_a_file_makes_room() {
+        let (_dir, file, files) = open(&ROUTE.replace("NAME", "one"));
+        let refused = || files.refused().into_iter().map(|r| format!("{}/{}: {}", r.kind, r.name, r.reason)).collect::<Vec<_>>();
+        let free = "[[routes]]\nname = \"free\"\npath = \"/free\"\nupstream = \"control\"\nauth = \"open\"\n";
+        files.follow_objects(told(&format!("{}{}{free}", ROUTE.replace("NAME", "one"), ROUTE.replace("NAME", "two"))));
+        assert_eq!(
+            refused(),
+            [
+                "route/one: a file of this gateway has one of this name",
+                "route/two: path: takes requests that route `one` takes too, and neither is more specific"
+            ]
+        );
+        assert_eq!(files.current().routes.all().len(), 2, "the one that is free is in force");
+
+        // Too much at once is refused as a whole, and what was in force stays.
+        let many: Vec<_> = (0..20).map(|n| ROUTE.replace("NAME", &format!("r{n}"))).collect();
+        files.follow_objects(told(&many.concat()));
+        assert!(refused().len() == 1 && refused()[0].starts_with("/: "), "{:?}", refused());
+        assert_eq!(files.current().routes.all().len(), 2);
+
+        std::fs::write(&file, ROUTE.replace("NAME", "other").replace("\"/\"", "\"/other\"")).unwrap();
+        files.follow(false);
+        assert!(refused().len() == 1 && files.current().routes.all().len() == 3, "still wrong by itself: {:?}", refused());
+        files.follow_objects(told(&many[0]));
+        assert_eq!((refused().len(), files.current().routes.all().len()), (0, 2));
     }
 }

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clearway_config::settings::{Gateway, Settings, SettingsError, UpstreamAddress};
@@ -23,6 +23,7 @@ use crate::{
     access_log::{self, AccessLog},
     admin::Vitals as _,
     data_dir::{DataDir, DataDirError},
+    follow,
     gateway::{
         State,
         front::Front,
@@ -41,15 +42,12 @@ use crate::{
     vitals::Health,
 };
 
-/// How often routes files are looked at, and the ledger is flushed.
+/// How often the ledger is flushed.
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether the keys have come.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the last spans may take on their way to the collector.
 const SPANS_FLUSHED_WITHIN: Duration = Duration::from_secs(2);
-/// How many times as long as a table took to build nothing more is built, at most [`REST_MAX`].
-const REST_AFTER_BUILD: u32 = 4;
-const REST_MAX: Duration = Duration::from_millis(250);
 /// Threads for everything but requests.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -176,7 +174,7 @@ impl Proxy {
         };
 
         // What control has said before counts from the first request on.
-        build_objects(&routes, &snapshot);
+        follow::build_objects(&routes, &snapshot);
         let mirror = Mirror::start(background.handle(), metrics.clone());
         let state = Arc::new(State {
             routes,
@@ -222,8 +220,8 @@ impl Proxy {
     fn run_background(&self, gateway: TcpListener, tls: Option<TcpListener>, metrics: TcpListener) -> io::Result<()> {
         let _entered = self.background.enter();
         self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
-        self.background.spawn(follow_files(self.state.clone()));
-        self.background.spawn(follow_objects(self.state.clone()));
+        self.background.spawn(follow::files(self.state.clone()));
+        self.background.spawn(follow::objects(self.state.clone()));
         self.background.spawn(watch_upstreams(self.state.clone()));
         self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
         self.background.spawn(note_rates(self.health.clone()));
@@ -287,7 +285,7 @@ impl Proxy {
 
     /// Reads the routes and certificates and reopens the access log: what SIGHUP asks for.
     pub fn reload(&self) {
-        self.state.routes.follow(true);
+        follow::read_routes(&self.state, true);
         if let Some(tls) = &self.state.tls {
             tls.follow(true);
         }
@@ -336,60 +334,6 @@ fn bind(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError>
 /// 0 is one a core.
 fn threads(asked: usize) -> usize {
     if asked == 0 { thread::available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
-}
-
-/// Looks at the files of routes and certificates every second, and at upstreams' names and certificates now and then.
-async fn follow_files(state: Arc<State>) {
-    let mut ticks = tokio::time::interval(TICK);
-    let mut resolve = tokio::time::interval(crate::upstreams::RESOLVE_EVERY);
-    // Both begin with a tick at once, and both have just been done.
-    resolve.tick().await;
-    loop {
-        let resolves = tokio::select! {
-            _ = ticks.tick() => false,
-            _ = resolve.tick() => true,
-        };
-        let state = state.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            if resolves {
-                return state.routes.current().refresh();
-            }
-            state.routes.follow(false);
-            if let Some(tls) = &state.tls {
-                tls.follow(false);
-            }
-        });
-        if work.await.is_err() {
-            tracing::error!("following the files panicked");
-        }
-    }
-}
-
-/// Brings into force what control says of routes and upstreams. What comes while that is being done is done
-/// together, and most of the time is left to requests.
-async fn follow_objects(state: Arc<State>) {
-    let mut changes = state.snapshot.objects().changes();
-    // Something may have come since the start.
-    changes.mark_changed();
-    while changes.changed().await.is_ok() {
-        let began = Instant::now();
-        let (routes, snapshot) = (state.routes.clone(), state.snapshot.clone());
-        if tokio::task::spawn_blocking(move || build_objects(&routes, &snapshot)).await.is_err() {
-            tracing::error!("following the control plane's routes panicked");
-        }
-        tokio::time::sleep((began.elapsed() * REST_AFTER_BUILD).min(REST_MAX)).await;
-    }
-}
-
-fn build_objects(routes: &RouteFiles, snapshot: &Snapshot) {
-    let objects = snapshot.objects();
-    let (version, document) = objects.document();
-    if *objects.built().borrow() == version {
-        return;
-    }
-    routes.follow_objects(document);
-    // Also where it was refused: it has been decided on, and control is not kept waiting.
-    objects.set_built(version);
 }
 
 /// Checks the upstreams of the routes of the moment.

@@ -73,8 +73,29 @@ pub(crate) async fn apply(args: Apply) -> Result<(), Fatal> {
         show(args.target.json, &answer, &changes);
     }
     let propagation = &answer["propagation"];
-    eprintln!("applied: {} of {} gateways acknowledged", propagation["acknowledged"], propagation["proxies"]);
-    Ok(())
+    let count = |what: &str| propagation[what].as_u64().unwrap_or_default();
+    let refused = count("refused");
+    eprintln!("applied: {} of {} gateways acknowledged, {refused} refused", count("acknowledged"), count("proxies"));
+    if refused == 0 {
+        return Ok(());
+    }
+    for line in refusals(&api.get("/api/v1/admin/proxies?limit=100").await?) {
+        eprintln!("{line}");
+    }
+    Err(Fatal::refused("it is stored, and not in force on every gateway"))
+}
+
+/// What each gateway refuses and why, a line each.
+fn refusals(proxies: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for proxy in proxies["items"].as_array().into_iter().flatten() {
+        let name = proxy["name"].as_str().unwrap_or_default();
+        for refused in proxy["refused"].as_array().into_iter().flatten() {
+            let object = refused["object"].as_str().unwrap_or("the change as a whole");
+            lines.push(format!("{name} refuses {object}: {}", refused["reason"].as_str().unwrap_or_default()));
+        }
+    }
+    lines
 }
 
 /// Writes the control plane's document as a file that `apply` takes.

@@ -1,10 +1,10 @@
 //! `/admin/accounts`: for the scope `admin:platform`.
 
-use axum::extract::State;
+use axum::{body::Bytes, extract::State};
 use clearway_config::{AccountId, envelope::Success};
 use http::StatusCode;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Account, AccountError, change_plan, open, set_suspended, store};
@@ -12,8 +12,8 @@ use crate::{
     audit::Actor,
     db::Tx,
     http::{
-        AdminPlatform, Answer, Answered, Api, ApiError, Body, Fields, Form, Id, List, Paging, Permit, Query, Repeatable, Turn,
-        fields, time::rfc3339,
+        AdminPlatform, Answer, Answered, Api, ApiError, Body, Caller, Fields, Form, Id, List, PageParams, Paging, Permit, Query,
+        Repeatable, Turn, fields, time::rfc3339,
     },
     plans,
     sync::{Propagation, Revision, Wait},
@@ -31,27 +31,6 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(put_plan))
         .routes(routes!(suspend))
         .routes(routes!(resume))
-}
-
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]
-struct ListParams {
-    /// Accounts on a page, 1 to 100; 20 when left out.
-    limit: Option<u32>,
-    /// Accounts to pass over.
-    offset: Option<u32>,
-    /// Where an earlier page ended.
-    cursor: Option<String>,
-}
-
-#[derive(Debug)]
-struct ListForm(Paging<AccountId>);
-
-impl Form for ListForm {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Paging::read(fields).map(Self)
-    }
 }
 
 #[derive(Debug, ToSchema)]
@@ -132,11 +111,11 @@ impl From<Account> for AccountView {
 /// List accounts
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/admin/accounts", operation_id = "accounts_list", tag = "admin", params(ListParams),
+#[utoipa::path(get, path = "/admin/accounts", operation_id = "accounts_list", tag = "admin", params(PageParams),
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "A page of accounts", body = Success<List<AccountView>>)))]
-async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(form): Query<ListForm>) -> Answered {
-    let page = store::list(&api.db, form.0).await?;
+async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging): Query<Paging<AccountId>>) -> Answered {
+    let page = store::list(&api.db, paging).await?;
     let total = store::count(&api.db).await?;
     Answer::ok(&List::of(page.map(AccountView::from), Some(total)))
 }
@@ -204,10 +183,7 @@ async fn suspend(
     repeatable: Repeatable,
     Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    let turn = repeatable.begin(&api, caller.key_id, &bytes).await?;
-    let actor = Actor::from(&*caller);
-    let suspend = async |tx: &mut Tx| set_suspended(tx, &api.world, &actor, id, true).await;
-    act(&api, turn, StatusCode::OK, Wait::Enforced, suspend).await
+    set_standing(&api, &caller, id, true, repeatable, &bytes).await
 }
 
 /// Resume an account
@@ -221,10 +197,22 @@ async fn resume(
     repeatable: Repeatable,
     Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    let turn = repeatable.begin(&api, caller.key_id, &bytes).await?;
-    let actor = Actor::from(&*caller);
-    let resume = async |tx: &mut Tx| set_suspended(tx, &api.world, &actor, id, false).await;
-    act(&api, turn, StatusCode::OK, Wait::Briefly, resume).await
+    set_standing(&api, &caller, id, false, repeatable, &bytes).await
+}
+
+/// A suspension is waited for on every proxy, its end briefly.
+async fn set_standing(
+    api: &Api,
+    caller: &Caller,
+    id: AccountId,
+    suspended: bool,
+    repeatable: Repeatable,
+    body: &Bytes,
+) -> Answered {
+    let turn = repeatable.begin(api, caller.key_id, body).await?;
+    let actor = Actor::from(caller);
+    let wait = if suspended { Wait::Enforced } else { Wait::Briefly };
+    act(api, turn, StatusCode::OK, wait, async |tx: &mut Tx| set_suspended(tx, &api.world, &actor, id, suspended).await).await
 }
 
 /// Does a POST's act in its transaction, keeps the answer for a repetition, commits, and tells the proxies.

@@ -9,7 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ACTIONS, Change, store};
-use crate::http::{Answer, Answered, Api, Fields, Form, List, Paging, Permit, Query, ReadAudit, fields, time::rfc3339};
+use crate::http::{
+    Answer, Answered, Api, Fields, Form, List, PageParams, Paging, Permit, Query, ReadAudit, fields, time::rfc3339,
+};
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list))
@@ -25,12 +27,6 @@ struct ListParams {
     action: Option<String>,
     /// Another account's entries; for admins, whose default is every account's.
     account_id: Option<String>,
-    /// Entries on a page, 1 to 100; 20 when left out.
-    limit: Option<u32>,
-    /// Entries to pass over.
-    offset: Option<u32>,
-    /// Where an earlier page ended.
-    cursor: Option<String>,
 }
 
 #[derive(Debug)]
@@ -106,7 +102,7 @@ impl From<store::Entry> for AuditView {
 /// List what was done
 ///
 /// Newest first: the caller's account's entries; an admin sees those of every account.
-#[utoipa::path(get, path = "/audit", tag = "audit", params(ListParams), security(("key" = ["read:audit"])),
+#[utoipa::path(get, path = "/audit", tag = "audit", params(ListParams, PageParams), security(("key" = ["read:audit"])),
     responses((status = 200, description = "A page of entries", body = Success<List<AuditView>>)))]
 async fn list(State(api): State<Api>, caller: Permit<ReadAudit>, Query(query): Query<ListQuery>) -> Answered {
     let account = match query.account_id {

@@ -33,7 +33,7 @@ pub(crate) use envelope::class as status_class;
 pub use error::{ApiError, chain};
 pub use fields::{Body, Fields, Form, JsonObject, Query};
 pub use idempotency::{Repeatable, Turn};
-pub use paging::Paging;
+pub use paging::{PageParams, Paging};
 
 use crate::{db::Db, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
 

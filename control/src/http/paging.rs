@@ -1,9 +1,11 @@
 //! `limit`, `offset` and `cursor` of every list.
 
-use serde_json::Value;
 use std::{fmt::Display, str::FromStr};
 
-use super::fields::{Fields, Wrong, number, parsed};
+use serde_json::Value;
+use utoipa::IntoParams;
+
+use super::fields::{Fields, Form, Wrong, number, parsed};
 
 const LIMIT_DEFAULT: u64 = 20;
 const LIMIT_MAX: u64 = 100;
@@ -18,8 +20,21 @@ pub struct Paging<C> {
     pub cursor: Option<C>,
 }
 
-impl<C: FromStr<Err: Display>> Paging<C> {
-    pub fn read(fields: &mut Fields) -> Option<Self> {
+/// How a page is asked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]
+pub struct PageParams {
+    /// How many on a page, 1 to 100; 20 when left out.
+    limit: Option<u32>,
+    /// How many to pass over.
+    offset: Option<u32>,
+    /// Where an earlier page ended.
+    cursor: Option<String>,
+}
+
+impl<C: FromStr<Err: Display>> Form for Paging<C> {
+    fn read(fields: &mut Fields) -> Option<Self> {
         let limit = fields.optional("limit", number(1, LIMIT_MAX));
         let offset = fields.optional("offset", number(0, OFFSET_MAX));
         let cursor = fields.optional("cursor", cursor::<C>);

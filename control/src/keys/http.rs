@@ -20,7 +20,7 @@ use super::{
 use crate::{
     audit::Actor,
     db,
-    http::{Answer, Answered, Api, ApiError, Body, Id, List, Permit, Query, ReadKeys, Repeatable, Turn, WriteKeys},
+    http::{Answer, Answered, Api, ApiError, Body, Id, List, PageParams, Permit, Query, ReadKeys, Repeatable, Turn, WriteKeys},
     sync::{Propagation, Revision, Wait},
 };
 
@@ -35,7 +35,7 @@ pub fn routes() -> OpenApiRouter<Api> {
 /// List keys
 ///
 /// Newest first. Revoked and expired keys are in the list too.
-#[utoipa::path(get, path = "/keys", operation_id = "keys_list", tag = "keys", params(ListParams), security(("key" = ["read:keys"])),
+#[utoipa::path(get, path = "/keys", operation_id = "keys_list", tag = "keys", params(ListParams, PageParams), security(("key" = ["read:keys"])),
     responses((status = 200, description = "A page of keys", body = Success<List<KeyView>>)))]
 async fn list(State(api): State<Api>, caller: Permit<ReadKeys>, Query(form): Query<ListForm>) -> Answered {
     let account = caller.account(form.account_id)?;

@@ -3,38 +3,17 @@
 use axum::extract::State;
 use clearway_config::{ProxyId, envelope::Success};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::store;
 use crate::{
-    http::{AdminPlatform, Answer, Answered, Api, Fields, Form, List, Paging, Permit, Query, time::rfc3339},
-    sync::Status,
+    http::{AdminPlatform, Answer, Answered, Api, List, PageParams, Paging, Permit, Query, time::rfc3339},
+    sync::{Refused, Status},
 };
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list))
-}
-
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]
-struct ListParams {
-    /// Proxies on a page, 1 to 100; 20 when left out.
-    limit: Option<u32>,
-    /// Proxies to pass over.
-    offset: Option<u32>,
-    /// Where an earlier page ended.
-    cursor: Option<String>,
-}
-
-#[derive(Debug)]
-struct ListForm(Paging<ProxyId>);
-
-impl Form for ListForm {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Paging::read(fields).map(Self)
-    }
 }
 
 /// A proxy that has attached to this control plane.
@@ -52,13 +31,26 @@ struct ProxyView {
     lag: Option<u64>,
     first_seen_at: String,
     last_seen_at: String,
+    /// How many objects it holds and does not act by, because of its own files or because it does not understand them.
+    refused_count: u32,
+    /// The first 64 of those.
+    refused: Vec<RefusedView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"object": "route/orders", "reason": "name: `orders` is taken"}))]
+struct RefusedView {
+    /// Kind and name; null is every change of the gateway's objects since the last one that it took.
+    object: Option<String>,
+    reason: String,
 }
 
 impl ProxyView {
     /// What the table remembers, and what sync knows at this moment.
     fn new(row: store::Row, status: &Status) -> Self {
-        let store::Row { id, name, version, revision, created_at, last_seen_at } = row;
+        let store::Row { id, name, version, revision, created_at, last_seen_at, refused } = row;
         let live = status.proxies.iter().find(|proxy| proxy.id.to_string() == id);
+        let refused = live.map_or_else(|| Refused::parse(&refused), |proxy| proxy.refused.clone());
         Self {
             id,
             name,
@@ -68,16 +60,22 @@ impl ProxyView {
             lag: live.map(|proxy| proxy.lag),
             first_seen_at: rfc3339(created_at),
             last_seen_at: rfc3339(last_seen_at),
+            refused_count: refused.count,
+            refused: refused
+                .objects
+                .into_iter()
+                .map(|refused| RefusedView { object: refused.object, reason: refused.reason })
+                .collect(),
         }
     }
 }
 
 /// List proxies
-#[utoipa::path(get, path = "/admin/proxies", operation_id = "proxies_list", tag = "admin", params(ListParams),
+#[utoipa::path(get, path = "/admin/proxies", operation_id = "proxies_list", tag = "admin", params(PageParams),
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "A page of proxies", body = Success<List<ProxyView>>)))]
-async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(form): Query<ListForm>) -> Answered {
-    let page = store::list(&api.db, form.0).await?;
+async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging): Query<Paging<ProxyId>>) -> Answered {
+    let page = store::list(&api.db, paging).await?;
     let status = api.hub.status();
     Answer::ok(&List::of(page.map(|row| ProxyView::new(row, &status)), None))
 }

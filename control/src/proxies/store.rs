@@ -16,13 +16,14 @@ pub(super) struct Row {
     pub(super) revision: i64,
     pub(super) created_at: i64,
     pub(super) last_seen_at: i64,
+    pub(super) refused: String,
 }
 
 /// Newest first.
 pub(super) async fn list<'c>(on: impl On<'c>, paging: Paging<ProxyId>) -> db::Result<Page<Row, String>> {
     let rows = on
         .query(
-            "SELECT id, name, version, revision, created_at, last_seen_at
+            "SELECT id, name, version, revision, created_at, last_seen_at, refused
              FROM proxies
              WHERE CAST($1 AS TEXT) IS NULL OR id < $1
              ORDER BY id DESC

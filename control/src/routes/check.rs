@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearway_config::settings::{
     Document, Fault, Gateway, UpstreamAddress,
-    gateway::{Object, ObjectKind},
+    gateway::{ARRANGEMENTS_MAX, Object, ObjectKind, arrangement},
 };
 
 use super::{RouteError, Stored, apply, store};
@@ -37,6 +37,29 @@ pub(super) async fn one(tx: &mut Tx, object: &Object) -> Result<Links, RouteErro
     let others = others.filter(|other| (other.kind, &other.name) != (object.kind, &object.name));
     whole(&read(others.chain([object.clone()]))?).map_err(|fault| fault.inside(2))?;
     Ok(links)
+}
+
+/// Checks that a gateway takes one more of these. What a whole document holds is counted with it.
+pub(super) async fn room(tx: &mut Tx, kind: ObjectKind) -> Result<(), RouteError> {
+    let most = kind.max();
+    if store::count(tx, kind).await? < i64::try_from(most).unwrap_or(i64::MAX) {
+        return Ok(());
+    }
+    Err(RouteError::Full(format!("There are {most} {} already, which is the most.", kind.plural().replace('_', " "))))
+}
+
+/// Checks the hosts of a route that has just been stored: there may be routes that it does not stand beside.
+pub(super) async fn arrangements(tx: &mut Tx, links: &Links) -> Result<(), RouteError> {
+    let hosts: Vec<_> = links.places.iter().filter_map(|place| Some(arrangement(place)?.0.to_owned())).collect();
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    match store::overcrowded(tx, &hosts).await? {
+        None => Ok(()),
+        Some(host) => Err(RouteError::Full(format!(
+            "The routes of host {host} would have their parameters in more than {ARRANGEMENTS_MAX} different sets of places."
+        ))),
+    }
 }
 
 /// Checks what is left without an object that no other names.

@@ -98,7 +98,10 @@ async fn replace(
     let revision = apply::carry_out(&mut tx, &api.world, &caller, plan).await?;
     tx.commit().await?;
     let propagation = match revision {
-        Some(revision) => Some(api.hub.propagated(revision, Wait::Enforced).await),
+        Some(revision) => {
+            let objects = changes.iter().map(|change| super::id(change.kind, &change.name)).collect();
+            Some(api.hub.objects_propagated(revision, objects, Wait::Enforced).await)
+        }
         None => None,
     };
     Answer::ok(&Applied { changes, dry_run, propagation })

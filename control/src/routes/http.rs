@@ -10,41 +10,20 @@ use clearway_config::{
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{Stored, put::put, remove::remove, store};
 use crate::{
     http::{
-        AdminPlatform, Answer, Answered, Api, ApiError, Caller, Fields, Form, Id, JsonObject, List, Paging, Permit, Query, issue,
+        AdminPlatform, Answer, Answered, Api, ApiError, Caller, Id, JsonObject, List, PageParams, Paging, Permit, Query, issue,
         time::rfc3339,
     },
-    sync::{Propagation, Wait},
+    sync::{Objects, Propagation, Wait},
 };
 
 /// Characters in a name at most.
 const NAME_CHARS_MAX: usize = 64;
-
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]
-struct ListParams {
-    /// Objects on a page, 1 to 100; 20 when left out.
-    limit: Option<u32>,
-    /// Objects to pass over.
-    offset: Option<u32>,
-    /// Where an earlier page ended.
-    cursor: Option<String>,
-}
-
-#[derive(Debug)]
-struct ListForm(Paging<String>);
-
-impl Form for ListForm {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Paging::read(fields).map(Self)
-    }
-}
 
 /// A stored object: the words of `gateway.toml`, and these.
 #[derive(Debug, Serialize, ToSchema)]
@@ -157,12 +136,13 @@ async fn replace(
         return Err(ApiError::invalid(&[issue("name", "invalid", "is not the name in the path")]));
     }
     let mut tx = api.db.begin().await?;
+    let objects = Objects::from([super::id(kind, &name)]);
     let put = put(&mut tx, &api.world, caller, Object { kind, name, spec }, expected).await?;
     tx.commit().await?;
     // A new object takes nothing away; a changed one may have shut somebody out.
     let wait = if put.created { Wait::Briefly } else { Wait::Enforced };
     let propagation = match put.revision {
-        Some(revision) => Some(api.hub.propagated(revision, wait).await),
+        Some(revision) => Some(api.hub.objects_propagated(revision, objects, wait).await),
         None => None,
     };
     let (version, object) = (put.stored.version, view(put.stored));
@@ -175,7 +155,9 @@ async fn delete(api: &Api, caller: &Caller, kind: ObjectKind, name: String, Expe
     let mut tx = api.db.begin().await?;
     let revision = remove(&mut tx, &api.world, caller, (kind, &name), expected).await?;
     tx.commit().await?;
-    Answer::ok(&Deleted { name, propagation: api.hub.propagated(revision, Wait::Enforced).await })
+    let objects = Objects::from([super::id(kind, &name)]);
+    let propagation = api.hub.objects_propagated(revision, objects, Wait::Enforced).await;
+    Answer::ok(&Deleted { name, propagation })
 }
 
 /// The four operations on one kind of object.
@@ -189,11 +171,11 @@ macro_rules! operations {
                 OpenApiRouter::new().routes(utoipa_axum::routes!(list)).routes(utoipa_axum::routes!(read, replace, delete))
             }
 
-            #[utoipa::path(get, path = $collection, operation_id = $list, tag = "gateway", params(ListParams),
+            #[utoipa::path(get, path = $collection, operation_id = $list, tag = "gateway", params(PageParams),
                         summary = concat!("List ", $noun, "s"), description = "By name.", security(("key" = ["admin:platform"])),
                         responses((status = 200, description = "A page of them", body = Success<List<View<$spec>>>)))]
-            async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(form): Query<ListForm>) -> Answered {
-                super::list(&api, $kind, form.0).await
+            async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging): Query<Paging<String>>) -> Answered {
+                super::list(&api, $kind, paging).await
             }
 
             #[utoipa::path(get, path = $object, operation_id = $read, tag = "gateway",

@@ -45,6 +45,11 @@ struct Stored {
     updated_at: i64,
 }
 
+/// What an object is called in `changes` and in the audit log.
+fn id(kind: ObjectKind, name: &str) -> String {
+    format!("{kind}/{name}")
+}
+
 #[derive(Debug, thiserror::Error)]
 enum RouteError {
     #[error("no such object")]
@@ -54,6 +59,8 @@ enum RouteError {
     Changed,
     #[error("it is named by another object")]
     InUse(Vec<(ObjectKind, String)>),
+    #[error("there are too many: {0}")]
+    Full(String),
     #[error("it is wrong")]
     Invalid(Fault),
     #[error("the object could not be stored")]
@@ -75,6 +82,7 @@ impl From<RouteError> for ApiError {
                 let names: Vec<_> = by.iter().map(|(kind, name)| format!("{kind} `{name}`")).collect();
                 ApiError::saying(ErrorCode::Conflict, format!("It is named by {}.", names.join(", ")))
             }
+            RouteError::Full(bound) => ApiError::saying(ErrorCode::ObjectLimitReached, bound),
             RouteError::Invalid(fault) => {
                 let field = if fault.place().is_empty() { "body".to_owned() } else { fault.place_text() };
                 ApiError::invalid(&[issue(&field, "invalid", fault.message())])

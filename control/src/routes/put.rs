@@ -33,11 +33,15 @@ pub(super) async fn put(
     if expected.is_some_and(|expected| old.as_ref().map_or(0, |old| old.version) != expected) {
         return Err(RouteError::Changed);
     }
+    if old.is_none() {
+        check::room(tx, object.kind).await?;
+    }
     let links = check::one(tx, &object).await?;
     if let Some(old) = old.as_ref().filter(|old| old.object == object) {
         return Ok(Put { stored: old.clone(), created: false, revision: None });
     }
     let (stored, revision) = write(tx, world, caller, old.as_ref(), object, &links).await?;
+    check::arrangements(tx, &links).await?;
     Ok(Put { stored, created: old.is_none(), revision: Some(revision) })
 }
 
@@ -74,7 +78,7 @@ pub(super) async fn note(
     new: Option<&Stored>,
 ) -> Result<Revision, RouteError> {
     let Some(named) = new.or(old) else { return Err(RouteError::NotFound) };
-    let id = format!("{}/{}", named.object.kind, named.object.name);
+    let id = super::id(named.object.kind, &named.object.name);
     let changes = Changes::default().field("spec", old.map(|o| &o.object.spec), new.map(|n| &n.object.spec));
     let event = Event { action, account_id: caller.account_id, object_kind: named.object.kind.as_str(), object_id: &id, changes };
     audit::record(tx, world, &Actor::from(caller), event).await?;

@@ -1,6 +1,7 @@
-//! Every statement on `gateway_objects`, `gateway_references` and `gateway_places`.
+//! Every statement on `gateway_objects`, `gateway_references`, `gateway_places`, `gateway_counts` and
+//! `gateway_arrangements`.
 
-use clearway_config::settings::gateway::{Object, ObjectKind};
+use clearway_config::settings::gateway::{ARRANGEMENTS_MAX, Object, ObjectKind, arrangement};
 use serde_json::{Map, Value};
 use sqlx::{FromRow, types::Json};
 
@@ -66,7 +67,61 @@ pub(super) async fn list<'c>(on: impl On<'c>, kind: ObjectKind, paging: Paging<S
 }
 
 pub(super) async fn count<'c>(on: impl On<'c>, kind: ObjectKind) -> db::Result<i64> {
-    on.query("SELECT count(*) FROM gateway_objects WHERE kind = $1").bind(kind.as_str().to_owned()).scalar().await
+    on.query("SELECT CAST(COALESCE(SUM(objects), 0) AS BIGINT) FROM gateway_counts WHERE kind = $1")
+        .bind(kind.as_str().to_owned())
+        .scalar()
+        .await
+}
+
+async fn count_more(tx: &mut Tx, kind: ObjectKind, more: i64) -> db::Result<()> {
+    tx.query(
+        "INSERT INTO gateway_counts (kind, objects)
+         VALUES ($1, $2)
+         ON CONFLICT (kind) DO UPDATE SET objects = gateway_counts.objects + excluded.objects",
+    )
+    .bind(kind.as_str().to_owned())
+    .bind(more)
+    .execute()
+    .await
+    .map(|_| ())
+}
+
+/// The first of these hosts whose routes have their parameters in more sets of places than a gateway takes.
+pub(super) async fn overcrowded(tx: &mut Tx, hosts: &[String]) -> db::Result<Option<String>> {
+    tx.query(PerEngine {
+        sqlite: "SELECT host FROM gateway_arrangements
+                 WHERE host IN (SELECT value FROM json_each($1))
+                 GROUP BY host HAVING count(*) > $2
+                 ORDER BY host LIMIT 1",
+        postgres: "SELECT host FROM gateway_arrangements
+                   WHERE host IN (SELECT jsonb_array_elements_text($1))
+                   GROUP BY host HAVING count(*) > $2
+                   ORDER BY host LIMIT 1",
+    })
+    .bind(Json(hosts.to_vec()))
+    .bind(i64::try_from(ARRANGEMENTS_MAX).unwrap_or(i64::MAX))
+    .optional::<(String,)>()
+    .await
+    .map(|row| row.map(|(host,)| host))
+}
+
+/// A route more, or less, that has its parameters in these places.
+async fn arrange(tx: &mut Tx, place: &str, more: i64) -> db::Result<()> {
+    let Some((host, arrangement)) = arrangement(place) else { return Ok(()) };
+    tx.query(
+        "INSERT INTO gateway_arrangements (host, arrangement, routes)
+         VALUES ($1, $2, $3)
+         ON CONFLICT (host, arrangement) DO UPDATE SET routes = gateway_arrangements.routes + excluded.routes",
+    )
+    .bind(host.to_owned())
+    .bind(arrangement)
+    .bind(more)
+    .execute()
+    .await?;
+    if more < 0 {
+        tx.query("DELETE FROM gateway_arrangements WHERE host = $1 AND routes <= 0").bind(host.to_owned()).execute().await?;
+    }
+    Ok(())
 }
 
 /// The next objects of all kinds, by kind and name.
@@ -162,7 +217,8 @@ pub(super) async fn put(tx: &mut Tx, stored: &Stored) -> db::Result<()> {
     .bind(*updated_at)
     .execute()
     .await?;
-    forget_links(tx, object.kind, &object.name).await
+    // The first version of an object has named nothing yet.
+    if *version == 1 { count_more(tx, object.kind, 1).await } else { forget_links(tx, object.kind, &object.name).await }
 }
 
 pub(super) async fn delete(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<()> {
@@ -171,6 +227,7 @@ pub(super) async fn delete(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Res
         .bind(name.to_owned())
         .execute()
         .await?;
+    count_more(tx, kind, -1).await?;
     forget_links(tx, kind, name).await
 }
 
@@ -194,8 +251,8 @@ pub(super) async fn place(tx: &mut Tx, route: &str, place: &str) -> db::Result<(
         .bind(route.to_owned())
         .bind(place.to_owned())
         .execute()
-        .await
-        .map(|_| ())
+        .await?;
+    arrange(tx, place, 1).await
 }
 
 async fn forget_links(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<()> {
@@ -205,7 +262,12 @@ async fn forget_links(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<(
         .execute()
         .await?;
     if kind == ObjectKind::Route {
+        let places: Vec<(String,)> =
+            tx.query("SELECT place FROM gateway_places WHERE route = $1").bind(name.to_owned()).all().await?;
         tx.query("DELETE FROM gateway_places WHERE route = $1").bind(name.to_owned()).execute().await?;
+        for (place,) in places {
+            arrange(tx, &place, -1).await?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The sessions, their queues, and the waiting for a revision.
 
+mod status;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,7 +16,7 @@ use clearway_config::{
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
-    Clock, Feed, Propagation, Revision, UsageSink, Wait,
+    Clock, Feed, Objects, Propagation, Refused, Revision, UsageSink, Wait,
     changes::{self, Feeds, ReadError},
     clock::wall_ms,
     keeper,
@@ -22,6 +24,8 @@ use super::{
     store,
 };
 use crate::db::{self, Db};
+
+pub use status::{ProxyStatus, Status};
 
 /// Messages waiting for one proxy at most; a slower one is dropped and starts over.
 pub(super) const QUEUE_MAX: usize = 10_000;
@@ -106,29 +110,6 @@ pub(super) enum Item {
     UsageAck(v1::UsageAck),
 }
 
-/// The sync service at a moment, for people and metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    pub revision: Revision,
-    pub connected: usize,
-    /// Every proxy heard of lately.
-    pub proxies: Vec<ProxyStatus>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxyStatus {
-    pub id: ProxyId,
-    /// Empty unless it is connected here.
-    pub name: String,
-    pub connected: bool,
-    pub acknowledged: Revision,
-    /// Revisions that it has not acknowledged yet.
-    pub lag: u64,
-    pub lease_left: Duration,
-    /// It may serve without a lease.
-    pub unbounded: bool,
-}
-
 impl Hub {
     /// Reads who is out there and starts publishing. Proxies attach once [`Hub::serve`] runs.
     pub async fn start(
@@ -181,6 +162,11 @@ impl Hub {
     /// Waits until every proxy that counts holds `revision` or is fenced, as far as `wait` goes.
     /// Call it after the commit, holding no transaction. It may be dropped at any time.
     pub async fn propagated(&self, revision: Revision, wait: Wait) -> Propagation {
+        self.objects_propagated(revision, Objects::new(), wait).await
+    }
+
+    /// The same of a change of these objects of the gateway's, which proxies may refuse.
+    pub async fn objects_propagated(&self, revision: Revision, objects: Objects, wait: Wait) -> Propagation {
         let inner = &*self.inner;
         let since = inner.clock.now_ms();
         let give_up = match wait {
@@ -191,7 +177,7 @@ impl Hub {
         inner.want();
         while *published.borrow_and_update() < revision.0 {
             if inner.clock.now_ms() >= give_up {
-                let standing = inner.standing(&inner.watch(revision));
+                let standing = inner.standing(&inner.watch(revision, objects));
                 return inner.answer(standing, since);
             }
             // The sender lives in `inner`.
@@ -203,7 +189,7 @@ impl Hub {
         if inner.terms.others_lag_ms.is_some() {
             inner.recall_or_log().await;
         }
-        let watch = inner.watch(revision);
+        let watch = inner.watch(revision, objects);
         loop {
             let moved = inner.moved.notified();
             tokio::pin!(moved);
@@ -228,26 +214,6 @@ impl Hub {
         }
     }
 
-    pub fn status(&self) -> Status {
-        let now = self.inner.clock.now_ms();
-        let state = self.inner.state();
-        let mut proxies: Vec<_> = state
-            .membership
-            .iter()
-            .map(|(id, member)| ProxyStatus {
-                id: *id,
-                name: member.session.and_then(|n| state.sessions.get(&n)).map(|s| s.name.clone()).unwrap_or_default(),
-                connected: member.is_connected(),
-                acknowledged: Revision(member.acked),
-                lag: state.published.abs_diff(member.acked.min(state.published)),
-                lease_left: Duration::from_millis(member.lease_left_ms(now)),
-                unbounded: member.unbounded,
-            })
-            .collect();
-        proxies.sort_unstable_by_key(|proxy| proxy.id);
-        Status { revision: Revision(state.published), connected: state.sessions.len(), proxies }
-    }
-
     pub(super) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -267,9 +233,9 @@ impl Inner {
         self.wanted.notify_one();
     }
 
-    fn watch(&self, revision: Revision) -> Watch {
+    fn watch(&self, revision: Revision, objects: Objects) -> Watch {
         let now = self.clock.now_ms();
-        self.state().membership.watch(revision.0, now)
+        self.state().membership.watch(revision.0, objects, now)
     }
 
     fn standing(&self, watch: &Watch) -> Standing {
@@ -281,6 +247,7 @@ impl Inner {
         Propagation {
             proxies: standing.proxies,
             acknowledged: standing.acknowledged,
+            refused: standing.refused,
             fenced: standing.fenced,
             ms: self.clock.now_ms().saturating_sub(since),
         }
@@ -299,6 +266,7 @@ impl Inner {
             let lease_ms = row.lease_ms.map(|ms| u64::try_from(ms).unwrap_or_default());
             let remembered = Remembered { id, acked: row.revision, lease_ms, seen_ms: now.saturating_sub(ago) };
             state.membership.refresh(&remembered, now);
+            state.membership.refuses(&id, None, |_| Refused::parse(&row.refused));
         }
         Ok(())
     }
@@ -311,7 +279,13 @@ impl Inner {
     }
 
     /// Puts a session in place of the proxy's last one: from here on its queue holds every delta.
-    pub(super) fn attach(&self, proxy: ProxyId, name: &str, resumed_at: i64) -> (u64, mpsc::Receiver<Item>) {
+    pub(super) fn attach(
+        &self,
+        proxy: ProxyId,
+        name: &str,
+        resumed_at: i64,
+        refused: v1::Refused,
+    ) -> (u64, mpsc::Receiver<Item>) {
         let now = self.clock.now_ms();
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let mut state = self.state();
@@ -322,6 +296,7 @@ impl Inner {
         let number = state.sessions_made;
         state.sessions.insert(number, Session { proxy, name: name.to_owned(), queue });
         state.membership.attach(proxy, number, resumed_at, now);
+        state.membership.refuses(&proxy, Some(number), |before| before.followed_by(refused, resumed_at));
         drop(state);
         self.moved.notify_waiters();
         (number, waiting)
@@ -332,11 +307,14 @@ impl Inner {
         self.moved.notify_waiters();
     }
 
-    pub(super) fn acknowledge(&self, proxy: &ProxyId, session: u64, revision: u64) {
+    pub(super) fn acknowledge(&self, proxy: &ProxyId, session: u64, ack: v1::Ack) {
         let now = self.clock.now_ms();
         let mut state = self.state();
         // What was never published cannot be held; a proxy that claims it is not believed.
-        let revision = i64::try_from(revision).unwrap_or(i64::MAX).min(state.published);
+        let revision = i64::try_from(ack.revision).unwrap_or(i64::MAX).min(state.published);
+        if let Some(refused) = ack.refused {
+            state.membership.refuses(proxy, Some(session), |before| before.followed_by(refused, revision));
+        }
         state.membership.acknowledge(proxy, session, revision, now);
         drop(state);
         self.moved.notify_waiters();
@@ -408,6 +386,7 @@ impl Inner {
             revision: member.acked,
             lease_ms: (!member.unbounded).then_some(lease_ms),
             seen_at: wall.saturating_sub(i64::try_from(now.saturating_sub(member.seen_ms)).unwrap_or_default()),
+            refused: member.refused.to_text(),
         })
         .collect()
     }

@@ -25,6 +25,8 @@ pub(super) struct Note {
     pub(super) revision: i64,
     pub(super) lease_ms: Option<i64>,
     pub(super) seen_at: i64,
+    /// As text.
+    pub(super) refused: String,
 }
 
 pub(super) async fn keep(inner: Arc<Inner>) {
@@ -55,6 +57,7 @@ async fn note(inner: &Inner, noted: &mut HashMap<ProxyId, Note>) -> db::Result<(
         noted.get(&note.proxy).is_none_or(|last| {
             note.seen_at - last.seen_at >= SEEN_EVERY_MS
                 || note.lease_ms != last.lease_ms
+                || note.refused != last.refused
                 || (others && note.revision != last.revision)
         })
     };
@@ -64,7 +67,7 @@ async fn note(inner: &Inner, noted: &mut HashMap<ProxyId, Note>) -> db::Result<(
     }
     let mut tx = inner.db.begin().await?;
     for note in &notes {
-        store::note_proxy(&mut tx, &note.proxy, note.revision, note.lease_ms, note.seen_at).await?;
+        store::note_proxy(&mut tx, note).await?;
     }
     tx.commit().await?;
     noted.extend(notes.into_iter().map(|note| (note.proxy, note)));

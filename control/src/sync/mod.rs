@@ -13,7 +13,8 @@
 //! ```sql
 //! CREATE TABLE changes (revision BIGINT PRIMARY KEY, kind TEXT NOT NULL, subject_id TEXT NOT NULL, created_at BIGINT NOT NULL);
 //! CREATE TABLE proxies (id TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, revision BIGINT NOT NULL,
-//!     lease_ms BIGINT, created_at BIGINT NOT NULL, last_seen_at BIGINT NOT NULL);  -- lease_ms NULL: told to serve without one
+//!     lease_ms BIGINT, created_at BIGINT NOT NULL, last_seen_at BIGINT NOT NULL,  -- lease_ms NULL: told to serve without one
+//!     refused TEXT NOT NULL);                                                     -- JSON; empty: nothing
 //! CREATE TABLE stores (id TEXT PRIMARY KEY, created_at BIGINT NOT NULL);           -- one row: what numbers these revisions
 //! ```
 
@@ -22,6 +23,7 @@ mod clock;
 mod hub;
 mod keeper;
 mod membership;
+mod refused;
 mod service;
 mod session;
 mod store;
@@ -37,6 +39,7 @@ use crate::db::{self, Db};
 
 pub use clock::Clock;
 pub use hub::{Hub, Options, ProxyStatus, Status};
+pub use refused::{Objects, Refused, RefusedObject};
 pub use service::{ServeError, Tls};
 pub use store::record;
 
@@ -119,8 +122,11 @@ pub enum Wait {
 pub struct Propagation {
     /// Proxies that were heard of lately.
     pub proxies: u32,
-    /// Those that hold the change, on disk too.
+    /// Those that hold the change, on disk too, and act by it.
     pub acknowledged: u32,
+    /// Those that hold it and do not act by it, because of their own files or because they do not understand it:
+    /// `/admin/proxies` says why. Only changes of the gateway's objects can be refused.
+    pub refused: u32,
     /// Those that refuse every request until they hold it, because their lease has run out.
     pub fenced: u32,
     /// How long it took.

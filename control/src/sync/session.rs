@@ -92,6 +92,7 @@ struct Hello {
     version: String,
     revision: u64,
     store_id: Vec<u8>,
+    refused: v1::Refused,
 }
 
 async fn shake_hands(inner: &Inner, incoming: &mut Streaming<FromProxy>, out: &Outgoing) -> Result<Hello, Ended> {
@@ -118,6 +119,7 @@ async fn shake_hands(inner: &Inner, incoming: &mut Streaming<FromProxy>, out: &O
         version: short(hello.version),
         revision: hello.revision,
         store_id: hello.store_id,
+        refused: hello.refused.unwrap_or_default(),
     })
 }
 
@@ -133,7 +135,7 @@ async fn attach(inner: &Inner, mut incoming: Streaming<FromProxy>, out: &Outgoin
     if let Err(error) = store::register(&inner.db, &hello.proxy, names, held, without_lease, wall_ms()).await {
         return error.into();
     }
-    let (session, queue) = inner.attach(hello.proxy, &hello.name, held);
+    let (session, queue) = inner.attach(hello.proxy, &hello.name, held, hello.refused);
     let _detach = Detach { inner, session };
     tracing::info!(proxy.id = %hello.proxy, proxy.name = hello.name, revision = held, "proxy attached");
 
@@ -185,7 +187,7 @@ async fn listen(
             Err(_) => return Ended::TimedOut,
         };
         match message {
-            from_proxy::Message::Ack(ack) => inner.acknowledge(proxy, session, ack.revision),
+            from_proxy::Message::Ack(ack) => inner.acknowledge(proxy, session, ack),
             from_proxy::Message::Heartbeat(heartbeat) => inner.heartbeat(proxy, session, heartbeat),
             from_proxy::Message::Usage(batch) => {
                 if usage.try_send(batch).is_err() {

@@ -2,7 +2,7 @@
 
 use clearway_config::ProxyId;
 
-use super::{ChangeKind, Revision};
+use super::{ChangeKind, Revision, keeper::Note};
 use crate::db::{self, Db, PerEngine, Tx};
 
 /// Notes that a row changed. Call it last in the transaction: from here to the commit nobody else can
@@ -97,12 +97,13 @@ pub(super) struct Proxy {
     pub(super) revision: i64,
     pub(super) lease_ms: Option<i64>,
     pub(super) last_seen_at: i64,
+    pub(super) refused: String,
 }
 
 /// Every proxy that may still hold a lease. Not paged: a fleet is small, and all of it counts.
 pub(super) async fn proxies_seen_since(db: &Db, last_seen_at: i64) -> db::Result<Vec<Proxy>> {
     db.query(
-        "SELECT id, revision, lease_ms, last_seen_at
+        "SELECT id, revision, lease_ms, last_seen_at, refused
          FROM proxies
          WHERE last_seen_at >= $1
          LIMIT 100000",
@@ -144,16 +145,17 @@ pub(super) async fn register(
 }
 
 /// How far a proxy is known to have come.
-pub(super) async fn note_proxy(tx: &mut Tx, id: &ProxyId, revision: i64, lease_ms: Option<i64>, seen_at: i64) -> db::Result<()> {
+pub(super) async fn note_proxy(tx: &mut Tx, note: &Note) -> db::Result<()> {
     tx.query(
         "UPDATE proxies
-         SET revision = $2, lease_ms = $3, last_seen_at = $4
+         SET revision = $2, lease_ms = $3, last_seen_at = $4, refused = $5
          WHERE id = $1",
     )
-    .bind(id.to_string())
-    .bind(revision)
-    .bind(lease_ms)
-    .bind(seen_at)
+    .bind(note.proxy.to_string())
+    .bind(note.revision)
+    .bind(note.lease_ms)
+    .bind(note.seen_at)
+    .bind(note.refused.clone())
     .execute()
     .await
     .map(|_| ())

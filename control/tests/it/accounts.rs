@@ -21,7 +21,8 @@ async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
                   "acknowledged": 0,
                   "fenced": 0,
                   "ms": 0,
-                  "proxies": 0
+                  "proxies": 0,
+                  "refused": 0
                 },
                 "status": "active",
                 "suspended_at": null
@@ -149,12 +150,15 @@ async fn the_plans_on_offer_are_in_the_files_order() {
 async fn proxies_are_listed_for_operators() {
     on_both(async |app: TestApp| {
         assert_eq!(app.admin().get("/api/v1/admin/proxies").await.data()["items"], json!([]));
-        let sql = "INSERT INTO proxies (id, name, version, revision, created_at, last_seen_at) VALUES ($1, 'edge', '1', 3, 0, 1)";
-        app.database.db.query(sql).bind("prx_0000000000000000000001").execute().await.unwrap();
+        let sql = "INSERT INTO proxies (id, name, version, revision, created_at, last_seen_at, refused)
+                   VALUES ($1, 'edge', '1', 3, 0, 1, $2)";
+        let refused = r#"{"count": 1, "objects": [{"object": "route/a", "reason": "taken", "since": 2}]}"#;
+        app.database.db.query(sql).bind("prx_0000000000000000000001").bind(refused).execute().await.unwrap();
         let list = app.admin().get("/api/v1/admin/proxies").await;
         let row = json!({
             "id": "prx_0000000000000000000001", "name": "edge", "version": "1", "connected": false, "revision": 3, "lag": null,
             "first_seen_at": "1970-01-01T00:00:00.000Z", "last_seen_at": "1970-01-01T00:00:00.001Z",
+            "refused_count": 1, "refused": [{"object": "route/a", "reason": "taken"}],
         });
         assert_eq!(list.data()["items"], json!([row]));
     })

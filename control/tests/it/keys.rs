@@ -37,7 +37,8 @@ async fn a_created_key_shows_its_secret_once() {
                   "acknowledged": 0,
                   "fenced": 0,
                   "ms": 0,
-                  "proxies": 0
+                  "proxies": 0,
+                  "refused": 0
                 },
                 "revoked_at": null,
                 "scopes": [
@@ -246,7 +247,8 @@ async fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
                   "acknowledged": 0,
                   "fenced": 0,
                   "ms": 0,
-                  "proxies": 0
+                  "proxies": 0,
+                  "refused": 0
                 },
                 "revoked_at": null,
                 "scopes": [
@@ -361,7 +363,8 @@ async fn a_revoked_key_stays_revoked_and_revoking_again_is_harmless() {
                   "acknowledged": 0,
                   "fenced": 0,
                   "ms": 0,
-                  "proxies": 0
+                  "proxies": 0,
+                  "refused": 0
                 },
                 "revoked_at": "2026-11-20T00:00:00.000Z",
                 "scopes": [

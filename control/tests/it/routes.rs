@@ -145,3 +145,76 @@ async fn what_a_route_needs_without_naming_it_stays() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn objects_put_one_by_one_are_bounded_as_whole_documents_are() {
+    on_both(async |app: TestApp| {
+        with_orders(&app).await;
+        // Each has its parameters in another set of places.
+        let route = |n: u32, host: &str| {
+            let path: String = (0..8).map(|bit| if n >> bit & 1 == 1 { format!("/{{p{bit}}}") } else { "/a".into() }).collect();
+            json!({"host": host, "path": path, "upstream": "orders", "auth": "open"}).to_string()
+        };
+        for n in 1..=128 {
+            app.admin().put(&format!("{ROUTES}/r{n}"), &route(n, "a.example")).await.data();
+        }
+        let refused = app.admin().put(&format!("{ROUTES}/more"), &route(129, "A.example")).await;
+        refused.refused(409, "object_limit_reached");
+        assert!(refused.body["error"]["message"].as_str().unwrap().contains("a.example"), "{:?}", refused.body);
+        app.admin().get(&format!("{ROUTES}/more")).await.refused(404, "not_found");
+        // Another host has room, so has a set that is taken, and one is given back.
+        app.admin().put(&format!("{ROUTES}/more"), &route(129, "b.example")).await.data();
+        let twin = route(3, "a.example").replace("/a\"", "/b\"");
+        app.admin().put(&format!("{ROUTES}/twin"), &twin).await.data();
+        app.admin().delete(&format!("{ROUTES}/r3")).await.data();
+        app.admin().put(&format!("{ROUTES}/more"), &route(129, "a.example")).await.refused(409, "object_limit_reached");
+        app.admin().delete(&format!("{ROUTES}/twin")).await.data();
+        app.admin().put(&format!("{ROUTES}/more"), &route(129, "a.example")).await.data();
+        let listed = app.admin().get(&format!("{ROUTES}?limit=1")).await;
+        assert_eq!(listed.data()["total"], 129);
+
+        let full = "UPDATE gateway_counts SET objects = 10000 WHERE kind = 'upstream'";
+        app.database.db.query(full).execute().await.unwrap();
+        let body = r#"{"addresses": ["http://127.0.0.1:7000"]}"#;
+        app.admin().put(&format!("{UPSTREAMS}/more"), body).await.refused(409, "object_limit_reached");
+        app.admin().put(&format!("{UPSTREAMS}/orders"), body).await.data();
+    })
+    .await;
+}
+
+/// Host, arrangement, routes.
+type Arrangements = Vec<(String, String, i64)>;
+
+#[tokio::test]
+async fn what_was_stored_before_bounds_were_kept_is_counted_by_the_migration_as_it_is_now() {
+    on_both(async |app: TestApp| {
+        with_orders(&app).await;
+        for (name, host, path) in [("a", "a.example", "/{x}/b/{y}/c"), ("b", "a.example", "/{z}/b/{y}"), ("c", "b.example", "/")]
+        {
+            let body = json!({"host": [host, "*.example"], "path": path, "upstream": "orders", "auth": "open"});
+            app.admin().put(&format!("{ROUTES}/{name}"), &body.to_string()).await.data();
+        }
+        let db = &app.database.db;
+        let kept = async || -> (Arrangements, Vec<(String, i64)>) {
+            let arranged = db.query("SELECT host, arrangement, routes FROM gateway_arrangements ORDER BY host, arrangement");
+            let counted = db.query("SELECT kind, objects FROM gateway_counts ORDER BY kind");
+            (arranged.all().await.unwrap(), counted.all().await.unwrap())
+        };
+        let before = kept().await;
+        assert_eq!(before.0, [("*.example".into(), "*-*".into(), 2), ("a.example".into(), "*-*".into(), 2)]);
+        let text = match db.engine() {
+            "sqlite" => include_str!("../../../migrations/sqlite/0005_bounds_and_refusals.sql"),
+            _ => include_str!("../../../migrations/postgres/0005_bounds_and_refusals.sql"),
+        };
+        for (table, empty) in [
+            ("INSERT INTO gateway_counts", "DELETE FROM gateway_counts"),
+            ("INSERT INTO gateway_arrangements", "DELETE FROM gateway_arrangements"),
+        ] {
+            let from = &text[text.find(table).unwrap()..];
+            db.query(empty).execute().await.unwrap();
+            db.query(&from[..from.find(';').unwrap()]).execute().await.unwrap();
+        }
+        assert_eq!(kept().await, before);
+    })
+    .await;
+}

@@ -60,10 +60,36 @@ async fn what_a_file_says_comes_before_what_control_says() {
     // The name of the file's route, its place, and one that is free.
     for (name, path) in [("svc", "/elsewhere"), ("other", "/svc"), ("free", "/free")] {
         let route = json!({ "path": path, "upstream": "told", "auth": "open" });
-        control.admin(Method::PUT, &format!("{ROUTES}/{name}"), Some(route)).await;
+        let put = control.admin(Method::PUT, &format!("{ROUTES}/{name}"), Some(route)).await;
+        let counts = (&put["propagation"]["acknowledged"], &put["propagation"]["refused"]);
+        let expected = if name == "free" { (1, 0) } else { (0, 1) };
+        assert_eq!(counts, (&json!(expected.0), &json!(expected.1)), "{put}");
     }
+    let listed = control.admin(Method::GET, "/api/v1/admin/proxies", None).await;
+    let refused = &listed["items"][0]["refused"];
+    assert_eq!(
+        (&listed["items"][0]["refused_count"], &refused[0]["object"], &refused[1]["object"]),
+        (&json!(2), &json!("route/svc"), &json!("route/other")),
+        "{listed}"
+    );
     let seen = [status(&proxy, "/elsewhere").await, status(&proxy, "/svc/x").await, status(&proxy, "/free").await];
     assert_eq!(seen, [404, 401, 200]);
+
+    // Whoever applies a document is told, and so is who started the command.
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("wanted.toml");
+    let wanted = "[[upstreams]]\nname = \"told\"\naddresses = [\"http://127.0.0.1:7000\"]\n\n\
+                  [[routes]]\nname = \"another\"\npath = \"/svc\"\nupstream = \"told\"\nauth = \"open\"\n";
+    std::fs::write(&file, wanted).expect("written");
+    let mut command = tokio::process::Command::new(binary("clearway"));
+    command.args(["apply", "--yes", "--url", &control.url, "-f"]).arg(&file).env("CLEARWAY_API_KEY", &control.admin_key);
+    let output = command.output().await.expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("0 of 1 gateways acknowledged, 1 refused") && said.contains("gateway refuses route/another: "),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

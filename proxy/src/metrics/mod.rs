@@ -57,6 +57,7 @@ pub struct Observed {
     pub snapshot_revision: IntGauge,
     pub snapshot_keys: IntGauge,
     pub sync_connected: IntGauge,
+    pub objects_refused: IntGauge,
     pub lease_remaining: Gauge,
     pub ledger_flush_age: Gauge,
     pub open_descriptors: IntGauge,
@@ -130,6 +131,10 @@ impl Metrics {
                 snapshot_revision: gauge("clearway_snapshot_revision", "The revision that requests are decided by."),
                 snapshot_keys: gauge("clearway_snapshot_credentials", "Secrets that requests are looked up in."),
                 sync_connected: gauge("clearway_sync_connected", "1 while the stream from control is open."),
+                objects_refused: gauge(
+                    "clearway_gateway_objects_refused",
+                    "Objects that control tells and this gateway does not act by; its own files come first. A change that is refused as a whole is one.",
+                ),
                 lease_remaining: register(
                     &registry,
                     Gauge::new("clearway_lease_remaining_seconds", "How long the auth lease still runs.")

@@ -1,11 +1,11 @@
 //! Routes, upstreams and what else control tells its proxies of the gateway: held as one document, which
 //! the routing table is built from elsewhere.
 //!
-//! A change here is not in force yet: [`Objects::built`] is told when it is, and only then may the change
-//! be acknowledged.
+//! A change here is not in force yet: [`Objects::set_built`] says when it is, or that it is refused, and
+//! only then may the change be acknowledged.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,26 +17,46 @@ use clearway_config::{
         Document,
         gateway::{Collection, Object, ObjectKind},
     },
-    sync::v1,
+    sync::{REFUSED_NAMED_MAX, REFUSED_REASON_CHARS_MAX, v1},
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 #[derive(Debug)]
 pub struct Objects {
-    held: Mutex<Collection>,
+    held: Mutex<Held>,
     /// Counts the changes.
     version: AtomicU64,
     changed: watch::Sender<u64>,
-    built: watch::Sender<u64>,
+    built: watch::Sender<Built>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    objects: Collection,
+    /// What could not be read, as it came and with the reason: a later version of this program may read it.
+    unreadable: BTreeMap<(String, String), (Vec<u8>, String)>,
+}
+
+/// What requests are routed by.
+#[derive(Debug, Clone, Default)]
+pub struct Built {
+    pub version: u64,
+    /// What of that version is not in force.
+    pub refused: Arc<v1::Refused>,
 }
 
 /// Those that a whole snapshot has named so far.
-pub(super) type Named = HashSet<(ObjectKind, String)>;
+pub(super) type Named = HashSet<(String, String)>;
 
 impl Default for Objects {
     fn default() -> Self {
-        Self { held: Mutex::default(), version: AtomicU64::new(0), changed: watch::Sender::new(0), built: watch::Sender::new(0) }
+        Self {
+            held: Mutex::default(),
+            version: AtomicU64::new(0),
+            changed: watch::Sender::new(0),
+            built: watch::Sender::default(),
+        }
     }
 }
 
@@ -49,7 +69,7 @@ impl Objects {
     /// What is held, and at which version.
     pub fn document(&self) -> (u64, Arc<Document>) {
         let held = self.held.lock();
-        (self.version(), held.document())
+        (self.version(), held.objects.document())
     }
 
     /// Follows the version.
@@ -57,65 +77,107 @@ impl Objects {
         self.changed.subscribe()
     }
 
-    /// Requests are routed by this version from now on.
-    pub fn set_built(&self, version: u64) {
-        self.built.send_replace(version);
+    /// Requests are routed by this version or a later one from now on, but for what is `refused`. That is asked for while nobody else
+    /// can say something: who comes last says what holds. Answers how many objects are refused.
+    pub fn set_built(&self, version: u64, refused: impl FnOnce() -> Vec<v1::RefusedObject>) -> usize {
+        let mut count = 0;
+        self.built.send_if_modified(|built| {
+            let all = self.unreadable().into_iter().chain(refused());
+            let all: Vec<_> = all.map(|object| v1::RefusedObject { reason: short(&object.reason), ..object }).collect();
+            count = all.len();
+            let refused = v1::Refused {
+                count: u32::try_from(count).unwrap_or(u32::MAX),
+                objects: all.into_iter().take(REFUSED_NAMED_MAX).collect(),
+            };
+            let version = built.version.max(version);
+            let changed = built.version != version || *built.refused != refused;
+            *built = Built { version, refused: Arc::new(refused) };
+            changed
+        });
+        count
     }
 
-    /// Follows the version that requests are routed by.
-    pub fn built(&self) -> watch::Receiver<u64> {
+    /// Follows what requests are routed by.
+    pub fn built(&self) -> watch::Receiver<Built> {
         self.built.subscribe()
+    }
+
+    fn unreadable(&self) -> Vec<v1::RefusedObject> {
+        let held = self.held.lock();
+        let objects = held.unreadable.iter().map(|((kind, name), (_, reason))| v1::RefusedObject {
+            kind: kind.clone(),
+            name: name.clone(),
+            reason: reason.clone(),
+        });
+        objects.collect()
     }
 
     /// Whether it was understood. One that is not goes, rather than staying as it was before.
     pub(super) fn put(&self, wire: &v1::GatewayObject, named: Option<&mut Named>) -> bool {
-        let Some(kind) = ObjectKind::parse(&wire.kind) else { return false };
         if let Some(named) = named {
-            named.insert((kind, wire.name.clone()));
+            named.insert((wire.kind.clone(), wire.name.clone()));
         }
+        let id = (wire.kind.clone(), wire.name.clone());
         let mut held = self.held.lock();
-        let put = serde_json::from_slice(&wire.spec)
-            .and_then(|spec| held.put(Object { kind, name: wire.name.clone(), spec }))
-            .inspect_err(
-                |error| tracing::error!(object.kind = %kind, object.name = wire.name, %error, "gateway object not understood"),
-            );
-        if put.is_err() {
-            held.remove(kind, &wire.name);
+        let put = match ObjectKind::parse(&wire.kind) {
+            Some(kind) => serde_json::from_slice(&wire.spec)
+                .and_then(|spec| held.objects.put(Object { kind, name: wire.name.clone(), spec }))
+                .map_err(|error| {
+                    held.objects.remove(kind, &wire.name);
+                    error.to_string()
+                }),
+            None => Err("is of a kind that this proxy does not know".to_owned()),
+        };
+        match &put {
+            Ok(()) => drop(held.unreadable.remove(&id)),
+            Err(reason) => {
+                tracing::error!(object.kind = id.0, object.name = id.1, reason, "gateway object not understood");
+                held.unreadable.insert(id, (wire.spec.clone(), short(reason)));
+            }
         }
         self.note();
         put.is_ok()
     }
 
     pub(super) fn remove(&self, wire: &v1::GatewayObjectName) -> bool {
-        let Some(kind) = ObjectKind::parse(&wire.kind) else { return false };
-        if self.held.lock().remove(kind, &wire.name) {
+        let mut held = self.held.lock();
+        let was_unreadable = held.unreadable.remove(&(wire.kind.clone(), wire.name.clone())).is_some();
+        let kind = ObjectKind::parse(&wire.kind);
+        if kind.is_some_and(|kind| held.objects.remove(kind, &wire.name)) || was_unreadable {
             self.note();
         }
-        true
+        kind.is_some()
     }
 
     /// Removes what a whole snapshot has not named.
     pub(super) fn retain(&self, named: &Named) {
         let mut held = self.held.lock();
-        let gone: Vec<_> = held.names().map(|(kind, name)| (kind, name.to_owned())).filter(|id| !named.contains(id)).collect();
+        let is_named = |kind: &str, name: &str| named.contains(&(kind.to_owned(), name.to_owned()));
+        let names = held.objects.names().filter(|(kind, name)| !is_named(kind.as_str(), name));
+        let gone: Vec<_> = names.map(|(kind, name)| (kind, name.to_owned())).collect();
         for (kind, name) in &gone {
-            held.remove(*kind, name);
+            held.objects.remove(*kind, name);
         }
-        if !gone.is_empty() {
+        let unreadable = held.unreadable.len();
+        held.unreadable.retain(|id, _| named.contains(id));
+        if !gone.is_empty() || held.unreadable.len() != unreadable {
             self.note();
         }
     }
 
     /// As the messages they came in.
     pub(super) fn export(&self) -> Vec<v1::GatewayObject> {
-        let (_, document) = self.document();
+        let held = self.held.lock();
+        let (document, unreadable) = (held.objects.document(), held.unreadable.clone());
+        drop(held);
         let objects = Document::clone(&document).into_objects().into_iter();
+        let unreadable = unreadable.into_iter().map(|((kind, name), (spec, _))| v1::GatewayObject { kind, name, spec });
         let wire = |object: Object| v1::GatewayObject {
             kind: object.kind.as_str().to_owned(),
             name: object.name,
             spec: serde_json::Value::Object(object.spec).to_string().into_bytes(),
         };
-        objects.map(wire).collect()
+        objects.map(wire).chain(unreadable).collect()
     }
 
     /// The lock is held, so that a version and its document belong together.
@@ -123,4 +185,9 @@ impl Objects {
         let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
         self.changed.send_replace(version);
     }
+}
+
+/// One line, cut where it is too long to be told.
+fn short(reason: &str) -> String {
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REFUSED_REASON_CHARS_MAX).collect()
 }

@@ -27,6 +27,9 @@ use backoff::Backoff;
 use connect::ConnectError;
 use session::{Ended, Session};
 
+/// How long a table of routes may take to build before a connection does without.
+const BUILT_WITHIN: Duration = Duration::from_secs(5);
+
 /// Who connects where.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -118,6 +121,7 @@ impl Client {
         };
         // What an earlier connection left for the disk must be settled before this one says what is on it.
         let Some(on_disk) = self.disk.settle().await else { return ConnectError::Disk.into() };
+        self.objects_in_force().await;
         let (mut session, hello) = Session::begin(&self.snapshot, &self.disk, &*self.usage, on_disk, token);
         let hello = hello.from(&self.options);
         let ended = match connect::attach(&self.options, hello).await {
@@ -126,5 +130,12 @@ impl Client {
         };
         *useful = session.was_useful();
         ended.into()
+    }
+
+    /// Waits a little for the routes that an earlier connection told: without them all is asked for anew.
+    async fn objects_in_force(&self) {
+        let objects = self.snapshot.objects();
+        let mut built = objects.built();
+        let _ = tokio::time::timeout(BUILT_WITHIN, built.wait_for(|built| built.version >= objects.version())).await;
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Session<'c> {
     acknowledged: u64,
     /// Revisions that changed the gateway's objects, with the version that has to be built before they are in force.
     unbuilt: VecDeque<(u64, u64)>,
+    /// What control was last told to be refused.
+    told: Arc<v1::Refused>,
     heartbeats: u64,
     /// When each was sent, in [`uptime_ms`].
     unanswered: VecDeque<(u64, u64)>,
@@ -73,6 +75,7 @@ pub(super) struct Greeting {
     nonce: [u8; NONCE_BYTES],
     revision: u64,
     store_id: Vec<u8>,
+    refused: Arc<v1::Refused>,
 }
 
 impl Greeting {
@@ -84,6 +87,7 @@ impl Greeting {
             nonce: self.nonce.to_vec(),
             revision: self.revision,
             store_id: self.store_id,
+            refused: Some(Arc::unwrap_or_clone(self.refused)),
         }))
     }
 }
@@ -97,9 +101,11 @@ impl<'c> Session<'c> {
         on_disk: OnDisk,
         token: [u8; NONCE_BYTES],
     ) -> (Self, Greeting) {
-        // Only what is on disk is claimed, since a claim is as good as an acknowledgement; and nothing is while
-        // memory is in between two snapshots.
-        let resumes = snapshot.whole().is_some() && !on_disk.store_id.is_empty();
+        // Only what is on disk and in force is claimed, since a claim is as good as an acknowledgement; and nothing is
+        // while memory is in between two snapshots.
+        let built = snapshot.objects().built().borrow().clone();
+        let in_force = built.version >= snapshot.objects().version();
+        let resumes = in_force && snapshot.whole().is_some() && !on_disk.store_id.is_empty();
         let (revision, store_id) = if resumes { (on_disk.revision, on_disk.store_id) } else { (0, Vec::new()) };
         let session = Self {
             snapshot,
@@ -111,6 +117,7 @@ impl<'c> Session<'c> {
             failures: on_disk.failures,
             acknowledged: revision,
             unbuilt: VecDeque::new(),
+            told: built.refused.clone(),
             heartbeats: 0,
             unanswered: VecDeque::new(),
             batches: 0,
@@ -118,7 +125,7 @@ impl<'c> Session<'c> {
             batch_was_full: false,
             answered: false,
         };
-        let greeting = Greeting { nonce: session.nonce, revision, store_id };
+        let greeting = Greeting { nonce: session.nonce, revision, store_id, refused: built.refused };
         (session, greeting)
     }
 
@@ -191,10 +198,7 @@ impl<'c> Session<'c> {
                     self.acknowledge(&state, outgoing).await
                 }
                 Ok(()) = built.changed() => {
-                    let version = *built.borrow_and_update();
-                    while self.unbuilt.front().is_some_and(|&(_, needs)| needs <= version) {
-                        self.unbuilt.pop_front();
-                    }
+                    built.mark_unchanged();
                     let state = on_disk.borrow().clone();
                     self.acknowledge(&state, outgoing).await
                 }
@@ -254,7 +258,7 @@ impl<'c> Session<'c> {
     /// Whether the objects changed since they were at `version`: then `revision` is in force when they are built.
     fn wait_for_objects(&mut self, revision: u64, version: u64) {
         let needs = self.snapshot.objects().version();
-        if needs != version && *self.snapshot.objects().built().borrow() < needs {
+        if needs != version && self.snapshot.objects().built().borrow().version < needs {
             self.unbuilt.push_back((revision, needs));
         }
     }
@@ -285,18 +289,26 @@ impl<'c> Session<'c> {
         }
     }
 
-    /// Cumulative: one message for all that one flush brought to the disk, as far as it is in force.
+    /// Cumulative: one message for all that one flush brought to the disk, as far as it is in force or refused. Also
+    /// where only what is refused has changed.
     async fn acknowledge(&mut self, on_disk: &OnDisk, outgoing: &mpsc::Sender<FromProxy>) -> Result<(), Ended> {
         if on_disk.failures != self.failures {
             return Err(Ended::Disk(on_disk.failed.clone().unwrap_or_default()));
         }
+        let built = self.snapshot.objects().built().borrow().clone();
+        while self.unbuilt.front().is_some_and(|&(_, needs)| needs <= built.version) {
+            self.unbuilt.pop_front();
+        }
         let in_force = self.unbuilt.front().map_or(u64::MAX, |&(revision, _)| revision.saturating_sub(1));
-        let revision = on_disk.revision.min(in_force);
-        if on_disk.snapshots != self.snapshots || revision <= self.acknowledged || on_disk.failed.is_some() {
+        let revision = on_disk.revision.min(in_force).max(self.acknowledged);
+        let news = (built.refused != self.told).then(|| v1::Refused::clone(&built.refused));
+        let is_due = revision > self.acknowledged || news.is_some();
+        if on_disk.snapshots != self.snapshots || !is_due || on_disk.failed.is_some() {
             return Ok(());
         }
         self.acknowledged = revision;
-        send(outgoing, from_proxy::Message::Ack(v1::Ack { revision })).await
+        self.told = built.refused;
+        send(outgoing, from_proxy::Message::Ack(v1::Ack { revision, refused: news })).await
     }
 
     /// Skipped when control does not read: a heartbeat that waits would renew nothing.

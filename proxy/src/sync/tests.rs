@@ -130,6 +130,23 @@ impl Control {
         self.say(ToProxy::Delta(v1::Delta { revision, changes: Some(changes) })).await;
     }
 
+    async fn object(&mut self, revision: u64, name: &str, spec: &str) {
+        let object = v1::GatewayObject { kind: "route".into(), name: name.into(), spec: spec.into() };
+        let changes = v1::Changes { gateway_objects: vec![object], ..Default::default() };
+        self.say(ToProxy::Delta(v1::Delta { revision, changes: Some(changes) })).await;
+    }
+
+    /// The next acknowledgement.
+    async fn ack(&mut self) -> v1::Ack {
+        loop {
+            match self.hear().await {
+                Some(ToControl::Ack(ack)) => return ack,
+                Some(ToControl::Heartbeat(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// The acknowledgements up to that of `revision`.
     async fn acknowledged(&mut self, revision: u64) -> Vec<u64> {
         let mut all = Vec::new();
@@ -290,6 +307,80 @@ async fn serving_without_a_lease_is_remembered_on_disk_and_said_in_heartbeats() 
     let proxy = Proxy::start(dir.path());
     assert_eq!(proxy.snapshot.lease().mode(), Mode::Available);
     assert!(proxy.snapshot.lease().holds());
+}
+
+const ROUTE: &str = r#"{"path": "/", "upstream": "control", "auth": "open"}"#;
+
+#[tokio::test]
+async fn a_change_of_routes_is_acknowledged_when_requests_are_routed_by_it_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(dir.path());
+    let objects = proxy.snapshot.objects();
+    proxy
+        .session(async |control| {
+            control.shake_hands().await;
+            control.snapshot(10, 0..5).await;
+            control.acknowledged(10).await;
+            control.object(11, "a", ROUTE).await;
+            control.delta(12, 1).await;
+            // All of it is on disk, and nothing is said of it in two heartbeats.
+            proxy.disk.state().wait_for(|on_disk| on_disk.revision == 12).await.unwrap();
+            for _ in 0..2 {
+                let next = control.hear().await;
+                assert!(matches!(next, Some(ToControl::Heartbeat(_))), "{next:?}");
+            }
+            objects.set_built(objects.version(), Vec::new);
+            let ack = control.ack().await;
+            assert_eq!((ack.revision, ack.refused), (12, None), "what waited behind it too");
+        })
+        .await;
+    // A table that is not there yet when the stream breaks is not claimed either.
+    proxy
+        .session(async |control| {
+            assert_eq!(control.hello.revision, 12);
+            control.shake_hands().await;
+            control.object(13, "a", &ROUTE.replace("open", "key")).await;
+            proxy.disk.state().wait_for(|on_disk| on_disk.revision == 13).await.unwrap();
+        })
+        .await;
+    proxy.session(async |control| assert_eq!(control.hello.revision, 0)).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_comes_with_the_acknowledgement_and_again_with_every_hello() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(dir.path());
+    let objects = proxy.snapshot.objects();
+    let taken = || v1::RefusedObject { kind: "route".into(), name: "a".into(), reason: "x\ny".repeat(200) };
+    proxy
+        .session(async |control| {
+            assert_eq!(control.hello.refused, Some(v1::Refused::default()));
+            control.shake_hands().await;
+            control.snapshot(10, 0..5).await;
+            control.acknowledged(10).await;
+            control.object(11, "a", ROUTE).await;
+            control.object(12, "b", r#"{"path": "/b", "colour": "red"}"#).await;
+            while proxy.snapshot.revision() < 12 {
+                tokio::task::yield_now().await;
+            }
+            objects.set_built(objects.version(), || vec![taken()]);
+            let mut ack = control.ack().await;
+            while ack.revision < 12 {
+                ack = v1::Ack { refused: ack.refused, ..control.ack().await };
+            }
+            let refused = ack.refused.unwrap();
+            let names: Vec<_> = refused.objects.iter().map(|object| object.name.as_str()).collect();
+            assert_eq!((refused.count, names), (2, vec!["b", "a"]), "what cannot be read is not in force either");
+            assert!(refused.objects[0].reason.contains("colour"));
+            assert_eq!((refused.objects[1].reason.len(), refused.objects[1].reason.contains('\n')), (200, false));
+
+            // A file gives its place back: nothing has been changed by control.
+            objects.set_built(objects.version(), Vec::new);
+            let ack = control.ack().await;
+            assert_eq!((ack.revision, ack.refused.map(|refused| refused.count)), (12, Some(1)));
+        })
+        .await;
+    proxy.session(async |control| assert_eq!(control.hello.refused.as_ref().map(|refused| refused.count), Some(1))).await;
 }
 
 #[tokio::test]

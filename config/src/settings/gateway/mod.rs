@@ -36,16 +36,19 @@ use issuer::ISSUERS_MAX;
 use policy::Policies;
 
 pub use auth::{Auth, AuthSpec, Method as AuthMethod, Methods as AuthMethods};
+pub use claims::ARRANGEMENTS_MAX;
 pub use client_certificate::{CertificateMark, ClientCertificate, ClientCertificateSpec, SubjectName};
 pub use issuer::{Algorithm, Issuer, IssuerSpec};
 pub use mirror::{Mirror, MirrorSpec};
-pub use object::{Collection, Object, ObjectKind};
+pub use object::{Collection, Object, ObjectKind, arrangement};
 pub use policy::{Policy, PolicySpec};
 pub use route::{Route, RouteSpec};
 pub use upstream::{Upstream, UpstreamAddress, UpstreamSpec};
 
 /// Routes of all documents together at most.
 pub const ROUTES_MAX: usize = 100_000;
+/// Upstreams of all documents together at most, besides [`CONTROL_UPSTREAM`].
+pub const UPSTREAMS_MAX: usize = 10_000;
 /// The upstream that is always there: the control API.
 pub const CONTROL_UPSTREAM: &str = "control";
 
@@ -135,6 +138,9 @@ impl Resolver {
 
     fn upstreams(&mut self, document: &Document) -> Result<(), Fault> {
         for (n, spec) in document.upstreams.iter().enumerate() {
+            if self.gateway.upstreams.len() > UPSTREAMS_MAX {
+                return Err(Fault::new(format!("more than {UPSTREAMS_MAX} upstreams")).within(n));
+            }
             take_name(&mut self.upstreams, &spec.name, self.gateway.upstreams.len()).within(n)?;
             self.gateway.upstreams.push(spec.resolve().within(n)?);
         }

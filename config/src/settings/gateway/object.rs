@@ -6,7 +6,10 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CONTROL_UPSTREAM, Document, host::HostsSpec, route::RouteSpec};
+use super::{
+    CONTROL_UPSTREAM, Document, ROUTES_MAX, UPSTREAMS_MAX, client_certificate::CLIENT_CERTIFICATES_MAX, host::HostsSpec,
+    issuer::ISSUERS_MAX, policy::POLICIES_MAX, route::RouteSpec,
+};
 
 /// What kinds of objects a document holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +53,17 @@ impl ObjectKind {
             Self::ClientCertificate => "client_certificates",
             Self::Policy => "policies",
             Self::Route => "routes",
+        }
+    }
+
+    /// How many of them a gateway takes.
+    pub const fn max(self) -> usize {
+        match self {
+            Self::Upstream => UPSTREAMS_MAX,
+            Self::Issuer => ISSUERS_MAX,
+            Self::ClientCertificate => CLIENT_CERTIFICATES_MAX,
+            Self::Policy => POLICIES_MAX,
+            Self::Route => ROUTES_MAX,
         }
     }
 
@@ -209,6 +223,15 @@ impl RouteSpec {
     }
 }
 
+/// Of one of a route's places, its host and where its path has parameters: `*` for one and `-` for another segment
+/// before the last of them. `None` where it has none.
+pub fn arrangement(place: &str) -> Option<(&str, String)> {
+    let (host, path) = place.split_once('/')?;
+    let arranged: String = path.split('/').map(|segment| if segment == "{}" { '*' } else { '-' }).collect();
+    let arranged = arranged.trim_end_matches('-');
+    (!arranged.is_empty()).then(|| (host, arranged.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +258,9 @@ mod tests {
         let upstream = |name| (ObjectKind::Upstream, name);
         assert_eq!(route.references(), [upstream("u"), upstream("v"), (ObjectKind::Policy, "p")]);
         assert_eq!(route.places(), ["a.example/o/{}", "*.b/o/{}"]);
+        assert_eq!(arrangement("a.example/o/{}"), Some(("a.example", "-*".to_owned())));
+        assert_eq!(arrangement("*/{}/b/{}/c/d"), Some(("*", "*-*".to_owned())));
+        assert_eq!((arrangement("a.example/o"), arrangement("a.example")), (None, None));
     }
 
     #[test]

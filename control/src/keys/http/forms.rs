@@ -99,12 +99,6 @@ pub(crate) struct Nothing;
 pub(crate) struct ListParams {
     /// Another account's keys; for admins.
     account_id: Option<String>,
-    /// Keys on a page, 1 to 100; 20 when left out.
-    limit: Option<u32>,
-    /// Keys to pass over.
-    offset: Option<u32>,
-    /// Where an earlier page ended.
-    cursor: Option<String>,
 }
 
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use clearway_config::ProxyId;
 
+use super::refused::{Objects, Refused};
+
 /// What every proxy is told, and what this process may assume.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
@@ -40,6 +42,7 @@ pub(super) struct Member {
     /// Attached to another control process.
     elsewhere: bool,
     pub(super) seen_ms: u64,
+    pub(super) refused: Refused,
 }
 
 /// What `proxies` remembers of one.
@@ -56,6 +59,8 @@ pub(super) struct Remembered {
 #[derive(Debug)]
 pub(super) struct Watch {
     revision: i64,
+    /// What of the gateway's objects it is about.
+    objects: Objects,
     since: u64,
     fences: Vec<(ProxyId, Fence)>,
 }
@@ -73,6 +78,7 @@ struct Fence {
 pub(super) struct Standing {
     pub(super) proxies: u32,
     pub(super) acknowledged: u32,
+    pub(super) refused: u32,
     pub(super) fenced: u32,
     /// Those still to be waited for.
     pub(super) waiting: u32,
@@ -95,6 +101,7 @@ impl Membership {
             session: None,
             elsewhere: false,
             seen_ms: proxy.seen_ms,
+            refused: Refused::default(),
         });
     }
 
@@ -119,6 +126,7 @@ impl Membership {
             session: None,
             elsewhere: false,
             seen_ms: now,
+            refused: Refused::default(),
         });
         // What it acknowledged earlier may have been lost with its disk.
         member.acked = resumed_at;
@@ -147,6 +155,13 @@ impl Membership {
         }
     }
 
+    /// What a proxy refuses, as `said` of what it refused before; before the acknowledgement that it came with.
+    pub(super) fn refuses(&mut self, proxy: &ProxyId, session: Option<u64>, said: impl FnOnce(&Refused) -> Refused) {
+        if let Some(member) = self.members.get_mut(proxy).filter(|member| member.session == session) {
+            member.refused = said(&member.refused);
+        }
+    }
+
     pub(super) fn detach(&mut self, proxy: &ProxyId, session: u64) {
         if let Some(member) = self.members.get_mut(proxy).filter(|member| member.session == Some(session)) {
             member.session = None;
@@ -162,13 +177,14 @@ impl Membership {
     }
 
     /// Call it when `revision` is in the queue of every session: a lease granted after this is behind it.
-    pub(super) fn watch(&mut self, revision: i64, now: u64) -> Watch {
+    /// `objects` is what it changed of the gateway's.
+    pub(super) fn watch(&mut self, revision: i64, objects: Objects, now: u64) -> Watch {
         let Terms { forget_ms, lease_ms, margin_ms, others_lag_ms, .. } = self.terms;
         self.members.retain(|_, member| member.session.is_some() || now < member.seen_ms.saturating_add(forget_ms));
         // Until then another process may have granted a lease without having read the revision.
         let others = others_lag_ms.map_or(0, |lag| now + lag + lease_ms + margin_ms);
         let fence = |member: &Member| Fence { at: member.lease_until.max(others), unbounded: member.unbounded };
-        Watch { revision, since: now, fences: self.members.iter().map(|(id, member)| (*id, fence(member))).collect() }
+        Watch { revision, objects, since: now, fences: self.members.iter().map(|(id, member)| (*id, fence(member))).collect() }
     }
 
     pub(super) fn standing(&self, watch: &Watch, now: u64) -> Standing {
@@ -179,7 +195,9 @@ impl Membership {
             standing.proxies += 1;
             let look_again = match fence {
                 _ if member.is_some_and(|member| member.acked >= watch.revision) => {
-                    standing.acknowledged += 1;
+                    let refuses = !watch.objects.is_empty()
+                        && member.is_some_and(|member| member.refused.concerns(&watch.objects, watch.revision));
+                    *if refuses { &mut standing.refused } else { &mut standing.acknowledged } += 1;
                     continue;
                 }
                 Fence { at, unbounded: false } if *at <= now => {

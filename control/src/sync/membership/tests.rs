@@ -130,7 +130,7 @@ impl World {
                         self.proxies[n].down.push_back(Down::Revision(self.revision));
                     }
                 }
-                self.waiting.push(self.membership.watch(self.revision, self.now));
+                self.waiting.push(self.membership.watch(self.revision, Objects::new(), self.now));
             }
             Step::Up(n) => self.up(n),
             Step::Down(n) => self.down(n),
@@ -313,7 +313,7 @@ fn grown() -> Membership {
 #[test]
 fn a_revoke_waits_for_acknowledgements_and_says_how_many_there_were() {
     let mut membership = grown();
-    let watch = membership.watch(6, 1_100);
+    let watch = membership.watch(6, Objects::new(), 1_100);
     let waiting = membership.standing(&watch, 1_100);
     assert_eq!((waiting.proxies, waiting.acknowledged, waiting.waiting), (2, 0, 2));
     assert_eq!(waiting.look_again, Some(2_050));
@@ -322,16 +322,16 @@ fn a_revoke_waits_for_acknowledgements_and_says_how_many_there_were() {
     let waiting = membership.standing(&watch, 1_200);
     assert_eq!((waiting.acknowledged, waiting.waiting), (1, 1), "another session's word does not count");
     let done = membership.standing(&watch, 2_050);
-    assert_eq!(done, Standing { proxies: 2, acknowledged: 1, fenced: 1, waiting: 0, look_again: None });
+    assert_eq!(done, Standing { proxies: 2, acknowledged: 1, fenced: 1, ..Standing::default() });
 }
 
 #[test]
 fn a_lease_granted_after_the_watch_does_not_lengthen_it() {
     let mut membership = grown();
-    let watch = membership.watch(6, 1_100);
+    let watch = membership.watch(6, Objects::new(), 1_100);
     assert!(membership.heartbeat(&id(0), 1, true, 1_900));
     assert_eq!(membership.standing(&watch, 2_050).fenced, 2, "the later lease is behind the revision in its queue");
-    let next = membership.watch(7, 2_050);
+    let next = membership.watch(7, Objects::new(), 2_050);
     assert_eq!(membership.standing(&next, 2_050).look_again, Some(2_950), "but not behind the next one");
 }
 
@@ -339,7 +339,7 @@ fn a_lease_granted_after_the_watch_does_not_lengthen_it() {
 fn after_a_restart_leases_that_nobody_remembers_are_waited_for() {
     let mut membership = Membership::new(terms(true));
     membership.recall(&Remembered { id: id(0), acked: 3, lease_ms: Some(5_000), seen_ms: 900 }, 1_000);
-    let watch = membership.watch(4, 1_000);
+    let watch = membership.watch(4, Objects::new(), 1_000);
     assert_eq!(membership.standing(&watch, 6_049).waiting, 1, "the lease it was granted, not today's shorter one");
     assert_eq!(membership.standing(&watch, 6_050).fenced, 1);
 }
@@ -351,9 +351,9 @@ fn a_proxy_that_may_serve_without_a_lease_is_waited_for_while_it_can_hear_and_ne
     membership.attach(id(1), 2, 5, 1_000);
     assert!(membership.heartbeat(&id(0), 1, true, 1_000));
     membership.detach(&id(1), 2);
-    let watch = membership.watch(6, 1_100);
+    let watch = membership.watch(6, Objects::new(), 1_100);
     let standing = membership.standing(&watch, 1_100);
-    assert_eq!(standing, Standing { proxies: 2, acknowledged: 0, fenced: 0, waiting: 1, look_again: Some(3_100) });
+    assert_eq!(standing, Standing { proxies: 2, waiting: 1, look_again: Some(3_100), ..Standing::default() });
     assert_eq!(membership.standing(&watch, 3_100), Standing { proxies: 2, ..Standing::default() });
 }
 
@@ -361,7 +361,7 @@ fn a_proxy_that_may_serve_without_a_lease_is_waited_for_while_it_can_hear_and_ne
 fn a_strict_call_waits_for_the_lease_of_a_proxy_that_has_not_said_what_is_on_its_disk() {
     let mut membership = Membership::new(terms(true));
     membership.recall(&Remembered { id: id(0), acked: 3, lease_ms: None, seen_ms: 900 }, 1_000);
-    let watch = membership.watch(4, 1_000);
+    let watch = membership.watch(4, Objects::new(), 1_000);
     assert_eq!(membership.standing(&watch, 2_049).waiting, 1);
     assert_eq!(membership.standing(&watch, 2_050), Standing { proxies: 1, ..Standing::default() });
 }
@@ -370,7 +370,7 @@ fn a_strict_call_waits_for_the_lease_of_a_proxy_that_has_not_said_what_is_on_its
 fn a_proxy_not_seen_for_long_no_longer_counts() {
     let mut membership = grown();
     membership.detach(&id(0), 1);
-    let watch = membership.watch(6, 1_000 + 900_000);
+    let watch = membership.watch(6, Objects::new(), 1_000 + 900_000);
     assert_eq!(membership.standing(&watch, 901_000).proxies, 1);
 }
 
@@ -378,7 +378,7 @@ fn a_proxy_not_seen_for_long_no_longer_counts() {
 fn another_control_process_may_grant_leases_until_it_has_read_the_commit() {
     let mut membership = Membership::new(Terms { others_lag_ms: Some(3_000), ..terms(true) });
     membership.recall(&Remembered { id: id(0), acked: 5, lease_ms: Some(LEASE_MS), seen_ms: 1_000 }, 1_000);
-    let watch = membership.watch(6, 10_000);
+    let watch = membership.watch(6, Objects::new(), 10_000);
     assert_eq!(membership.standing(&watch, 14_049).waiting, 1);
     assert_eq!(membership.standing(&watch, 14_050).fenced, 1);
     membership.refresh(&Remembered { id: id(0), acked: 6, lease_ms: Some(LEASE_MS), seen_ms: 10_100 }, 10_200);
@@ -389,7 +389,31 @@ fn another_control_process_may_grant_leases_until_it_has_read_the_commit() {
 fn the_only_control_process_waits_for_a_proxy_that_it_does_not_hold_no_longer_than_its_lease() {
     let mut membership = Membership::new(terms(true));
     membership.refresh(&Remembered { id: id(0), acked: 1, lease_ms: None, seen_ms: 0 }, 0);
-    let watch = membership.watch(2, 0);
+    let watch = membership.watch(2, Objects::new(), 0);
     assert_eq!(membership.standing(&watch, LEASE_MS + 49).waiting, 1);
     assert_eq!(membership.standing(&watch, LEASE_MS + 50).waiting, 0);
+}
+
+#[test]
+fn a_proxy_that_holds_a_change_and_refuses_it_has_not_acknowledged_it() {
+    let mut membership = grown();
+    let objects = |name: &str| Objects::from([format!("route/{name}")]);
+    let watch = membership.watch(6, objects("orders"), 1_100);
+    let refused =
+        clearway_config::sync::v1::RefusedObject { kind: "route".into(), name: "orders".into(), reason: "taken".into() };
+    let said = clearway_config::sync::v1::Refused { count: 1, objects: vec![refused] };
+    membership.refuses(&id(0), Some(1), |before| before.followed_by(said, 6));
+    for n in 0..2 {
+        membership.acknowledge(&id(n), n as u64 + 1, 6, 1_200);
+    }
+    let standing = membership.standing(&watch, 1_200);
+    assert_eq!(standing, Standing { proxies: 2, acknowledged: 1, refused: 1, ..Standing::default() });
+    // A key that is revoked meanwhile is none of it, nor is another route later on.
+    for objects in [Objects::new(), objects("other")] {
+        let watch = membership.watch(7, objects, 1_200);
+        for n in 0..2 {
+            membership.acknowledge(&id(n), n as u64 + 1, 7, 1_200);
+        }
+        assert_eq!(membership.standing(&watch, 1_200).acknowledged, 2);
+    }
 }

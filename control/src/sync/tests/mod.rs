@@ -7,7 +7,7 @@ use std::time::Duration;
 use clearway_config::sync::v1::{self, from_control::Message as ToProxy, from_proxy::Message as ToControl};
 use tonic::Code;
 
-use super::{ChangeKind, Propagation, Revision, Wait, removed_secret_id, store};
+use super::{ChangeKind, Objects, Propagation, Revision, Wait, removed_secret_id, store};
 use crate::db::testing::{TestDb, on_both};
 use stand::{FakeProxy, Mode, Stand, TOKEN, hash};
 
@@ -149,7 +149,7 @@ async fn a_strict_proxy_that_acknowledges_nothing_is_fenced_when_its_lease_ends(
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished(), "the lease of ten seconds still runs");
     stand.clock.advance(Duration::from_secs(2));
-    let Propagation { proxies, acknowledged, fenced, ms } = waiting.await.unwrap();
+    let Propagation { proxies, acknowledged, fenced, ms, .. } = waiting.await.unwrap();
     assert_eq!((proxies, acknowledged, fenced), (1, 0, 1));
     assert!(ms >= 10_000);
 }
@@ -220,6 +220,37 @@ async fn a_lease_granted_after_a_revision_is_behind_it_in_the_stream() {
         }
         assert_eq!(held, n);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_proxy_refuses_is_said_in_the_answer_and_remembered_by_the_next_process() {
+    let refused = |name: &str| {
+        let object = v1::RefusedObject { kind: "route".into(), name: name.into(), reason: "its place is taken".into() };
+        Some(v1::Refused { count: 1, objects: vec![object] })
+    };
+    let objects = |name: &str| Objects::from([format!("route/{name}")]);
+    let stand = Stand::new(Mode::Available).await;
+    let mut proxy = stand.attach(1, None).await;
+    proxy.receive_snapshot().await;
+    let waiting = stand.objects_propagated(stand.commit(7, true).await, objects("orders"));
+    proxy.receive_delta().await;
+    proxy.send(ToControl::Ack(v1::Ack { revision: 1, refused: refused("orders") })).await;
+    let Propagation { proxies, acknowledged, refused: refusing, .. } = waiting.await.unwrap();
+    assert_eq!((proxies, acknowledged, refusing), (1, 0, 1));
+
+    // It stays so until the proxy says otherwise, and does not matter to what is not about it.
+    let waiting = stand.objects_propagated(stand.commit(8, true).await, objects("other"));
+    proxy.receive_delta().await;
+    proxy.acknowledge(2).await;
+    assert_eq!(waiting.await.unwrap().acknowledged, 1);
+    let waiting = stand.propagated(stand.commit(9, true).await, Wait::Enforced);
+    proxy.receive_delta().await;
+    proxy.acknowledge(3).await;
+    assert_eq!(waiting.await.unwrap().acknowledged, 1, "a key is no object");
+
+    stand.noted(|row| !row.refused.is_empty()).await;
+    let stand = stand.restarted().await;
+    assert_eq!(stand.hub.status().proxies[0].refused.objects[0].object.as_deref(), Some("route/orders"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

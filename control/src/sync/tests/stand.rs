@@ -23,7 +23,7 @@ use tonic_prost::ProstCodec;
 pub(super) use clearway_config::settings::Mode;
 
 use super::super::{
-    ChangeKind, Clock, Feed, Hub, Options, Propagation, Revision, Status as HubStatus, UsageSink, Wait, record,
+    ChangeKind, Clock, Feed, Hub, Objects, Options, Propagation, Revision, Status as HubStatus, UsageSink, Wait, record,
     removed_secret_id, store,
 };
 use crate::db::{
@@ -163,6 +163,11 @@ impl Stand {
         tokio::spawn(async move { hub.propagated(revision, wait).await })
     }
 
+    pub(super) fn objects_propagated(&self, revision: Revision, objects: Objects) -> JoinHandle<Propagation> {
+        let hub = self.hub.clone();
+        tokio::spawn(async move { hub.objects_propagated(revision, objects, Wait::Enforced).await })
+    }
+
     pub(super) async fn published(&self, revision: i64) {
         self.hub.inner().want();
         self.until(|status| status.revision >= Revision(revision)).await;
@@ -222,6 +227,7 @@ impl FakeProxy {
             nonce: self.nonce.to_vec(),
             revision,
             store_id,
+            refused: None,
         };
         self.send(ToControl::Hello(hello)).await;
         let ToProxy::Challenge(challenge) = self.receive().await.unwrap() else { panic!("a challenge was due") };
@@ -268,7 +274,7 @@ impl FakeProxy {
     }
 
     pub(super) async fn acknowledge(&mut self, revision: u64) {
-        self.send(ToControl::Ack(v1::Ack { revision })).await;
+        self.send(ToControl::Ack(v1::Ack { revision, refused: None })).await;
     }
 
     pub(super) async fn heartbeat(&mut self) {
