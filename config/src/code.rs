@@ -46,7 +46,7 @@ codes! {
     RequestTimeout = "request_timeout", 408;
     /// There are too many connections from this address at the same time.
     ConnectionsExceeded = "connections_exceeded", 429;
-    /// The gateway has as many connections as it can have, or no memory or descriptors left for this one; `Retry-After` says when to come back.
+    /// The gateway has as many connections as it can have, or no memory or descriptors left for this one, or holds as many bodies as it has room for; `Retry-After` says when to come back.
     GatewayOverloaded = "gateway_overloaded", 503;
     /// This connection may not be used for this host: its client certificate was shown to another name. Open a connection of its own.
     MisdirectedRequest = "misdirected_request", 421;
@@ -146,6 +146,10 @@ codes! {
     BodyTooLarge = "body_too_large", 413;
     /// The body's media type is not application/json.
     UnsupportedMediaType = "unsupported_media_type", 415;
+    /// The body is compressed, and the route has to read it: send it as it is.
+    UnsupportedEncoding = "unsupported_encoding", 415;
+    /// The upstream's answer cannot be changed as its route asks: it is not JSON, compressed, or too long.
+    UpstreamBodyUnusable = "upstream_body_unusable", 502;
     /// There is no such object, or it belongs to another account.
     NotFound = "not_found", 404;
     /// The object's state does not allow this: it exists already, or has been revoked.

@@ -10,6 +10,7 @@
 pub mod access;
 pub mod credential;
 pub mod headers;
+pub mod json;
 pub mod jwt;
 pub mod policy;
 pub mod quota;

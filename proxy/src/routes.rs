@@ -217,7 +217,7 @@ impl RouteFiles {
 /// Nothing is done to bodies. A feature that looks into them (a cache, compression, rewriting) has to be
 /// named here.
 fn is_plain(route: &Route) -> bool {
-    route.mirror.is_none()
+    route.mirror.is_none() && !route.policy.touches_bodies()
 }
 
 fn stamp(file: &PathBuf) -> Option<(SystemTime, u64)> {

@@ -184,6 +184,7 @@ impl Proxy {
             access_log,
             spans,
             mirror,
+            bodies: Arc::default(),
             trusted_proxies: settings.gateway.trusted_proxies.clone(),
             front: Front::new(&settings.gateway.tls, gateway_tls),
             limits: settings.gateway.limits,

@@ -130,10 +130,11 @@ fn retry_after(reject: &Reject) -> Option<u64> {
     }
 }
 
-/// The answer to a request that was let through and failed.
-pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, standing: Option<&Standing>) -> Answer {
+/// The answer to a request that was let through and failed, with the reason where there is more to say than its code.
+pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, reason: Option<&str>, standing: Option<&Standing>) -> Answer {
     let rate_limit = standing.and_then(rate_limit);
-    let body = body(asked, code, code.meaning().to_owned(), serde_json::Value::Null, rate_limit);
+    let details = reason.map_or(serde_json::Value::Null, |reason| json!({ "reason": reason }));
+    let body = body(asked, code, code.meaning().to_owned(), details, rate_limit);
     Answer {
         status: code.status(),
         code: Some(code),
@@ -151,7 +152,7 @@ pub(crate) fn unreadable(code: ErrorCode) -> Vec<u8> {
     let request_id = request_id.to_string();
     let asked =
         Asked { request_id: &request_id, trace_id: random.0, now_ms, takes: AuthMethods::default(), policy: None, origin: None };
-    let body = failed(&asked, code, None).body;
+    let body = failed(&asked, code, None, None).body;
     let status = http::StatusCode::from_u16(code.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     let head = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nX-Request-Id: {request_id}\r\n\

@@ -20,15 +20,17 @@ use clearway_filters::quota::Standing;
 use http::Method;
 
 use super::{
-    State,
+    Bodies, State,
     answer::Asked,
     attempt::Attempts,
     decide::Facts,
+    json::Gathered,
     mirror::Copying,
     now_ms,
     pace::Pace,
     texts::{Texts, Word},
     trace::{Trace, fresh_ids},
+    whole_body::{Held, Loan},
 };
 use crate::{
     access_log::line::Line,
@@ -74,6 +76,16 @@ pub(crate) struct Exchange {
     pub(super) copying: Option<Copying>,
     /// Whether it has been settled that it is copied, or is not.
     pub(super) mirrored: bool,
+    /// The client's session, where something of ours is in between.
+    pub(super) loan: Option<Arc<Loan>>,
+    /// What it holds of bodies that have been read.
+    pub(super) held: Option<Held>,
+    /// Bytes of the body that upstreams are sent, where it is not the client's.
+    pub(super) rewritten: Option<usize>,
+    /// While an answer's body is gathered to be changed.
+    pub(super) gathered: Option<Gathered>,
+    /// Why it failed, where the error itself does not say so.
+    pub(super) fault: Option<ErrorCode>,
     /// Whether it has been decided already, by whoever read it.
     pub(super) decided: bool,
     /// What it came to, where the answer's status does not say so.
@@ -138,6 +150,11 @@ impl Exchange {
             attempts: Attempts::default(),
             copying: None,
             mirrored: false,
+            loan: None,
+            held: None,
+            rewritten: None,
+            gathered: None,
+            fault: None,
             decided: false,
             meant: None,
             concluded: false,
@@ -182,6 +199,15 @@ impl Exchange {
             HostRewrite::Upstream => self.upstream().map(|upstream| upstream.host().as_bytes()),
             HostRewrite::Named(host) => Some(host.as_bytes()),
         }
+    }
+
+    /// Whether its route looks at bodies.
+    pub(super) fn changes_bodies(&self) -> bool {
+        self.route().is_some_and(|route| route.policy.touches_bodies())
+    }
+
+    pub(super) fn bodies(&self) -> &Arc<Bodies> {
+        &self.state.bodies
     }
 
     /// Whether route and upstream can be served without Pingora.

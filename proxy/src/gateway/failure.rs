@@ -6,7 +6,7 @@ use pingora::{
     proxy::{FailToProxy, Session},
 };
 
-use super::{answer, attempt::is_idempotent, exchange::Exchange, grpc, refuse};
+use super::{answer, attempt::is_idempotent, exchange::Exchange, grpc, refuse, whole_body};
 use crate::{
     descriptors,
     metrics::Metrics,
@@ -90,7 +90,7 @@ fn may_be_sent_again(session: &Session, exchange: &Exchange) -> bool {
 /// Answers, where there is somebody to answer and nothing has been answered yet.
 pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &mut Exchange, error: &Error) -> FailToProxy {
     let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
-    let code = exchange.attempts.refused().or_else(|| code(error));
+    let code = exchange.attempts.refused().or(exchange.fault).or_else(|| code(error));
     // An upgraded connection that falls silent is not a request that came too slowly.
     let Some(code) = code.filter(|code| !(exchange.upgrade && *code == ErrorCode::RequestTimeout)) else { return nothing };
     exchange.failed(code);
@@ -98,10 +98,14 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
     if session.response_written().is_some_and(|answer| !answer.status.is_informational() || answer.status == 101) {
         return nothing;
     }
-    if *error.esource() == ErrorSource::Internal && code != ErrorCode::GatewayOverloaded {
+    if *error.esource() == ErrorSource::Internal && code != ErrorCode::GatewayOverloaded && exchange.fault.is_none() {
         tracing::error!(error = %error, request.id = exchange.asked().request_id, "request failed inside the gateway");
     }
-    let mut answer = answer::failed(&exchange.asked(), code, exchange.standing());
+    if let Some(loan) = exchange.loan.take() {
+        // With what it kept back.
+        whole_body::give_back(session, &loan);
+    }
+    let mut answer = answer::failed(&exchange.asked(), code, None, exchange.standing());
     answer.retry_after_s = exchange.attempts.retry_after_s().or(answer.retry_after_s);
     // Where the request's body stands is unknown: the connection is not used again.
     session.set_keepalive(None);

@@ -81,6 +81,9 @@ impl Lent {
                     self.released(end.then_some(length))?
                 }
                 HttpTask::Done => self.released(Some(0))?,
+                HttpTask::Trailer(_) if self.head.is_some() => {
+                    return Error::e_explain(ErrorType::InternalError, "a body that was kept back has not come");
+                }
                 HttpTask::Trailer(_) | HttpTask::UpgradedBody(..) => self.released(None)?,
                 // Nothing has been said yet, and something else is going to be.
                 HttpTask::Failed(_) | HttpTask::Header(..) => {

@@ -25,6 +25,7 @@ pub(crate) mod gate;
 mod grpc;
 mod h2;
 mod head;
+mod json;
 mod lent;
 pub(crate) mod mirror;
 mod pace;
@@ -33,7 +34,6 @@ pub(crate) mod server;
 mod sniff;
 mod texts;
 mod trace;
-#[expect(dead_code, reason = "what reads whole bodies comes next")]
 mod whole_body;
 
 use std::{
@@ -49,7 +49,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use clearway_config::settings::process::LimitSettings;
-use http::Version;
+use http::{HeaderMap, Version};
 use ipnet::IpNet;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
@@ -70,6 +70,7 @@ use exchange::{Exchange, Outcome};
 use front::Front;
 use gate::Gate;
 use mirror::Mirror;
+pub(crate) use whole_body::Bodies;
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub(crate) struct State {
     pub(crate) access_log: AccessLog,
     pub(crate) spans: Spans,
     pub(crate) mirror: Mirror,
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) front: Front,
     pub(crate) limits: LimitSettings,
@@ -169,7 +171,17 @@ impl ProxyHttp for Gateway {
                     // Silence on an upgraded connection is not a fault.
                     session.set_read_timeout(Some(UPGRADE_IDLE));
                 }
-                Ok(false)
+                if !exchange.changes_bodies() {
+                    return Ok(false);
+                }
+                match json::request(session, exchange).await {
+                    Ok(()) => Ok(false),
+                    Err(None) => Error::e_explain(ErrorType::ConnectionClosed, "the client has left").map_err(Error::into_down),
+                    Err(Some(fault)) => {
+                        refuse::fail(&self.state.metrics, session, exchange, fault).await.map_err(Error::into_down)?;
+                        Ok(true)
+                    }
+                }
             }
             Err(stop) => {
                 // It fails only where the client has gone.
@@ -207,6 +219,7 @@ impl ProxyHttp for Gateway {
         exchange.body_bytes = 0;
         exchange.body_began = None;
         forward::request(upstream, exchange)?;
+        json::upstream_request(upstream, exchange)?;
         if !exchange.mirrored && exchange.route().is_some_and(|route| route.mirror.is_some()) {
             let bodiless = session.as_mut().is_body_empty();
             mirror::begin(&self.state.mirror, exchange, upstream, bodiless);
@@ -261,6 +274,7 @@ impl ProxyHttp for Gateway {
         }
         let client: Version = session.req_header().version;
         forward::response(answer, client, exchange)?;
+        json::answer(answer, client, exchange)?;
         if forward::ends_with_head(answer, &session.req_header().method) {
             exchange.release(answer.status.as_u16());
         }
@@ -271,16 +285,29 @@ impl ProxyHttp for Gateway {
     fn response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
+        json::answer_body(body, end, exchange)?;
         if end && let Some(status) = exchange.status {
             exchange.release(status);
         } else if !exchange.upgrade && exchange.attempts.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Error::explain(ErrorType::ReadTimedout, "all of it took too long").into_up());
         }
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut HeaderMap,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Bytes>> {
+        // The body ended without saying so.
+        let mut rest = None;
+        json::answer_body(&mut rest, true, exchange)?;
+        Ok(rest)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Box<Exchange>, error: Box<Error>) -> Box<Error> {
@@ -303,6 +330,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
+        if let Some(loan) = exchange.loan.take() {
+            whole_body::give_back(session, &loan);
+        }
         if let Some(connection) = h2::Connection::of(session) {
             connection.concluded(!error.is_some_and(|error| *error.esource() == ErrorSource::Downstream));
         }

@@ -17,7 +17,9 @@ use super::{
     decide::Stop,
     exchange::Exchange,
     forward, grpc,
+    json::Fault,
 };
+use crate::metrics::Metrics;
 
 /// Of a refused request's body so much is read and thrown away, so that its connection can go on.
 pub(super) const BODY_DRAINED_MAX: usize = 64 * 1024;
@@ -41,6 +43,22 @@ pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, stop:
         Stop::Answered(_) => None,
     };
     write(session, exchange, answer, extra).await?;
+    if !read {
+        drain(session, BODY_LINGERED_MAX).await;
+    }
+    Ok(())
+}
+
+/// Answers a request that was admitted and whose body does not do.
+pub(super) async fn fail(metrics: &Metrics, session: &mut Session, exchange: &mut Exchange, fault: Fault) -> Result<()> {
+    exchange.failed(fault.code);
+    metrics.rejected(fault.code);
+    let answer = answer::failed(&exchange.asked(), fault.code, fault.reason, exchange.standing());
+    let read = drain(session, BODY_DRAINED_MAX).await;
+    if !read {
+        session.set_keepalive(None);
+    }
+    write(session, exchange, answer, None).await?;
     if !read {
         drain(session, BODY_LINGERED_MAX).await;
     }

@@ -17,7 +17,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use parking_lot::Mutex;
-use pingora::{Error, protocols::http::ServerSession, proxy::Session};
+use pingora::{protocols::http::ServerSession, proxy::Session};
 use tokio::time::{Instant, timeout_at};
 
 use super::lent::{Lent, nobody};
@@ -68,14 +68,14 @@ pub(super) struct Whole {
 }
 
 /// Why a body has not been read to its end.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
     TooLarge,
     TooSlow,
     /// All requests hold as much as they may.
     NoRoom,
     /// The client has gone, or its body is framed wrongly.
-    Broken(Box<Error>),
+    Broken,
 }
 
 /// Reads the request's body, of `bytes_max` at most. One that the client sends only when asked is asked for.
@@ -86,13 +86,13 @@ pub(super) async fn read(session: &mut Session, bytes_max: u64, bodies: &Arc<Bod
         return Ok(Whole { bytes: Bytes::new(), held });
     }
     if session.get_header(EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.write_continue_response().await.map_err(Unread::Broken)?;
+        session.write_continue_response().await.map_err(|_| Unread::Broken)?;
     }
     let end = Instant::now() + TIME_MAX;
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
         let chunk = timeout_at(end, session.read_request_body()).await.map_err(|_| Unread::TooSlow)?;
-        let Some(chunk) = chunk.map_err(Unread::Broken)? else { break };
+        let Some(chunk) = chunk.map_err(|_| Unread::Broken)? else { break };
         if (held.bytes + chunk.len()) as u64 > bytes_max {
             return Err(Unread::TooLarge);
         }

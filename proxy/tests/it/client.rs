@@ -30,6 +30,24 @@ impl Answer {
         first
     }
 
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {self:?}"))
+    }
+
+    /// The body without its chunks' framing.
+    pub(crate) fn chunks(&self) -> Vec<u8> {
+        let (mut rest, mut body) = (self.body.as_slice(), Vec::new());
+        loop {
+            let line = rest.windows(2).position(|w| w == b"\r\n").expect("a chunk's size");
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+            if size == 0 {
+                return body;
+            }
+            body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+            rest = &rest[line + 2 + size + 2..];
+        }
+    }
+
     /// The envelope's error code, having checked the envelope.
     pub(crate) fn error(&self) -> String {
         let json: Value = serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {self:?}"));

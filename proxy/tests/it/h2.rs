@@ -14,12 +14,12 @@ use crate::{
     upstream::DEADLINE,
 };
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// A connection, and what it ends with.
-async fn connect(to: SocketAddr) -> (client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+pub(crate) async fn connect(to: SocketAddr) -> (client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
     let stream = TcpStream::connect(to).await.unwrap();
     let (send, connection) = client::handshake(stream).await.unwrap();
     (send, tokio::spawn(connection))

@@ -13,6 +13,7 @@ mod excess;
 mod grpc;
 mod h2;
 mod headers;
+mod json;
 mod keys;
 mod limits;
 mod operating;

@@ -103,7 +103,7 @@ impl Fast {
                 exchange.failed(code);
                 self.state.metrics.rejected(code);
                 let standing = exchange.standing().copied();
-                let mut answer = answers::failed(&exchange.asked(), code, standing.as_ref());
+                let mut answer = answers::failed(&exchange.asked(), code, None, standing.as_ref());
                 answer.retry_after_s = exchange.attempts.retry_after_s().or(answer.retry_after_s);
                 let keep = request.body_left == 0 && head.keeps_alive() && !exchange.is_draining();
                 let said = Said { standing: standing.as_ref(), allow: None, keep };

@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod cors;
 pub mod deprecated;
 pub mod edits;
+pub mod json;
 pub mod maintenance;
 
 use std::{collections::HashMap, sync::Arc};
@@ -25,6 +26,7 @@ pub use addresses::{Addresses, AddressesSpec};
 pub use cors::{Cors, CorsSpec, Origins};
 pub use deprecated::{Deprecated, DeprecatedSpec};
 pub use edits::{Edits, EditsSpec};
+pub use json::{Json, JsonSpec};
 pub use maintenance::{Maintenance, MaintenanceSpec};
 
 /// Policies of all documents together at most.
@@ -55,6 +57,12 @@ pub struct PolicySpec {
     /// Changes to an answer's headers on the way to the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_headers: Option<EditsSpec>,
+    /// Changes to fields of a request's JSON body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_json: Option<JsonSpec>,
+    /// Changes to fields of an answer's JSON body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_json: Option<JsonSpec>,
     /// Answers everything with 503 for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceSpec>,
@@ -72,6 +80,8 @@ pub struct Policy {
     pub body_max: Option<u64>,
     pub request_headers: Option<Arc<Edits>>,
     pub response_headers: Option<Arc<Edits>>,
+    pub request_json: Option<Arc<Json>>,
+    pub response_json: Option<Arc<Json>>,
     pub maintenance: Option<Arc<Maintenance>>,
     pub deprecated: Option<Arc<Deprecated>>,
 }
@@ -85,6 +95,8 @@ impl PolicySpec {
             body_max: self.body_max.map(|size| size.as_u64()),
             request_headers: section(self.request_headers.as_ref(), "request_headers", EditsSpec::resolve)?,
             response_headers: section(self.response_headers.as_ref(), "response_headers", EditsSpec::resolve)?,
+            request_json: section(self.request_json.as_ref(), "request_json", JsonSpec::resolve_request)?,
+            response_json: section(self.response_json.as_ref(), "response_json", JsonSpec::resolve_answer)?,
             maintenance: section(self.maintenance.as_ref(), "maintenance", MaintenanceSpec::resolve)?,
             deprecated: section(self.deprecated.as_ref(), "deprecated", DeprecatedSpec::resolve)?,
         })
@@ -108,9 +120,16 @@ impl Policy {
             body_max: pick(&self.body_max, &later.body_max),
             request_headers: pick(&self.request_headers, &later.request_headers),
             response_headers: pick(&self.response_headers, &later.response_headers),
+            request_json: pick(&self.request_json, &later.request_json),
+            response_json: pick(&self.response_json, &later.response_json),
             maintenance: pick(&self.maintenance, &later.maintenance),
             deprecated: pick(&self.deprecated, &later.deprecated),
         }
+    }
+
+    /// Whether bodies are looked at or changed, beyond being counted.
+    pub fn touches_bodies(&self) -> bool {
+        self.request_json.is_some() || self.response_json.is_some()
     }
 
     /// Whether nobody gets through to an upstream.
