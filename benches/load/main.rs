@@ -7,6 +7,7 @@
 
 mod cpu;
 mod fixture;
+mod http2;
 mod proxy;
 mod revoke;
 mod scale;
@@ -21,6 +22,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use systems::Protocol;
+
+/// Streams on each HTTP/2 connection.
+const STREAMS: usize = 8;
 const CLIENT_CORE: &str = "1";
 const GATEWAY_CORE: &str = "0";
 const PINNED: &str = "CLEARWAY_BENCH_PINNED";
@@ -60,6 +65,8 @@ struct Cli {
 enum What {
     /// Processor time, throughput and latency of pass-through, gateway and nginx; 1,000 and many keys.
     Proxy,
+    /// [`What::Proxy`] with clients that speak HTTP/2 in clear: an eighth of the connections, eight streams on each.
+    Http2,
     /// Memory a key and the time from start to the first answer, with many keys.
     Scale,
     /// How long a revoke takes to be acknowledged, by 1 and by 8 gateways.
@@ -85,17 +92,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), String> {
-    let plan = proxy::Plan {
+    let plan = |protocol, connections| proxy::Plan {
         rounds: cli.rounds,
         slice: Duration::from_millis(cli.slice_ms),
-        connections: cli.connections,
+        connections,
+        protocol,
         keys_many: cli.keys,
         settings: cli.settings.clone(),
         first_use: cli.first_use,
         against: cli.against.clone(),
     };
     if matches!(cli.what, What::Proxy | What::All) {
-        proxy::run(&plan).await?;
+        proxy::run(&plan(Protocol::Http1, cli.connections)).await?;
+    }
+    if matches!(cli.what, What::Http2 | What::All) {
+        let connections = cli.connections.div_ceil(STREAMS);
+        proxy::run(&plan(Protocol::Http2 { streams: STREAMS }, connections)).await?;
     }
     if matches!(cli.what, What::Scale | What::All) {
         scale::run(cli.keys, &cli.settings).await?;

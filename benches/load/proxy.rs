@@ -2,13 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{beside, fixture::Keys, systems::System, traffic::Upstream};
+use crate::{
+    beside,
+    fixture::Keys,
+    systems::{Protocol, System},
+    traffic::Upstream,
+};
 
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) rounds: u32,
     pub(crate) slice: Duration,
     pub(crate) connections: usize,
+    pub(crate) protocol: Protocol,
     pub(crate) keys_many: usize,
     /// Further settings of the gateway.
     pub(crate) settings: String,
@@ -26,16 +32,16 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), String> {
     let many_keys = format!("{} keys", grouped(plan.keys_many));
     let tables = [("1,000 keys", &few), (many_keys.as_str(), &many)];
     let builds = [Some(("clearway", beside("clearway-proxy")?)), plan.against.clone().map(|file| ("against", file))];
-    let mut systems = vec![System::pass_through(&upstream, &few).await?];
+    let mut systems = vec![System::pass_through(&upstream, &few, plan.protocol).await?];
     for (build, binary) in builds.into_iter().flatten() {
         for (size, keys) in tables {
             let name = format!("{build}, {size}");
             let system = System::clearway_used(&name, &binary, &plan.settings, &upstream, keys, plan.first_use).await?;
             system.prove_gateway(&upstream, keys).await?;
-            systems.push(system);
+            systems.push(system.spoken_to(plan.protocol));
         }
     }
-    match System::nginx(&upstream, &few).await? {
+    match System::nginx(&upstream, &few, plan.protocol).await? {
         Some(nginx) => systems.push(nginx),
         None => println!("nginx is not installed and is left out (Debian: apt-get install nginx)"),
     }
@@ -57,8 +63,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), String> {
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn report(plan: &Plan, systems: &mut [System]) {
     println!(
-        "\n{} connections, {} slices of {} ms each in turn, one core a gateway; processor time is the median slice's\n",
+        "\n{} connections{}, {} slices of {} ms each in turn, one core a gateway; processor time is the median slice's\n",
         plan.connections,
+        plan.protocol,
         plan.rounds,
         plan.slice.as_millis()
     );

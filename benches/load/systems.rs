@@ -1,6 +1,7 @@
 //! The systems under test, each a process on the gateway's core: started, proven, timed, ended.
 
 use std::{
+    fmt,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
@@ -14,8 +15,28 @@ use tempfile::TempDir;
 use crate::{
     GATEWAY_CORE, beside, cpu,
     fixture::Keys,
-    traffic::{BODY_BYTES, Connection, Run, Upstream, drive},
+    http2,
+    traffic::{self, BODY_BYTES, Connection, Run, Upstream},
 };
+
+/// What the clients of a system speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// In clear, so many streams a connection.
+    Http2 {
+        streams: usize,
+    },
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http1 => Ok(()),
+            Self::Http2 { streams } => write!(f, " of HTTP/2 with {streams} streams each"),
+        }
+    }
+}
 
 /// A running gateway.
 #[derive(Debug)]
@@ -29,17 +50,27 @@ pub(crate) struct System {
     pub(crate) cpu: Duration,
     pub(crate) run: Run,
     pub(crate) slices_us: Vec<f64>,
+    protocol: Protocol,
     _dir: TempDir,
 }
 
 impl System {
     /// The bare pass-through of this folder.
-    pub(crate) async fn pass_through(upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
+    pub(crate) async fn pass_through(upstream: &Upstream, keys: &Keys, protocol: Protocol) -> Result<Self, String> {
         let dir = scratch()?;
         let addr = free_port()?;
         let mut command = on_gateway_core(&beside("passthrough")?);
         command.args([addr.to_string(), upstream.addr.to_string()]);
-        Self::start("pass-through", command, addr, keys, dir).await
+        if protocol != Protocol::Http1 {
+            command.arg("--h2c");
+        }
+        Self::start("pass-through", command, addr, keys, dir, protocol).await
+    }
+
+    /// The same system, timed by clients that speak another protocol than HTTP/1.1.
+    pub(crate) fn spoken_to(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
     }
 
     /// The gateway as it ships: key, second, day, month and concurrency, access log, metrics.
@@ -101,11 +132,11 @@ impl System {
         let ready: serde_json::Value = serde_json::from_str(&line).map_err(|_| "clearway-proxy did not start".to_owned())?;
         let addr =
             ready["gateway"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok()).ok_or("no gateway address")?;
-        Self::ready(name, child, addr, keys, dir, began).await
+        Self::ready(name, child, addr, keys, dir, began, Protocol::Http1).await
     }
 
     /// nginx's `proxy_pass` with keep-alive to the upstream; `None` where nginx is not installed.
-    pub(crate) async fn nginx(upstream: &Upstream, keys: &Keys) -> Result<Option<Self>, String> {
+    pub(crate) async fn nginx(upstream: &Upstream, keys: &Keys, protocol: Protocol) -> Result<Option<Self>, String> {
         let Some(nginx) = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].iter().find(|p| Path::new(p).exists())
         else {
             return Ok(None);
@@ -114,6 +145,7 @@ impl System {
         let addr = free_port()?;
         let conf = dir.path().join("nginx.conf");
         let place = dir.path().display();
+        let http2 = if protocol == Protocol::Http1 { "" } else { " http2" };
         write(
             &conf,
             &format!(
@@ -123,19 +155,26 @@ impl System {
                  fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;\n\
                  keepalive_requests 100000000;\n\
                  upstream bench {{ server {}; keepalive 256; keepalive_requests 100000000; }}\n\
-                 server {{ listen {addr}; location / {{ proxy_pass http://bench; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}\n}}\n",
+                 server {{ listen {addr}{http2}; location / {{ proxy_pass http://bench; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}\n}}\n",
                 upstream.addr
             ),
         )?;
         let mut command = on_gateway_core(Path::new(nginx));
         command.arg("-c").arg(&conf).arg("-p").arg(dir.path());
-        Self::start("nginx proxy_pass", command, addr, keys, dir).await.map(Some)
+        Self::start("nginx proxy_pass", command, addr, keys, dir, protocol).await.map(Some)
     }
 
-    async fn start(name: &str, mut command: Command, addr: SocketAddr, keys: &Keys, dir: TempDir) -> Result<Self, String> {
+    async fn start(
+        name: &str,
+        mut command: Command,
+        addr: SocketAddr,
+        keys: &Keys,
+        dir: TempDir,
+        protocol: Protocol,
+    ) -> Result<Self, String> {
         let began = Instant::now();
         let child = command.spawn().map_err(|e| format!("{name}: {e}"))?;
-        Self::ready(name, child, addr, keys, dir, began).await
+        Self::ready(name, child, addr, keys, dir, began, protocol).await
     }
 
     /// Waits for the first 200; from here on, dropping the system ends its process.
@@ -146,6 +185,7 @@ impl System {
         keys: &Keys,
         dir: TempDir,
         began: Instant,
+        protocol: Protocol,
     ) -> Result<Self, String> {
         let mut system = Self {
             name: name.to_owned(),
@@ -156,19 +196,16 @@ impl System {
             cpu: Duration::ZERO,
             run: Run::default(),
             slices_us: Vec::new(),
+            protocol,
             _dir: dir,
         };
         loop {
-            let answer = match Connection::open(addr).await {
-                Ok(mut connection) => connection.get(&keys.secrets[0]).await,
-                Err(why) => Err(why),
-            };
-            match answer {
-                Ok((200, _)) => break,
-                _ if began.elapsed() > Duration::from_secs(60) => {
-                    return Err(format!("{name}: no 200 within a minute: {answer:?}"));
+            match first_answer(addr, protocol, keys).await {
+                Ok(()) => break,
+                Err(why) if began.elapsed() > Duration::from_secs(60) => {
+                    return Err(format!("{name}: no 200 within a minute: {why}"));
                 }
-                _ => tokio::time::sleep(Duration::from_millis(2)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
             }
         }
         system.started_in = began.elapsed();
@@ -203,7 +240,11 @@ impl System {
     /// One slice: traffic for `slice`, and the processor time it took.
     pub(crate) async fn slice(&mut self, connections: usize, slice: Duration) -> Result<(), String> {
         let before = cpu::time_of(self.child.id());
-        let run = drive(self.addr, &self.keys, connections, slice).await.map_err(|why| format!("{}: {why}", self.name))?;
+        let run = match self.protocol {
+            Protocol::Http1 => traffic::drive(self.addr, &self.keys, connections, slice).await,
+            Protocol::Http2 { streams } => http2::drive(self.addr, &self.keys, connections, streams, slice).await,
+        };
+        let run = run.map_err(|why| format!("{}: {why}", self.name))?;
         let spent = cpu::time_of(self.child.id()).saturating_sub(before);
         self.slices_us.push(spent.as_secs_f64() * 1e6 / run.requests as f64);
         self.cpu += spent;
@@ -236,6 +277,17 @@ impl Drop for System {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Asks once.
+async fn first_answer(addr: SocketAddr, protocol: Protocol, keys: &Keys) -> Result<(), String> {
+    match protocol {
+        Protocol::Http1 => match Connection::open(addr).await?.get(&keys.secrets[0]).await? {
+            (200, _) => Ok(()),
+            (status, _) => Err(format!("answered {status}")),
+        },
+        Protocol::Http2 { .. } => http2::drive(addr, &keys.secrets, 1, 1, Duration::from_nanos(1)).await.map(|_| ()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `clearway-proxy`: starts, says where it listens, waits to be stopped.
 
+mod allocator;
+
 use std::{
     io::{IsTerminal as _, Read as _},
     process::ExitCode,
@@ -19,9 +21,6 @@ use tokio::{
     sync::Notify,
 };
 use tracing_subscriber::EnvFilter;
-
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How long the first keys are waited for before saying that requests are taken.
 const READY_WITHIN: Duration = Duration::from_secs(3);
