@@ -67,6 +67,15 @@ pub(super) struct Advance {
     pub(super) tail: &'static [u8],
 }
 
+/// What some bytes begin with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// So many bytes of framing,
+    pub(super) framing: usize,
+    /// and so many of the body itself behind them.
+    pub(super) payload: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("chunks that are not framed as HTTP frames them")]
 pub(super) struct Malformed;
@@ -94,6 +103,15 @@ impl Body {
             Self::UntilClose => Ok(Advance { taken: bytes.len(), passed: bytes.len(), payload: bytes.len() as u64, tail: b"" }),
         }
     }
+
+    /// Takes the first piece of this body off `bytes`, for whoever frames it differently. Nothing is one only where
+    /// there are no bytes, or they are another's.
+    pub(super) fn piece(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+        match self {
+            Self::Length(_) | Self::UntilClose => Ok(Piece { framing: 0, payload: self.advance(bytes)?.taken }),
+            Self::Chunked(chunks) => chunks.piece(bytes),
+        }
+    }
 }
 
 impl Chunks {
@@ -101,21 +119,15 @@ impl Chunks {
         let mut advance = Advance::default();
         while self.at != At::Over && advance.taken < bytes.len() {
             if let At::Data { left } = self.at {
-                let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - advance.taken);
+                let n = self.data(left, bytes.len() - advance.taken);
                 advance.taken += n;
                 advance.passed = advance.taken;
                 advance.payload += n as u64;
-                let left = left - n as u64;
-                self.at = if left == 0 { At::DataCr } else { At::Data { left } };
                 continue;
             }
             let was = self.at;
-            self.at = was.after(bytes[advance.taken])?;
+            self.step(bytes[advance.taken])?;
             advance.taken += 1;
-            self.line = if self.at.begins() { 0 } else { self.line + 1 };
-            if self.line > if self.at.is_dropped() { TRAILERS_MAX } else { SIZE_LINE_MAX } {
-                return Err(Malformed);
-            }
             if was == At::TrailersLf {
                 advance.tail = b"\r\n";
             } else if !self.at.is_dropped() {
@@ -123,6 +135,33 @@ impl Chunks {
             }
         }
         Ok(advance)
+    }
+
+    fn piece(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+        let mut framing = 0;
+        while self.at != At::Over && framing < bytes.len() {
+            if let At::Data { left } = self.at {
+                return Ok(Piece { framing, payload: self.data(left, bytes.len() - framing) });
+            }
+            self.step(bytes[framing])?;
+            framing += 1;
+        }
+        Ok(Piece { framing, payload: 0 })
+    }
+
+    /// Takes as much of a chunk's data, of which `left` bytes are still to come, as is `here`.
+    fn data(&mut self, left: u64, here: usize) -> usize {
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(here);
+        let left = left - n as u64;
+        self.at = if left == 0 { At::DataCr } else { At::Data { left } };
+        n
+    }
+
+    /// Takes a byte of framing.
+    fn step(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.at = self.at.after(byte)?;
+        self.line = if self.at.begins() { 0 } else { self.line + 1 };
+        if self.line > if self.at.is_dropped() { TRAILERS_MAX } else { SIZE_LINE_MAX } { Err(Malformed) } else { Ok(()) }
     }
 }
 
@@ -200,6 +239,23 @@ mod tests {
             let (passed, _, left) = relayed(Body::chunked(), sent, step).unwrap();
             assert_eq!((passed.as_slice(), left), (&b"1\r\na\r\n0\r\n\r\n"[..], 3), "{step}");
         }
+    }
+
+    #[test]
+    fn the_pieces_of_a_body_are_all_of_it_and_nothing_else() {
+        let sent = b"3\r\nabc\r\n00A;x\r\n0123456789\r\n0\r\nA: b\r\n\r\nGET";
+        for step in 1..sent.len() {
+            let (mut body, mut payload, mut at) = (Body::chunked(), Vec::new(), 0);
+            while !body.is_over() {
+                let here = &sent[at..(at + step).min(sent.len())];
+                let piece = body.piece(here).unwrap();
+                payload.extend_from_slice(&here[piece.framing..piece.framing + piece.payload]);
+                at += piece.framing + piece.payload;
+            }
+            assert_eq!((payload.as_slice(), &sent[at..]), (&b"abc0123456789"[..], &b"GET"[..]), "{step}");
+        }
+        assert_eq!(Body::Length(2).piece(b"abc"), Ok(Piece { framing: 0, payload: 2 }));
+        assert_eq!(Body::UntilClose.piece(b"abc"), Ok(Piece { framing: 0, payload: 3 }));
     }
 
     #[test]

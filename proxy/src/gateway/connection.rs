@@ -34,6 +34,7 @@ use super::{
         head::{self, Head, Kind},
     },
     gate::Gate,
+    handed,
     refuse::BODY_LINGERED_MAX,
 };
 use crate::metrics::Refused;
@@ -122,10 +123,8 @@ impl Service {
         session.set_keepalive(Some(self.state.limits.idle_timeout.as_secs()));
         session.set_read_timeout(Some(self.state.limits.body_timeout));
         session.set_write_timeout(Some(self.state.limits.write_timeout));
-        if let Some(exchange) = decided {
-            session.set_connection_user_context(Some(exchange));
-        }
-        let (stream, _) = self.proxy.process_new_http(session, &self.closing).await?.consume();
+        let served = handed::along(decided, self.proxy.process_new_http(session, &self.closing));
+        let (stream, _) = served.await?.consume();
         stream.into_any().downcast::<Downstream>().ok()?.into_client().await
     }
 }

@@ -216,14 +216,6 @@ impl Exchange {
         self.table.as_ref().zip(chosen).is_some_and(|(table, (route, upstream))| table.is_plain(route, upstream))
     }
 
-    /// Makes nothing of it: another exchange has the request. Only before a decision.
-    pub(super) fn withdraw(&mut self) {
-        debug_assert!(matches!(self.hold, Hold::Nothing) && self.facts.route.is_none(), "nothing has been decided yet");
-        if !std::mem::replace(&mut self.concluded, true) {
-            self.state.metrics.in_flight.dec();
-        }
-    }
-
     pub(super) fn admitted(&mut self, admission: Option<Admission>, visit: Option<Visit>) {
         self.hold = admission.map_or(Hold::Nothing, Hold::Place);
         self.visit = visit;

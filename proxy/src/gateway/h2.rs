@@ -19,6 +19,10 @@ use std::{
 use ::h2::Reason;
 use async_trait::async_trait;
 use clearway_config::settings::process::LimitSettings;
+use http::{
+    Method,
+    header::{CONTENT_LENGTH, EXPECT},
+};
 use pingora::{
     apps::HttpServerApp as _,
     http::ResponseHeader,
@@ -39,7 +43,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{arrival::Peer, client::Wire, connection::Service};
+use super::{arrival::Peer, client::Wire, connection::Service, fast::stream::Streamed, grpc, handed};
 
 /// Requests of one connection at the same time.
 const STREAMS_MAX: u32 = 128;
@@ -191,12 +195,27 @@ impl Service {
     fn serve_stream(self: &Arc<Self>, stream: HttpSession, connection: &Arc<Connection>) {
         let (service, active) = (self.clone(), Active::new(connection.clone()));
         tokio::spawn(async move {
-            let _active = active;
-            let mut session = ServerSession::new_http2(stream);
-            session.set_write_timeout(Some(service.state.limits.write_timeout));
-            service.proxy.process_new_http(session, &service.closing).await;
+            let (mut stream, connection) = (stream, &active.0);
+            stream.set_write_timeout(Some(service.state.limits.write_timeout));
+            let decided = match is_short(&stream) {
+                false => None,
+                true => match service.fast.serve_stream(&mut stream, &connection.peer).await {
+                    Streamed::HandOver(exchange) => Some(exchange),
+                    served => return connection.concluded(matches!(served, Streamed::Answered)),
+                },
+            };
+            let session = ServerSession::new_http2(stream);
+            handed::along(decided, service.proxy.process_new_http(session, &service.closing)).await;
         });
     }
+}
+
+/// Whether the short way can serve the request: a head, and nothing behind it.
+fn is_short(stream: &HttpSession) -> bool {
+    let request = stream.req_header();
+    // One that says how long its body is may be waited for, be it 0.
+    let is_whole = stream.is_body_empty() && !request.headers.contains_key(CONTENT_LENGTH);
+    is_whole && request.method != Method::CONNECT && !request.headers.contains_key(EXPECT) && !grpc::is_call(request)
 }
 
 /// A connection as Pingora wants it.

@@ -24,6 +24,7 @@ pub(crate) mod front;
 pub(crate) mod gate;
 mod grpc;
 mod h2;
+mod handed;
 mod head;
 mod json;
 mod lent;
@@ -37,7 +38,6 @@ mod trace;
 mod whole_body;
 
 use std::{
-    any::Any,
     net::Ipv4Addr,
     sync::{
         Arc,
@@ -150,19 +150,11 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Exchange>;
 
     fn new_ctx(&self) -> Box<Exchange> {
-        Box::new(Exchange::begin(self.state.clone()))
+        handed::take().unwrap_or_else(|| Box::new(Exchange::begin(self.state.clone())))
     }
 
     /// None: Pingora's compression module would cost every request, and bodies are not ours to change.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
-
-    /// A request that was decided when its head was read, and handed on.
-    fn on_connection_reuse(&self, _: &mut Session, exchange: &mut Box<Exchange>, decided: Box<dyn Any + Send + Sync>) {
-        if let Ok(decided) = decided.downcast::<Exchange>() {
-            exchange.withdraw();
-            *exchange = decided;
-        }
-    }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
         match self.decide(session, exchange) {

@@ -25,7 +25,7 @@ pub(crate) async fn connect(to: SocketAddr) -> (client::SendRequest<Bytes>, toki
     (send, tokio::spawn(connection))
 }
 
-fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
+pub(crate) fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::builder().version(Version::HTTP_2).uri(format!("http://api.example.com{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -34,7 +34,7 @@ fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
 }
 
 /// Status, body and trailers.
-async fn ask(send: &client::SendRequest<Bytes>, request: Request<()>) -> (u16, HeaderMap, Vec<u8>, Option<HeaderMap>) {
+pub(crate) async fn ask(send: &client::SendRequest<Bytes>, request: Request<()>) -> (u16, HeaderMap, Vec<u8>, Option<HeaderMap>) {
     let mut send = send.clone().ready().await.unwrap();
     let (answer, _) = send.send_request(request, true).unwrap();
     let (head, mut body) = answer.await.unwrap().into_parts();

@@ -25,6 +25,7 @@ mod routing;
 mod smuggling;
 mod spans;
 mod status;
+mod streams;
 mod tls;
 mod upgrade;
 mod upstream;

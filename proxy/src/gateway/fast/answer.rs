@@ -42,6 +42,16 @@ impl Begun {
     }
 }
 
+/// A head that has been read.
+#[derive(Debug)]
+pub(super) struct Read<'a, 'h, 'b> {
+    pub(super) answer: &'a httparse::Response<'h, 'b>,
+    /// Its Connection headers, by which it may take back others.
+    pub(super) connection: &'a [&'b [u8]],
+    /// Whether it ends with the connection.
+    pub(super) until_close: bool,
+}
+
 /// Reads a head off `bytes` and appends to `to` what the client is sent in its place. `None` while it is
 /// not complete. `keep`: whether the client's connection is kept.
 pub(super) fn begin(
@@ -51,6 +61,17 @@ pub(super) fn begin(
     method: &Method,
     keep: bool,
 ) -> Result<Option<Begun>, Malformed> {
+    read(bytes, method, |read| {
+        let changes = Changes { connection: read.connection, keep, chunked: read.until_close };
+        match read.answer.code {
+            Some(..200) => write::interim(to, read.answer, &changes),
+            _ => write::answer(to, read.answer, &changes, exchange),
+        }
+    })
+}
+
+/// Reads a head off `bytes`, and hands it to `pass` if it is complete.
+pub(super) fn read(bytes: &[u8], method: &Method, pass: impl FnOnce(&Read<'_, '_, '_>)) -> Result<Option<Begun>, Malformed> {
     let mut headers = [const { MaybeUninit::uninit() }; LINES_MAX];
     let mut answer = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
@@ -82,21 +103,17 @@ pub(super) fn begin(
         (Single::One(coding), Single::None) if is_1_1 && coding.eq_ignore_ascii_case(b"chunked") => Body::chunked(),
         _ => return Err(Malformed),
     };
-    if status < 200 {
-        // Nobody has asked for another protocol.
-        if status == 101 || !is_1_1 {
-            return Err(Malformed);
-        }
-        write::interim(to, &answer, &Changes { connection, keep, chunked: false });
-        return Ok(Some(Begun { head_bytes, status, body: Body::NONE, chunked: false, keeps: true }));
+    // Nobody has asked for another protocol.
+    if status < 200 && (status == 101 || !is_1_1) {
+        return Err(Malformed);
     }
-    let bodiless = *method == Method::HEAD || matches!(status, 204 | 304);
+    let bodiless = *method == Method::HEAD || status < 200 || matches!(status, 204 | 304);
     let body = if bodiless { Body::NONE } else { framed };
     let says = |token: &[u8]| connection.iter().any(|value| has_token(value, token));
-    let keeps = body != Body::UntilClose && if is_1_1 { !says(b"close") } else { says(b"keep-alive") };
-    let chunked = body == Body::UntilClose;
-    write::answer(to, &answer, &Changes { connection, keep, chunked }, exchange);
-    Ok(Some(Begun { head_bytes, status, body, chunked, keeps }))
+    let until_close = body == Body::UntilClose;
+    let keeps = status < 200 || !until_close && if is_1_1 { !says(b"close") } else { says(b"keep-alive") };
+    pass(&Read { answer: &answer, connection, until_close });
+    Ok(Some(Begun { head_bytes, status, body, chunked: until_close, keeps }))
 }
 
 /// A header that may stand in an answer once.

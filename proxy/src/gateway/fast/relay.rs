@@ -13,15 +13,16 @@ use std::{
 };
 
 use bytes::{Buf as _, BufMut as _};
-use clearway_config::settings::gateway::upstream::Timeouts;
+use http::Method;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite as _},
     net::TcpStream,
 };
 
 use super::{
-    super::{attempt::is_idempotent, client::Client, exchange::Exchange, pace::Pace},
+    super::{attempt::is_idempotent, client::Client, deadline::Deadline, exchange::Exchange, pace::Pace},
     answer::{self, Begun},
+    attempts::{Asker, Broken, Over},
     buffers::Buffers,
     head::Head,
 };
@@ -40,57 +41,91 @@ pub(super) struct Request {
     pub(super) whole: bool,
 }
 
-/// Why an attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// The client left, or no longer takes or sends its bytes.
-    Client,
-    /// The connection ended before the first byte of an answer.
-    Untouched,
-    Upstream,
-    Timeout,
-    /// The client sends its request's body too slowly, or has stopped.
-    Slow,
-    /// There is no file descriptor for a connection.
-    NoDescriptors,
-    /// It was answered with what is better asked for elsewhere; the client has seen nothing of it.
-    Replaced,
-}
-
-/// An answer that has been passed on whole.
+/// A client on a connection of HTTP/1.1, asking.
 #[derive(Debug)]
-pub(super) struct Relayed {
-    /// The connection, where it can be used again.
-    pub(super) upstream: Option<TcpStream>,
-}
-
-#[derive(Debug)]
-pub(super) struct Relay<'a> {
-    pub(super) client: &'a mut Client,
-    pub(super) exchange: &'a mut Exchange,
-    pub(super) head: &'a Head,
+pub(super) struct Connected<'a> {
+    client: &'a mut Client,
+    head: &'a Head,
     /// `request` holds what is to be sent first.
-    pub(super) buffers: &'a mut Buffers,
-    pub(super) request: &'a mut Request,
-    pub(super) bytes_out: &'a mut u64,
-    pub(super) upstream: TcpStream,
-    pub(super) timeouts: Timeouts,
-    /// For the head of the answer.
-    pub(super) patience: Duration,
-    /// For all attempts together.
-    pub(super) until: Option<Instant>,
-    pub(super) progress: Progress,
+    buffers: &'a mut Buffers,
+    request: &'a mut Request,
+    bytes_out: &'a mut u64,
+    keeps: bool,
+    interim: usize,
+}
+
+impl<'a> Connected<'a> {
+    pub(super) fn new(
+        client: &'a mut Client,
+        head: &'a Head,
+        buffers: &'a mut Buffers,
+        request: &'a mut Request,
+        bytes_out: &'a mut u64,
+    ) -> Self {
+        Self { client, head, buffers, request, bytes_out, keeps: false, interim: 0 }
+    }
+
+    /// Whether the connection goes on behind an answer that was passed on whole.
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps
+    }
+}
+
+impl Asker for Connected<'_> {
+    fn method(&self) -> &Method {
+        &self.head.parts.method
+    }
+
+    fn deadline(&mut self) -> &mut Deadline {
+        &mut self.client.deadline
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.client.poll_gone(cx)
+    }
+
+    async fn ask(&mut self, exchange: &mut Exchange, over: Over) -> Result<Option<TcpStream>, Broken> {
+        let Self { client, head, buffers, request, bytes_out, .. } = self;
+        let progress = Progress::new(over.began, head.keeps_alive());
+        let relay = Relay { client, exchange, head, buffers, request, bytes_out, over, progress };
+        let (outcome, progress) = relay.run().await;
+        (self.keeps, self.interim) = (progress.keep, progress.interim);
+        if outcome.is_err() {
+            self.buffers.inbox.clear();
+        }
+        outcome
+    }
+
+    fn can_repeat(&self) -> bool {
+        self.request.whole && self.interim == 0
+    }
+
+    fn has_begun(&self, exchange: &Exchange) -> bool {
+        exchange.status.is_some() || !self.buffers.answer.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct Relay<'a> {
+    client: &'a mut Client,
+    exchange: &'a mut Exchange,
+    head: &'a Head,
+    buffers: &'a mut Buffers,
+    request: &'a mut Request,
+    bytes_out: &'a mut u64,
+    over: Over,
+    progress: Progress,
 }
 
 /// Where an attempt stands.
 #[derive(Debug)]
-pub(super) struct Progress {
+struct Progress {
     /// Bytes of the request's buffer that have been sent.
     sent: usize,
     /// The upstream takes no more of the request; its answer may be on its way all the same.
     deaf: bool,
     answer: Option<Begun>,
-    pub(super) interim: usize,
+    interim: usize,
     /// Bytes of the answer's buffer that the client has taken.
     written: usize,
     flushed: bool,
@@ -98,7 +133,7 @@ pub(super) struct Progress {
     over: bool,
     /// The upstream sent more than its answer.
     excess: bool,
-    pub(super) keep: bool,
+    keep: bool,
     last: Instant,
     moved: bool,
     /// What the client does, where it is waited for.
@@ -116,7 +151,7 @@ enum Does {
 
 impl Progress {
     /// At the beginning; `keep`: whether the client's connection may be kept.
-    pub(super) fn new(now: Instant, keep: bool) -> Self {
+    fn new(now: Instant, keep: bool) -> Self {
         Self {
             sent: 0,
             deaf: false,
@@ -138,14 +173,14 @@ impl Progress {
 
 impl Relay<'_> {
     /// Until the answer has been passed on.
-    pub(super) async fn run(mut self) -> (Result<Relayed, Broken>, Progress) {
+    async fn run(mut self) -> (Result<Option<TcpStream>, Broken>, Progress) {
         let mut first = true;
         let outcome = poll_fn(|cx| self.poll(cx, mem::take(&mut first))).await;
-        let Self { request, buffers, upstream, progress, .. } = self;
+        let Self { request, buffers, over, progress, .. } = self;
         let outcome = outcome.map(|()| {
             let all_sent = request.body_left == 0 && progress.sent == buffers.request.len() && !progress.deaf;
             let keeps = progress.answer.is_some_and(|answer| answer.keeps);
-            Relayed { upstream: (all_sent && keeps && !progress.excess).then_some(upstream) }
+            (all_sent && keeps && !progress.excess).then_some(over.upstream)
         });
         (outcome, progress)
     }
@@ -170,7 +205,7 @@ impl Relay<'_> {
         }
         let (patience, mut broken) = self.waits_for();
         let mut until = self.progress.last + patience;
-        if let Some(all) = self.until.filter(|all| *all < until) {
+        if let Some(all) = self.over.until.filter(|all| *all < until) {
             (until, broken) = (all, Broken::Timeout);
         }
         self.client.deadline.set(until);
@@ -186,20 +221,20 @@ impl Relay<'_> {
             self.progress.client = Some(Does::Take);
             (limits.write_timeout.min(takes.left(&limits)), Broken::Client)
         } else if sent < self.buffers.request.len() && !deaf {
-            (self.timeouts.write, Broken::Timeout)
+            (self.over.timeouts.write, Broken::Timeout)
         } else if self.request.body_left > 0 && !deaf {
             self.progress.client = Some(Does::Send);
             (limits.body_timeout.min(sends.left(&limits)), Broken::Slow)
         } else if self.progress.answer.is_none() {
-            (self.patience, Broken::Timeout)
+            (self.over.patience, Broken::Timeout)
         } else {
-            (self.timeouts.read, Broken::Timeout)
+            (self.over.timeouts.read, Broken::Timeout)
         }
     }
 
     /// Sends what can be sent of the request now.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
-        let Self { client, request, progress, buffers, upstream, .. } = self;
+        let Self { client, request, progress, buffers, over: Over { upstream, .. }, .. } = self;
         let to_send = &mut buffers.request;
         while !progress.deaf {
             if progress.sent < to_send.len() {
@@ -260,7 +295,7 @@ impl Relay<'_> {
 
     /// Reads more of the answer; its end, where it has none of its own, makes it over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let Self { upstream, buffers, progress, .. } = self;
+        let Self { over: Over { upstream, .. }, buffers, progress, .. } = self;
         buffers.inbox.reserve(READ_BYTES);
         let read = ready!(pin!(upstream.read_buf(&mut (&mut buffers.inbox).limit(READ_BYTES))).poll(cx));
         match (read, &progress.answer) {

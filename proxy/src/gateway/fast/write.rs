@@ -8,12 +8,13 @@
 use std::{cell::RefCell, convert::Infallible};
 
 use clearway_filters::{headers::Stripping, policy};
-use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::HOST};
 use httparse::Header;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use super::{
     super::{exchange::Exchange, forward, texts::Word},
+    fields,
     head::Head,
 };
 
@@ -22,13 +23,7 @@ const NAME_BYTES: usize = 64;
 
 /// Appends what the upstream is sent for a request.
 pub(super) fn request(to: &mut Vec<u8>, head: &Head, exchange: &Exchange) {
-    to.extend_from_slice(head.parts.method.as_str().as_bytes());
-    to.push(b' ');
-    match &exchange.target {
-        Some(target) => to.extend_from_slice(target),
-        None => to.extend_from_slice(super::super::head::target(&head.bytes)),
-    }
-    to.extend_from_slice(b" HTTP/1.1\r\n");
+    request_line(to, &head.parts.method, exchange.target.as_deref().unwrap_or_else(|| super::super::head::target(&head.bytes)));
     let keep_credentials = exchange.route().is_some_and(|route| route.keep_credentials);
     let stripping = Stripping::of(&head.parts.headers, keep_credentials);
     let rewritten = exchange.rewritten_host();
@@ -61,6 +56,14 @@ pub(super) fn request(to: &mut Vec<u8>, head: &Head, exchange: &Exchange) {
     to.extend_from_slice(b"\r\n");
 }
 
+/// Appends a request line.
+pub(super) fn request_line(to: &mut Vec<u8>, method: &Method, target: &[u8]) {
+    to.extend_from_slice(method.as_str().as_bytes());
+    to.push(b' ');
+    to.extend_from_slice(target);
+    to.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
 /// How an answer's head differs from the upstream's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Changes<'a> {
@@ -82,15 +85,12 @@ pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, chan
         forward::is_told_client(name, exchange, standing)
     };
     match exchange.route().filter(|route| policy::changes_answers(&route.policy)) {
-        None => each_kept(answer.headers, changes, is_replaced, |line| put(to, line.name.as_bytes(), line.value)),
+        None => {
+            each_kept(answer.headers, changes.connection, is_replaced, |line| put(to, line.name.as_bytes(), line.value));
+        }
         Some(route) => {
             let mut kept = HeaderMap::new();
-            each_kept(answer.headers, changes, is_replaced, |line| {
-                // The parser has let through nothing that these do not take.
-                if let (Ok(name), Ok(value)) = (HeaderName::try_from(line.name), HeaderValue::from_bytes(line.value)) {
-                    kept.append(name, value);
-                }
-            });
+            each_kept(answer.headers, changes.connection, is_replaced, |line| fields::append(&mut kept, line));
             policy::answer(&route.policy, &mut kept, exchange.facts.origin.as_ref(), true);
             put_all(to, &kept);
         }
@@ -108,7 +108,7 @@ pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, chan
 /// Appends an interim answer (1xx): the upstream's own words, without those of its hop.
 pub(super) fn interim(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, changes: &Changes<'_>) {
     status(to, answer.code.unwrap_or_default(), answer.reason.unwrap_or_default());
-    each_kept(answer.headers, changes, |_| false, |line| put(to, line.name.as_bytes(), line.value));
+    each_kept(answer.headers, changes.connection, |_| false, |line| put(to, line.name.as_bytes(), line.value));
     to.extend_from_slice(b"\r\n");
 }
 
@@ -163,22 +163,22 @@ pub(super) fn end(to: &mut Vec<u8>, keep: bool) {
 /// Takes the outcome of what cannot fail.
 pub(super) fn told(Ok(()): Result<(), Infallible>) {}
 
-/// Every line of an answer that is passed on.
-fn each_kept<'h>(
+/// Every line of an answer that is passed on. `connection`: its Connection headers, by which it may take back others.
+pub(super) fn each_kept<'h>(
     lines: &[Header<'h>],
-    changes: &Changes<'_>,
+    connection: &[&[u8]],
     mut is_replaced: impl FnMut(&str) -> bool,
     mut keep: impl FnMut(&Header<'h>),
 ) {
     for line in lines {
         let dropped = lower(line.name.as_bytes(), |name| forward::is_hop_by_hop(name) || is_replaced(name));
-        if !dropped && !is_nominated(line.name.as_bytes(), changes.connection) {
+        if !dropped && !is_nominated(line.name.as_bytes(), connection) {
             keep(line);
         }
     }
 }
 
-fn put_all(to: &mut Vec<u8>, headers: &HeaderMap) {
+pub(super) fn put_all(to: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         put(to, name.as_str().as_bytes(), value.as_bytes());
     }
