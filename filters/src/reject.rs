@@ -24,6 +24,8 @@ pub enum Reject {
     UriTooLong,
     /// There are more headers than any request may have.
     HeadTooLarge,
+    /// There is no memory to serve it with.
+    Overloaded,
     RouteNotFound,
     /// The methods that would do.
     MethodNotAllowed(MethodSet),
@@ -64,6 +66,7 @@ impl Reject {
             Reject::HttpsRequired => ErrorCode::HttpsRequired,
             Reject::UriTooLong => ErrorCode::UriTooLong,
             Reject::HeadTooLarge => ErrorCode::HeadTooLarge,
+            Reject::Overloaded => ErrorCode::GatewayOverloaded,
             Reject::RouteNotFound => ErrorCode::RouteNotFound,
             Reject::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Reject::Maintenance(_) => ErrorCode::Maintenance,

@@ -15,6 +15,7 @@ mod follow;
 mod gateway;
 mod jwks;
 pub mod ledger;
+mod memory;
 pub mod metrics;
 mod routes;
 pub mod snapshot;

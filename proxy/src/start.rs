@@ -226,6 +226,7 @@ impl Proxy {
         self.background.spawn(watch_upstreams(self.state.clone()));
         self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
         self.background.spawn(note_rates(self.health.clone()));
+        self.background.spawn(crate::memory::watch(self.state.gate.clone(), self.state.limits.memory));
         self.background.spawn(crate::jwks::keep(self.state.routes.clone(), self.state.metrics.clone()));
         self.background.spawn(self.server.accept(Listener::Plain, tokio::net::TcpListener::from_std(gateway)?));
         if let Some(tls) = tls {

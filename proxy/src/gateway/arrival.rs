@@ -34,23 +34,25 @@ pub(super) struct Arrival<'r> {
     /// The head's bytes; HTTP/2 has none.
     pub(super) head: Option<&'r [u8]>,
     pub(super) peer: &'r Peer,
+    /// There is memory to serve it with.
+    pub(super) has_room: bool,
 }
 
 impl<'r> Arrival<'r> {
     /// By HTTP/1.
-    pub(super) fn h1(parts: &'r Parts, head: &'r [u8], peer: &'r Peer) -> Self {
-        Self { parts, target: head::target(head), head: Some(head), peer }
+    pub(super) fn h1(parts: &'r Parts, head: &'r [u8], peer: &'r Peer, has_room: bool) -> Self {
+        Self { parts, target: head::target(head), head: Some(head), peer, has_room }
     }
 
     /// By HTTP/2.
-    pub(super) fn h2(parts: &'r Parts, target: &'r [u8], peer: &'r Peer) -> Self {
-        Self { parts, target, head: None, peer }
+    pub(super) fn h2(parts: &'r Parts, target: &'r [u8], peer: &'r Peer, has_room: bool) -> Self {
+        Self { parts, target, head: None, peer, has_room }
     }
 }
 
 /// Decides; synchronous, so that what it borrows from the snapshot is held across no await.
 pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Stop> {
-    let Arrival { parts, target, head, peer } = *arrival;
+    let Arrival { parts, target, head, peer, .. } = *arrival;
     let table = state.routes.current();
     exchange.under(Arc::clone(&table), &parts.method);
     exchange.decided = true;
@@ -90,15 +92,10 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     exchange.texts = words.done();
     let passage = match decision {
         Ok(passage) => passage,
-        Err(mut stop) => {
-            match &mut stop {
-                Stop::Refused(reject) => {
-                    state.metrics.rejected(reject.code());
-                    exchange.facts.reject = Some(reject.code());
-                }
-                Stop::Answered(answered) => exchange.admitted(answered.admission.take(), answered.visit.take()),
-            }
-            return Err(stop);
+        Err(Stop::Refused(reject)) => return Err(refused(state, exchange, reject)),
+        Err(Stop::Answered(mut answered)) => {
+            exchange.admitted(answered.admission.take(), answered.visit.take());
+            return Err(Stop::Answered(answered));
         }
     };
     exchange.upgrade = passage.upgrade;
@@ -110,8 +107,18 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     Ok(())
 }
 
+/// Notes that a request goes no further.
+pub(super) fn refused(state: &State, exchange: &mut Exchange, reject: Reject) -> Stop {
+    state.metrics.rejected(reject.code());
+    exchange.facts.reject = Some(reject.code());
+    Stop::Refused(reject)
+}
+
 /// What is too long, or too much, is not looked at any further.
 fn within(limits: &LimitSettings, arrival: &Arrival<'_>) -> Result<(), Reject> {
+    if !arrival.has_room {
+        return Err(Reject::Overloaded);
+    }
     if arrival.target.len() > limits.uri_bytes() {
         return Err(Reject::UriTooLong);
     }

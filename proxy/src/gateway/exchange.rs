@@ -18,6 +18,7 @@ use clearway_config::{
 };
 use clearway_filters::quota::Standing;
 use http::Method;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Bodies, State,
@@ -61,6 +62,8 @@ pub(crate) struct Exchange {
     /// When its first bytes came, there.
     pub(super) body_began: Option<Instant>,
     pub(super) target: Option<Vec<u8>>,
+    /// For a request that Pingora serves, until its connection has become a tunnel.
+    pub(super) room: Option<OwnedSemaphorePermit>,
     /// Of an encrypted connection: what its handshake has shown, the client's certificate among it.
     pub(super) tls: Option<Arc<TlsFacts>>,
     pub(super) forwarded_proto: ForwardedProto,
@@ -141,6 +144,7 @@ impl Exchange {
             body_bytes: 0,
             body_began: None,
             target: None,
+            room: None,
             tls: None,
             forwarded_proto: ForwardedProto::default(),
             hold: Hold::Nothing,

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -19,18 +19,22 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::{answer, now_s};
 use crate::{
     descriptors::{self, Shares},
+    memory,
     metrics::{Metrics, Refused},
 };
 
+/// What a request may hold that Pingora serves, while its client does not take its answer: six pieces of 64 KiB, and
+/// what is around them.
+const REQUEST_BYTES_MAX: u64 = 512 * 1024;
+const REQUESTS_MIN: u64 = 256;
+
 /// Counts by address are kept in so many parts, each with a lock of its own.
 const SHARDS: usize = 16;
-/// Bytes of all the heads together that are longer than a few kilobytes and not yet complete.
-const LONG_HEADS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -42,7 +46,11 @@ pub(crate) struct Gate {
     open: AtomicUsize,
     hasher: RandomState,
     by_address: [Mutex<HashMap<u128, usize, RandomState>>; SHARDS],
+    /// The process has as much memory as it may have.
+    crowded: AtomicBool,
     long_heads: Semaphore,
+    /// Requests that may be served by Pingora at the same time.
+    requests: Arc<Semaphore>,
     /// Under way at the same time: each may hold a client's certificates and a signature's worth of work.
     pub(super) handshakes: Semaphore,
     logged_s: AtomicU64,
@@ -67,7 +75,9 @@ impl Gate {
             open: AtomicUsize::new(0),
             hasher: RandomState::default(),
             by_address: std::array::from_fn(|_| Mutex::default()),
-            long_heads: Semaphore::new((LONG_HEADS_BYTES_MAX / limits.head_bytes()).max(1)),
+            crowded: AtomicBool::new(false),
+            long_heads: Semaphore::new(limits.pending_heads()),
+            requests: Arc::new(Semaphore::new(requests_max(limits))),
             handshakes: Semaphore::new(limits.handshakes),
             logged_s: AtomicU64::new(0),
             metrics,
@@ -76,6 +86,9 @@ impl Gate {
 
     /// A place for a connection from `peer`, whose descriptor has this number.
     pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, descriptor: i64) -> Result<Place, Refused> {
+        if self.is_crowded() {
+            return Err(Refused::Memory);
+        }
         if descriptor >= self.shares.clients {
             return Err(Refused::Descriptors);
         }
@@ -105,7 +118,7 @@ impl Gate {
         if let Some(stream) = &mut plain {
             let code = match why {
                 Refused::Address => ErrorCode::ConnectionsExceeded,
-                Refused::Connections | Refused::Descriptors | Refused::Memory => ErrorCode::GatewayOverloaded,
+                Refused::Connections | Refused::Descriptors | Refused::Memory | Refused::Flood => ErrorCode::GatewayOverloaded,
             };
             // It does not block; what the socket does not take is not worth a wait.
             let _ = stream.write(&answer::unreadable(code));
@@ -114,6 +127,28 @@ impl Gate {
         if self.logged_s.swap(now_s, Ordering::Relaxed) != now_s {
             tracing::warn!(reason = why.as_str(), "connections are turned away");
         }
+    }
+
+    /// Whether there is memory for nothing more.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Says so where it is news.
+    pub(crate) fn set_crowded(&self, crowded: bool) {
+        if self.crowded.swap(crowded, Ordering::Relaxed) == crowded {
+            return;
+        }
+        if crowded {
+            tracing::error!("the process has as much memory as it may have: nothing new is taken");
+        } else {
+            tracing::info!("the process has memory again");
+        }
+    }
+
+    /// Room for a request that is not forwarded as bytes. `None`: there is none.
+    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.requests.clone().try_acquire_owned().ok()
     }
 
     /// Room for a head that is longer than most, while it is read. `None`: there is none.
@@ -139,6 +174,13 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// As many as were set, or as fill half of the memory.
+fn requests_max(limits: &LimitSettings) -> usize {
+    let derived = (memory::max(limits.memory) / 2 / REQUEST_BYTES_MAX).max(REQUESTS_MIN);
+    let max = if limits.requests == 0 { usize::try_from(derived).unwrap_or(usize::MAX) } else { limits.requests };
+    max.min(Semaphore::MAX_PERMITS)
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address: what one household or one machine is given.

@@ -1,9 +1,9 @@
 //! HTTP/2 connections: bounded in everything that a client decides, each stream served as one request.
 //!
 //! Frames, flow control and header compression are the `h2` crate's, through Pingora; so are its limits on
-//! floods of CONTINUATION, SETTINGS, PING and of resets that arrive before their request is taken up. What
-//! is added here is a bound on requests that are taken up and then given up, on idle connections, and a
-//! farewell while draining.
+//! CONTINUATION, on header lists, and on resets that arrive before their request is taken up. What is added here is
+//! a bound on requests that are taken up and then given up, on frames that ask for nothing ([`Frames`]), on idle
+//! connections, and a farewell while draining.
 
 use std::{
     io::IoSlice,
@@ -43,7 +43,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{arrival::Peer, client::Wire, connection::Service, fast::stream::Streamed, grpc, handed};
+use super::{arrival::Peer, client::Wire, connection::Service, fast::stream::Streamed, frames::Frames, grpc, handed};
+use crate::metrics::Refused;
 
 /// Requests of one connection at the same time.
 const STREAMS_MAX: u32 = 128;
@@ -143,7 +144,9 @@ impl Service {
     /// Serves a connection that speaks HTTP/2, to its end.
     pub(super) async fn serve_h2(self: &Arc<Self>, wire: Box<dyn Wire>, peer: Peer) {
         let limits = self.state.limits;
-        let begun = timeout(BEGIN_TIMEOUT, handshake(Box::new(Bytes(wire)), Some(options(&limits)))).await;
+        let flooded = Arc::new(Notify::new());
+        let bytes = Bytes { wire, frames: Frames::new(), flooded: flooded.clone() };
+        let begun = timeout(BEGIN_TIMEOUT, handshake(Box::new(bytes), Some(options(&limits)))).await;
         let Ok(Ok(mut h2)) = begun else { return };
         let Ok(head) = ResponseHeader::build(200, Some(0)) else { return };
         let connection = Arc::new(Connection {
@@ -158,7 +161,7 @@ impl Service {
         let digest = Arc::new(Digest { proxy_digest: Some(Arc::new(digest)), ..Digest::default() });
         let mut closing = self.closing.clone();
         let mut hang_up = pin!(self.hang_up.notified());
-        let (mut leaving, mut malformed) = (false, 0);
+        let (mut leaving, mut malformed, mut floods) = (false, 0, false);
         loop {
             // Each of these can be dropped and asked again; the first one also moves every stream's bytes.
             let accepted = tokio::select! {
@@ -174,17 +177,23 @@ impl Service {
                     continue;
                 }
                 () = connection.has_been_idle(FAREWELL), if leaving => return,
+                () = flooded.notified() => {
+                    floods = true;
+                    Ok(Some(H2Accept::Rejected))
+                }
                 () = hang_up.as_mut(), if connection.active.load(Ordering::Acquire) == 0 => return,
             };
             match accepted {
                 Ok(Some(H2Accept::Session(session))) => self.serve_stream(session, &connection),
+                Ok(Some(H2Accept::Rejected)) if floods => {}
                 Ok(Some(H2Accept::Rejected)) => {
                     self.state.metrics.unreadable(clearway_config::ErrorCode::AmbiguousRequest);
                     malformed += 1;
                 }
                 Ok(None) | Err(_) => return,
             }
-            if malformed > MALFORMED_MAX || connection.is_abused() {
+            if floods || malformed > MALFORMED_MAX || connection.is_abused() {
+                self.state.gate.turn_away(None, Refused::Flood);
                 h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 let _ = timeout(FAREWELL, std::future::poll_fn(|cx| h2.poll_closed(cx))).await;
                 return;
@@ -219,33 +228,56 @@ fn is_short(stream: &HttpSession) -> bool {
 }
 
 /// A connection as Pingora wants it.
-struct Bytes(Box<dyn Wire>);
+struct Bytes {
+    wire: Box<dyn Wire>,
+    frames: Frames,
+    /// Told when they have become a flood.
+    flooded: Arc<Notify>,
+}
+
+impl Bytes {
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(n)) = written {
+            self.frames.wrote(*n);
+        }
+    }
+}
 
 impl AsyncRead for Bytes {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.wire).poll_read(cx, buf);
+        self.frames.read(&buf.filled()[before..]);
+        if self.frames.is_flood() {
+            self.flooded.notify_one();
+        }
+        read
     }
 }
 
 impl AsyncWrite for Bytes {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let written = Pin::new(&mut self.wire).poll_write(cx, buf);
+        self.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.wire).poll_write_vectored(cx, bufs);
+        self.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }
 
@@ -253,7 +285,7 @@ impl AsyncWrite for Bytes {
 impl Shutdown for Bytes {
     async fn shutdown(&mut self) {
         // The connection ends either way.
-        let _ = self.0.shutdown().await;
+        let _ = self.wire.shutdown().await;
     }
 }
 

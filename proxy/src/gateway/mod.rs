@@ -20,6 +20,7 @@ mod exchange;
 mod failure;
 mod fast;
 mod forward;
+mod frames;
 pub(crate) mod front;
 pub(crate) mod gate;
 mod grpc;
@@ -49,7 +50,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use clearway_config::settings::process::LimitSettings;
-use http::{HeaderMap, Version};
+use clearway_filters::Reject;
+use http::{HeaderMap, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
@@ -125,18 +127,20 @@ impl Gateway {
         if let Some(connection) = connection {
             connection.take_on();
         }
+        exchange.room = self.state.gate.room();
+        let has_room = exchange.room.is_some() && !self.state.gate.is_crowded();
         if exchange.decided {
-            return Ok(());
+            return if has_room { Ok(()) } else { Err(arrival::refused(&self.state, exchange, Reject::Overloaded)) };
         }
         let request = session.req_header();
         if let Some(connection) = h2::Connection::of(session) {
-            let arrival = Arrival::h2(request.as_ref(), request.raw_path(), &connection.peer);
+            let arrival = Arrival::h2(request.as_ref(), request.raw_path(), &connection.peer, has_room);
             return arrival::decide(&self.state, exchange, &arrival);
         }
         let nobody = Peer { address: Ipv4Addr::UNSPECIFIED.into(), tls: None };
         let peer = connection.map_or(&nobody, Downstream::peer);
         let head = session.to_h1_raw();
-        arrival::decide(&self.state, exchange, &Arrival::h1(request.as_ref(), &head, peer))
+        arrival::decide(&self.state, exchange, &Arrival::h1(request.as_ref(), &head, peer, has_room))
     }
 
     fn is_draining(&self) -> bool {
@@ -271,6 +275,9 @@ impl ProxyHttp for Gateway {
             exchange.release(answer.status.as_u16());
         }
         exchange.status = Some(answer.status.as_u16());
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            exchange.room = None;
+        }
         Ok(())
     }
 

@@ -15,10 +15,12 @@ pub(crate) enum Refused {
     Descriptors,
     /// It holds, together with others, too much of what has not become a request.
     Memory,
+    /// It made work without asking for anything, or asked and never waited for the answer.
+    Flood,
 }
 
 impl Refused {
-    pub(super) const ALL: [Self; 4] = [Self::Connections, Self::Address, Self::Descriptors, Self::Memory];
+    pub(super) const ALL: [Self; 5] = [Self::Connections, Self::Address, Self::Descriptors, Self::Memory, Self::Flood];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -26,12 +28,13 @@ impl Refused {
             Self::Address => "address",
             Self::Descriptors => "descriptors",
             Self::Memory => "memory",
+            Self::Flood => "flood",
         }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct ConnectionsRefused([IntCounter; 4]);
+pub(crate) struct ConnectionsRefused([IntCounter; 5]);
 
 impl ConnectionsRefused {
     /// Every reason is there from the start.

@@ -22,6 +22,7 @@ mod pools;
 mod release;
 mod rig;
 mod routing;
+mod siege;
 mod smuggling;
 mod spans;
 mod status;

@@ -24,12 +24,20 @@ pub struct LimitSettings {
     pub connections: usize,
     /// Connections from one IPv4 address or one IPv6 /64 at the same time; 0 is no limit. Trusted proxies are exempt.
     pub connections_per_address: usize,
+    /// Memory of the process, beyond which no connection and no request is taken; 0 is nine tenths of what the machine,
+    /// or the process' control group, has.
+    pub memory: ByteSize,
+    /// Requests at the same time, of those that are not forwarded as bytes: HTTP/2, upstreams over TLS, bodies in chunks
+    /// and the like. Each may hold half a MiB of an answer that its client does not take. 0: as fill half of `memory`.
+    pub requests: usize,
     /// A request's line and headers.
     pub head_bytes: ByteSize,
     /// A request's header lines.
     pub headers: usize,
     /// A request's target.
     pub uri_bytes: ByteSize,
+    /// All heads together that are longer than 8 KiB and not complete yet.
+    pub pending_heads_bytes: ByteSize,
     /// From a head's first byte to its last.
     #[serde(deserialize_with = "duration::deserialize")]
     pub head_timeout: Duration,
@@ -59,9 +67,12 @@ impl Default for LimitSettings {
         Self {
             connections: 0,
             connections_per_address: 10_000,
+            memory: ByteSize::b(0),
+            requests: 0,
             head_bytes: ByteSize::kib(64),
             headers: 128,
             uri_bytes: ByteSize::kib(16),
+            pending_heads_bytes: ByteSize::mib(256),
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
@@ -96,6 +107,7 @@ impl LimitSettings {
                 "gateway.limits.uri_bytes",
                 "must be from 256B to head_bytes",
             ),
+            (self.pending_heads_bytes < self.head_bytes, "gateway.limits.pending_heads_bytes", "must be at least head_bytes"),
             (self.rate_min.as_u64() > 1024 * 1024, "gateway.limits.rate_min", "must be at most 1MiB"),
             (self.rate_grace > *WAIT.end(), "gateway.limits.rate_grace", "must be at most 1h"),
             (!(1..=65_536).contains(&self.handshakes), "gateway.limits.handshakes", "must be from 1 to 65536"),
@@ -106,6 +118,12 @@ impl LimitSettings {
     /// [`Self::head_bytes`], as a length.
     pub fn head_bytes(&self) -> usize {
         usize::try_from(self.head_bytes.as_u64()).unwrap_or(usize::MAX)
+    }
+
+    /// How many heads may be long and not complete at the same time, each reckoned as long as it may become.
+    pub fn pending_heads(&self) -> usize {
+        let heads = self.pending_heads_bytes.as_u64() / self.head_bytes.as_u64().max(1);
+        usize::try_from(heads).unwrap_or(usize::MAX).clamp(1, 1 << 24)
     }
 
     /// [`Self::uri_bytes`], as a length.

@@ -65,7 +65,7 @@ impl Fast {
         let mut exchange = Exchange::begin(self.state.clone());
         let body = head.body_bytes();
         let mut request = Request { body_left: body, whole: true };
-        let arrival = Arrival::h1(&head.parts, &head.bytes, &client.peer);
+        let arrival = Arrival::h1(&head.parts, &head.bytes, &client.peer, !self.state.gate.is_crowded());
         let (mut bytes_out, kept) = (
             0,
             match arrival::decide(&self.state, &mut exchange, &arrival) {

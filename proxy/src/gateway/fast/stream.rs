@@ -57,7 +57,11 @@ impl Fast {
     pub(in super::super) async fn serve_stream(&self, session: &mut HttpSession, peer: &Peer) -> Streamed {
         let mut exchange = Exchange::begin(self.state.clone());
         let request = session.req_header();
-        let decided = arrival::decide(&self.state, &mut exchange, &Arrival::h2(request.as_ref(), request.raw_path(), peer));
+        let decided = arrival::decide(
+            &self.state,
+            &mut exchange,
+            &Arrival::h2(request.as_ref(), request.raw_path(), peer, !self.state.gate.is_crowded()),
+        );
         let mut bytes_out = 0;
         let sent = match decided {
             Ok(()) if !exchange.is_plain() => return Streamed::HandOver(Box::new(exchange)),
