@@ -44,8 +44,12 @@ fn full() -> Snapshot {
     let snapshot = Snapshot::new();
     snapshot.begin_full(&v1::SnapshotBegin { revision: 1, store_id: vec![1], credentials: KEYS as u64 });
     let plans = vec![v1::Plan { name: "bench".to_owned(), limits: None }];
-    let accounts =
-        (0..KEYS / KEYS_AN_ACCOUNT).map(|n| v1::Account { id: account(n), plan: "bench".to_owned(), suspended: false });
+    let accounts = (0..KEYS / KEYS_AN_ACCOUNT).map(|n| v1::Account {
+        id: account(n),
+        plan: "bench".to_owned(),
+        suspended: false,
+        policies: Vec::new(),
+    });
     snapshot.apply_chunk(&v1::Changes { plans, accounts: accounts.collect(), ..Default::default() });
     for from in (0..KEYS).step_by(CHUNK) {
         snapshot.apply_chunk(&chunk(from));

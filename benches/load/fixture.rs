@@ -94,7 +94,7 @@ impl Keys {
 
     fn plans_and_accounts(&self) -> v1::Changes {
         let accounts = (0..=self.secrets.len() / KEYS_AN_ACCOUNT)
-            .map(|n| v1::Account { id: account(n).to_vec(), plan: "bench".to_owned(), suspended: false })
+            .map(|n| v1::Account { id: account(n).to_vec(), plan: "bench".to_owned(), suspended: false, policies: Vec::new() })
             .collect();
         let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(roomy()) }];
         v1::Changes { plans, accounts, ..Default::default() }

@@ -108,6 +108,8 @@ codes! {
     CertificateUnknown = "certificate_unknown", 401;
     /// The account that owns the key is suspended.
     AccountSuspended = "account_suspended", 403;
+    /// The account has a policy that this gateway does not hold: none of its requests are served until it does.
+    AccountPolicyUnknown = "account_policy_unknown", 503;
     /// The key may not be used from this address, or the route takes no requests from there.
     AddressNotAllowed = "address_not_allowed", 403;
     /// The key lacks a scope that the route or operation asks for.

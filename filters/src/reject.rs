@@ -48,6 +48,8 @@ pub enum Reject {
     CertificateMissing,
     CertificateUnknown,
     AccountSuspended,
+    /// The account names a policy that is not there.
+    AccountPolicyUnknown,
     AddressNotAllowed,
     /// The first scope that is wanted and not held.
     ScopeMissing(Scope),
@@ -84,6 +86,7 @@ impl Reject {
             Reject::CertificateMissing => ErrorCode::CertificateMissing,
             Reject::CertificateUnknown => ErrorCode::CertificateUnknown,
             Reject::AccountSuspended => ErrorCode::AccountSuspended,
+            Reject::AccountPolicyUnknown => ErrorCode::AccountPolicyUnknown,
             Reject::AddressNotAllowed => ErrorCode::AddressNotAllowed,
             Reject::ScopeMissing(_) => ErrorCode::ScopeMissing,
             Reject::Quota(refused) => match refused.refusal.window {

@@ -17,7 +17,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use clearway_config::settings::{
-    Document, Gateway, Route, SettingsError, Source, Upstream as Settings, UpstreamAddress, gateway::CONTROL_UPSTREAM,
+    Document, Gateway, Route, SettingsError, Source, Upstream as Settings, UpstreamAddress,
+    gateway::{CONTROL_UPSTREAM, Policy},
 };
 use clearway_config::sync::v1::RefusedObject;
 use clearway_filters::route::Routes;
@@ -43,6 +44,8 @@ pub(crate) struct Table {
     plain_routes: Vec<bool>,
     plain_upstreams: Vec<bool>,
     pub(crate) callers: Callers,
+    /// By name, for accounts that name their own.
+    pub(crate) policies: HashMap<String, Arc<Policy>>,
 }
 
 impl Table {
@@ -58,6 +61,7 @@ impl Table {
             routes: Routes::new(gateway),
             upstreams,
             metrics: gateway.routes.iter().map(|route| RouteMetrics::new(&route.name)).collect(),
+            policies: gateway.policies.iter().cloned().collect(),
             callers: Callers::new(gateway, before.map(|before| &before.callers)),
         })
     }

@@ -36,7 +36,8 @@ impl Feed for AccountFeed {
 fn changes(rows: Vec<Fed>) -> db::Result<v1::Changes> {
     let account = |row: Fed| {
         let id = db::decode::<AccountId>("accounts.id", &row.id)?.to_vec();
-        Ok(v1::Account { id, plan: row.plan, suspended: row.suspended_at.is_some() })
+        let policies = row.policies()?;
+        Ok(v1::Account { id, plan: row.plan, suspended: row.suspended_at.is_some(), policies })
     };
     let accounts = rows.into_iter().map(account).collect::<db::Result<_>>()?;
     Ok(v1::Changes { accounts, ..v1::Changes::default() })

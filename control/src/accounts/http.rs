@@ -1,13 +1,13 @@
 //! `/admin/accounts`: for the scope `admin:platform`.
 
 use axum::{body::Bytes, extract::State};
-use clearway_config::{AccountId, envelope::Success};
+use clearway_config::{AccountId, envelope::Success, settings::gateway::policy::POLICIES_PER_ROUTE_MAX};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Account, AccountError, change_plan, open, set_suspended, store};
+use super::{Account, AccountError, change_plan, open, set_policies, set_suspended, store};
 use crate::{
     audit::Actor,
     db::Tx,
@@ -27,7 +27,7 @@ const PLAN_CHARS_MAX: usize = 32;
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(read))
+        .routes(routes!(read, update))
         .routes(routes!(put_plan))
         .routes(routes!(suspend))
         .routes(routes!(resume))
@@ -64,6 +64,21 @@ impl Form for PlanForm {
     }
 }
 
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({"policies": ["office-only"]}))]
+struct UpdateForm {
+    /// Names of policies of the control plane's, at most 16. Of each section the last that has it counts; together they
+    /// narrow what a route's policies allow.
+    policies: Vec<String>,
+}
+
+impl Form for UpdateForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let policies = fields::list(POLICIES_PER_ROUTE_MAX, fields::text(NAME_CHARS_MAX));
+        Some(Self { policies: fields.required("policies", policies)? })
+    }
+}
+
 #[derive(Debug)]
 struct Nothing;
 
@@ -74,13 +89,15 @@ impl Form for Nothing {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example Ltd", "plan": "pro", "status": "active",
+#[schema(example = json!({"id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example Ltd", "plan": "pro", "policies": [], "status": "active",
     "created_at": "2026-11-20T12:00:00.000Z", "suspended_at": null}))]
 struct AccountView {
     #[schema(value_type = String)]
     id: AccountId,
     name: String,
     plan: String,
+    /// Names of the account's own, in order.
+    policies: Vec<String>,
     /// `active` or `suspended`.
     status: &'static str,
     created_at: String,
@@ -101,6 +118,7 @@ impl From<Account> for AccountView {
             id: account.id,
             name: account.name,
             plan: account.plan,
+            policies: account.policies,
             status: if account.suspended_at.is_some() { "suspended" } else { "active" },
             created_at: rfc3339(account.created_at),
             suspended_at: account.suspended_at.map(rfc3339),
@@ -149,6 +167,26 @@ async fn create(
 async fn read(State(api): State<Api>, _: Permit<AdminPlatform>, Id(id): Id<AccountId>) -> Answered {
     let account = store::find(&api.db, id).await?.ok_or_else(ApiError::not_found)?;
     Answer::ok(&AccountView::from(account))
+}
+
+/// Change an account
+///
+/// Its policies are judged by after the route's, once the caller is known: both must let a request pass. Answers once
+/// every proxy has acknowledged that, or refuses all requests.
+#[utoipa::path(patch, path = "/admin/accounts/{id}", operation_id = "accounts_update", tag = "admin",
+    params(("id" = String, Path, description = "The account's id, `acct_…`")), request_body = UpdateForm,
+    security(("key" = ["admin:platform"])),
+    responses((status = 200, description = "The account as it is now", body = Success<AccountChanged>)))]
+async fn update(
+    State(api): State<Api>,
+    caller: Permit<AdminPlatform>,
+    Id(id): Id<AccountId>,
+    Body(form, _): Body<UpdateForm>,
+) -> Answered {
+    let mut tx = api.db.begin().await?;
+    let changed = set_policies(&mut tx, &api.world, &Actor::from(&*caller), id, form.policies).await?;
+    tx.commit().await?;
+    propagate(&api, StatusCode::OK, Wait::Enforced, changed).await
 }
 
 /// Change an account's plan

@@ -15,6 +15,7 @@ use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
     http::{ApiError, time::rfc3339},
+    routes as objects,
     sync::{self, ChangeKind, Revision},
     world::World,
 };
@@ -28,6 +29,8 @@ pub struct Account {
     pub plan: String,
     /// What the plan allows; `None` is any number.
     pub keys_max: Option<i64>,
+    /// Names of its own, in order.
+    pub policies: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,8 @@ pub enum AccountError {
     NotFound,
     #[error("no such plan, or it is not on offer any more")]
     PlanNotOffered,
+    #[error("there is no policy of this name")]
+    PolicyUnknown(usize),
     #[error("an admin would lock itself out")]
     OwnAccount,
     #[error("the account could not be stored")]
@@ -106,6 +111,25 @@ pub async fn set_suspended(
     Ok((Account { suspended_at, ..old }, revision))
 }
 
+/// Gives the account these policies in the place of those it had.
+pub async fn set_policies(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    id: AccountId,
+    policies: Vec<String>,
+) -> Result<(Account, Revision), AccountError> {
+    // Takes the objects' lock first: none of the policies goes until this has been committed.
+    if let Some(unknown) = objects::name_policies(tx, &id.to_string(), &policies).await? {
+        return Err(AccountError::PolicyUnknown(unknown));
+    }
+    let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
+    store::set_policies(tx, id, &policies).await?;
+    let changes = Changes::default().field("policies", &old.policies, &policies);
+    let revision = note(tx, world, actor, "account.policies_changed", id, changes).await?;
+    Ok((Account { policies, ..old }, revision))
+}
+
 /// The audit entry, unless nothing changed, and the revision.
 async fn note(
     tx: &mut Tx,
@@ -130,6 +154,11 @@ impl From<AccountError> for ApiError {
             AccountError::PlanNotOffered => {
                 ApiError::invalid(&[crate::http::issue("plan", "unknown", "is not a plan on offer; see /api/v1/billing/plans")])
             }
+            AccountError::PolicyUnknown(at) => ApiError::invalid(&[crate::http::issue(
+                &format!("policies.{at}"),
+                "unknown",
+                "is not a policy; see /api/v1/admin/policies",
+            )]),
             AccountError::OwnAccount => {
                 ApiError::saying(ErrorCode::Conflict, "An admin cannot suspend the account of its own key.")
             }

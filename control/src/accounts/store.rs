@@ -17,6 +17,7 @@ struct AccountRow {
     suspended_at: Option<i64>,
     plan: String,
     keys_max: Option<i64>,
+    policies: String,
 }
 
 /// What proxies hold of an account.
@@ -25,6 +26,13 @@ pub(super) struct Fed {
     pub(super) id: String,
     pub(super) plan: String,
     pub(super) suspended_at: Option<i64>,
+    policies: String,
+}
+
+impl Fed {
+    pub(super) fn policies(&self) -> db::Result<Vec<String>> {
+        names(&self.policies)
+    }
 }
 
 pub(super) async fn insert(tx: &mut Tx, id: AccountId, name: &str, now_ms: i64) -> db::Result<()> {
@@ -73,10 +81,23 @@ pub(super) async fn set_suspended(tx: &mut Tx, id: AccountId, suspended_at: Opti
         .map(|_| ())
 }
 
+pub(super) async fn set_policies(tx: &mut Tx, id: AccountId, policies: &[String]) -> db::Result<()> {
+    tx.query("UPDATE accounts SET policies = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(serde_json::json!(policies).to_string())
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+fn names(text: &str) -> db::Result<Vec<String>> {
+    serde_json::from_str(text).map_err(|e| db::undecodable("accounts.policies", &e.to_string()))
+}
+
 pub(super) async fn find<'c>(on: impl On<'c>, id: AccountId) -> db::Result<Option<Account>> {
     let row = on
         .query(
-            "SELECT a.id, a.name, a.created_at, a.suspended_at, s.plan, p.keys_max
+            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, s.plan, p.keys_max
              FROM accounts a
              JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
              JOIN plans p ON p.name = s.plan
@@ -109,7 +130,7 @@ pub async fn lock(tx: &mut Tx, id: AccountId) -> db::Result<Option<Account>> {
 pub(super) async fn list<'c>(on: impl On<'c>, paging: Paging<AccountId>) -> db::Result<Page<Account, AccountId>> {
     let rows = on
         .query(
-            "SELECT a.id, a.name, a.created_at, a.suspended_at, s.plan, p.keys_max
+            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, s.plan, p.keys_max
              FROM accounts a
              JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
              JOIN plans p ON p.name = s.plan
@@ -133,11 +154,11 @@ pub(super) async fn count<'c>(on: impl On<'c>) -> db::Result<i64> {
 /// Some accounts as proxies hold them, for a delta.
 pub(super) async fn fed<'c>(on: impl On<'c>, ids: &[String]) -> db::Result<Vec<Fed>> {
     on.query(PerEngine {
-        sqlite: "SELECT a.id, s.plan, a.suspended_at
+        sqlite: "SELECT a.id, s.plan, a.suspended_at, a.policies
                  FROM json_each($1) wanted
                  JOIN accounts a ON a.id = wanted.value
                  JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL",
-        postgres: "SELECT a.id, s.plan, a.suspended_at
+        postgres: "SELECT a.id, s.plan, a.suspended_at, a.policies
                    FROM jsonb_array_elements_text($1) wanted (id)
                    JOIN accounts a ON a.id = wanted.id
                    JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL",
@@ -150,7 +171,7 @@ pub(super) async fn fed<'c>(on: impl On<'c>, ids: &[String]) -> db::Result<Vec<F
 /// The next accounts as proxies hold them, by id.
 pub(super) async fn fed_after<'c>(on: impl On<'c>, after: String, limit: u32) -> db::Result<Vec<Fed>> {
     on.query(
-        "SELECT a.id, s.plan, a.suspended_at
+        "SELECT a.id, s.plan, a.suspended_at, a.policies
          FROM accounts a
          JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
          WHERE a.id > $1
@@ -167,7 +188,8 @@ impl TryFrom<AccountRow> for Account {
     type Error = db::Error;
 
     fn try_from(row: AccountRow) -> db::Result<Self> {
-        let AccountRow { id, name, created_at, suspended_at, plan, keys_max } = row;
-        Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max })
+        let AccountRow { id, name, created_at, suspended_at, plan, keys_max, policies } = row;
+        let policies = names(&policies)?;
+        Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max, policies })
     }
 }

@@ -83,6 +83,7 @@ pub struct Event<'a> {
 pub const ACTIONS: &[&str] = &[
     "account.created",
     "account.plan_changed",
+    "account.policies_changed",
     "account.resumed",
     "account.suspended",
     "gateway.created",

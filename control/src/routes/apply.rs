@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     RouteError, Stored, check,
+    named::ACCOUNT,
     put::{note, write},
     store,
 };
@@ -83,6 +84,14 @@ pub(super) async fn plan(tx: &mut Tx, document: Document) -> Result<Plan, RouteE
         let old = stored.remove(&(object.kind, object.name.clone()));
         if old.as_ref().is_none_or(|old| old.object != object) {
             put.push((object, old));
+        }
+    }
+    for gone in stored.values().filter(|stored| stored.object.kind == ObjectKind::Policy) {
+        // Routes that name it are in the document; accounts are in none.
+        let mut by = store::referrers(tx, ObjectKind::Policy, &gone.object.name).await?;
+        by.retain(|(kind, _)| kind == ACCOUNT);
+        if !by.is_empty() {
+            return Err(RouteError::InUse(by));
         }
     }
     // Those that name others come last in a document, and have to go first.

@@ -118,7 +118,7 @@ pub(super) fn read(objects: impl IntoIterator<Item = Object>) -> Result<Document
 pub(super) async fn keep(tx: &mut Tx, stored: &Stored, links: &Links) -> db::Result<()> {
     let object = &stored.object;
     for (kind, name) in &links.references {
-        store::refer(tx, (object.kind, &object.name), (*kind, name)).await?;
+        store::refer(tx, (object.kind.as_str(), &object.name), (*kind, name)).await?;
     }
     for place in &links.places {
         store::place(tx, &object.name, place).await?;

@@ -10,6 +10,7 @@ mod check;
 mod document_http;
 mod feed;
 mod http;
+mod named;
 mod put;
 mod remove;
 mod store;
@@ -24,6 +25,7 @@ use clearway_config::{
 use utoipa_axum::router::OpenApiRouter;
 
 pub use feed::RouteFeed;
+pub use named::name_policies;
 
 use crate::{
     db,
@@ -58,7 +60,7 @@ enum RouteError {
     #[error("it is not at the version that was expected")]
     Changed,
     #[error("it is named by another object")]
-    InUse(Vec<(ObjectKind, String)>),
+    InUse(Vec<(String, String)>),
     #[error("there are too many: {0}")]
     Full(String),
     #[error("it is wrong")]

@@ -182,7 +182,7 @@ pub(super) async fn at_places(tx: &mut Tx, places: &[String]) -> db::Result<Vec<
 }
 
 /// Some of the objects that name this one, enough to say so.
-pub(super) async fn referrers(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<Vec<(ObjectKind, String)>> {
+pub(super) async fn referrers(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<Vec<(String, String)>> {
     let rows = tx
         .query(
             "SELECT from_kind AS kind, from_name AS name
@@ -195,7 +195,7 @@ pub(super) async fn referrers(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::
         .bind(name.to_owned())
         .all::<NameRow>()
         .await?;
-    rows.into_iter().map(|row| Ok((known(&row.kind)?, row.name))).collect()
+    Ok(rows.into_iter().map(|row| (row.kind, row.name)).collect())
 }
 
 /// Writes an object, and forgets what it named before.
@@ -231,13 +231,14 @@ pub(super) async fn delete(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Res
     forget_links(tx, kind, name).await
 }
 
-pub(super) async fn refer(tx: &mut Tx, from: (ObjectKind, &str), to: (ObjectKind, &str)) -> db::Result<()> {
+/// An object's kind and name, or those of an account.
+pub(super) async fn refer(tx: &mut Tx, from: (&str, &str), to: (ObjectKind, &str)) -> db::Result<()> {
     tx.query(
         "INSERT INTO gateway_references (from_kind, from_name, to_kind, to_name)
          VALUES ($1, $2, $3, $4)
          ON CONFLICT DO NOTHING",
     )
-    .bind(from.0.as_str().to_owned())
+    .bind(from.0.to_owned())
     .bind(from.1.to_owned())
     .bind(to.0.as_str().to_owned())
     .bind(to.1.to_owned())
@@ -255,12 +256,17 @@ pub(super) async fn place(tx: &mut Tx, route: &str, place: &str) -> db::Result<(
     arrange(tx, place, 1).await
 }
 
-async fn forget_links(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<()> {
+pub(super) async fn forget_references(tx: &mut Tx, kind: &str, name: &str) -> db::Result<()> {
     tx.query("DELETE FROM gateway_references WHERE from_kind = $1 AND from_name = $2")
-        .bind(kind.as_str().to_owned())
+        .bind(kind.to_owned())
         .bind(name.to_owned())
         .execute()
-        .await?;
+        .await
+        .map(|_| ())
+}
+
+async fn forget_links(tx: &mut Tx, kind: ObjectKind, name: &str) -> db::Result<()> {
+    forget_references(tx, kind.as_str(), name).await?;
     if kind == ObjectKind::Route {
         let places: Vec<(String,)> =
             tx.query("SELECT place FROM gateway_places WHERE route = $1").bind(name.to_owned()).all().await?;

@@ -17,6 +17,7 @@ async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
                 "id": "acct_0350Z6oinbejdXzyrQqUfL",
                 "name": "Example Ltd",
                 "plan": "starter",
+                "policies": [],
                 "propagation": {
                   "acknowledged": 0,
                   "fenced": 0,
@@ -161,6 +162,43 @@ async fn proxies_are_listed_for_operators() {
             "refused_count": 1, "refused": [{"object": "route/a", "reason": "taken"}],
         });
         assert_eq!(list.data()["items"], json!([row]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_names_policies_that_exist_and_keeps_them_from_being_deleted() {
+    on_both(async |app: TestApp| {
+        let (id, _) = app.account(&[]).await;
+        let account = format!("/api/v1/admin/accounts/{id}");
+        let patch = async |body: &str| app.admin().send(http::Method::PATCH, &account, body).await;
+        for name in ["office", "small"] {
+            app.admin().put(&format!("/api/v1/admin/policies/{name}"), r#"{"body_max": "1KiB"}"#).await.data();
+        }
+        let refused = patch(r#"{"policies": ["office", "other"]}"#).await;
+        refused.refused(400, "validation_error");
+        assert_eq!(refused.body["error"]["details"][0]["field"], "policies.1");
+        patch(r#"{}"#).await.refused(400, "validation_error");
+        patch(&json!({"policies": vec!["office"; 17]}).to_string()).await.refused(400, "validation_error");
+        assert_eq!(app.admin().get(&account).await.data()["policies"], json!([]));
+        app.admin()
+            .send(http::Method::PATCH, "/api/v1/admin/accounts/acct_0000000000000000000001", r#"{"policies": []}"#)
+            .await
+            .refused(404, "not_found");
+
+        let changed = patch(r#"{"policies": ["small", "office"]}"#).await;
+        assert_eq!(changed.data()["policies"], json!(["small", "office"]));
+        assert_eq!(app.admin().get(&account).await.data()["policies"], json!(["small", "office"]));
+        let refused = app.admin().delete("/api/v1/admin/policies/office").await;
+        refused.refused(409, "conflict");
+        assert_eq!(refused.body["error"]["message"], format!("It is named by account `{id}`."));
+        let document = r#"{"policies": [{"name": "small", "body_max": "2KiB"}]}"#;
+        app.admin().put("/api/v1/admin/gateway", document).await.refused(409, "conflict");
+        patch(r#"{"policies": ["small"]}"#).await.data();
+        app.admin().put("/api/v1/admin/gateway", document).await.data();
+        assert_eq!(app.admin().get(&account).await.data()["policies"], json!(["small"]));
+        let log = app.admin().get("/api/v1/audit?action=account.policies_changed").await;
+        assert_eq!(log.data()["total"].as_i64().unwrap_or(2), 2, "{:?}", log.body);
     })
     .await;
 }

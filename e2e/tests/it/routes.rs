@@ -127,3 +127,32 @@ async fn what_is_exported_applies_again_and_changes_nothing() {
     let (code, _, said) = clearway(&["apply", "-f", &wanted, "--yes"]).await;
     assert!(code == Some(1) && said.contains("wanted.toml:9: routes.path: must start with /"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accounts_policies_hold_when_the_call_has_returned_and_after_a_restart() {
+    let fleet = Fleet::new("[sync]\nmode = \"available\"\n");
+    let upstream = Upstream::start().await;
+    let mut control = fleet.control();
+    let mut proxy = fleet.proxy("gateway", &upstream.routes(), &control, &control.sync);
+    control.attached(1).await;
+    with_upstream(&control, &upstream).await;
+    let route = json!({ "path": "/told", "upstream": "told", "auth": "key" });
+    control.admin(Method::PUT, &format!("{ROUTES}/told"), Some(route)).await;
+    let closed = json!({ "addresses": { "deny": ["127.0.0.0/8"] } });
+    control.admin(Method::PUT, "/api/v1/admin/policies/elsewhere", Some(closed)).await;
+    let account = control.account("narrowed", "starter").await;
+    let (_, secret) = control.key(&account, json!({})).await;
+    let asked = async |proxy: &Proxy| {
+        let asked = crate::client().get(format!("{}/told", proxy.url)).bearer_auth(&secret).send().await;
+        asked.expect("the gateway answers").status().as_u16()
+    };
+    let path = format!("/api/v1/admin/accounts/{account}");
+    for (policies, expected) in [(json!([]), 200), (json!(["elsewhere"]), 403), (json!([]), 200), (json!(["elsewhere"]), 403)] {
+        let changed = control.admin(Method::PATCH, &path, Some(json!({ "policies": policies }))).await;
+        assert_eq!(changed["propagation"]["acknowledged"], 1, "{changed}");
+        assert_eq!(asked(&proxy).await, expected, "{policies}");
+    }
+    control.process.kill();
+    proxy.restart();
+    assert_eq!(asked(&proxy).await, 403, "from the disk snapshot");
+}

@@ -60,27 +60,60 @@ pub fn check(policy: &Policy, address: IpAddr, headers: &HeaderMap) -> Result<()
     }
 }
 
-/// Whether an answer on the way to the client is changed at all.
-pub fn changes_answers(policy: &Policy) -> bool {
-    policy.cors.is_some() || policy.response_headers.is_some() || policy.deprecated.is_some()
+/// What a request is under: its route's policy, and its account's once the caller is known. The account's narrows:
+/// both have [`check`]ed the request, the route's changes come first and the account's after them. What a browser may
+/// read is the route's alone, because it is asked before anybody says who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Policies<'p> {
+    pub route: &'p Policy,
+    pub account: Option<&'p Policy>,
 }
 
-/// Makes of an answer what the policy wants of it. `forwarded` is one of an upstream: of the gateway's own answers the
-/// operator's changes stay away. `origin` is the request's Origin.
-pub fn answer(policy: &Policy, head: &mut impl Head, origin: Option<&HeaderValue>, forwarded: bool) {
-    if let Some(edits) = policy.response_headers.as_ref().filter(|_| forwarded) {
-        edits::apply(edits, head);
+impl Policies<'_> {
+    /// The longest body, in bytes, that both allow.
+    pub fn body_max(&self) -> Option<u64> {
+        let account = self.account.and_then(|account| account.body_max);
+        self.route.body_max.into_iter().chain(account).min()
     }
-    if let Some(deprecated) = &policy.deprecated {
-        for (name, value) in &deprecated.set {
-            head.set(name, value.clone());
-        }
-        if let Some(link) = &deprecated.link {
-            head.add(&http::header::LINK, link.clone());
+
+    /// Whether a request's headers are changed at all.
+    pub fn changes_requests(&self) -> bool {
+        self.all().any(|policy| policy.request_headers.is_some())
+    }
+
+    /// Makes of a request's head what the upstream is to read.
+    pub fn request(&self, head: &mut impl Head) {
+        for edits in self.all().filter_map(|policy| policy.request_headers.as_ref()) {
+            edits::apply(edits, head);
         }
     }
-    if let Some(cors) = &policy.cors {
-        cors::answer(cors, head, origin);
+
+    /// Whether an answer on the way to the client is changed at all.
+    pub fn changes_answers(&self) -> bool {
+        self.route.cors.is_some() || self.all().any(|policy| policy.response_headers.is_some() || policy.deprecated.is_some())
+    }
+
+    /// Makes of an answer what the policies want of it. `forwarded` is one of an upstream: of the gateway's own answers
+    /// the operator's changes stay away. `origin` is the request's Origin.
+    pub fn answer(&self, head: &mut impl Head, origin: Option<&HeaderValue>, forwarded: bool) {
+        for edits in self.all().filter_map(|policy| policy.response_headers.as_ref()).filter(|_| forwarded) {
+            edits::apply(edits, head);
+        }
+        if let Some(deprecated) = self.all().filter_map(|policy| policy.deprecated.as_ref()).last() {
+            for (name, value) in &deprecated.set {
+                head.set(name, value.clone());
+            }
+            if let Some(link) = &deprecated.link {
+                head.add(&http::header::LINK, link.clone());
+            }
+        }
+        if let Some(cors) = &self.route.cors {
+            cors::answer(cors, head, origin);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(self.route).chain(self.account)
     }
 }
 
@@ -114,10 +147,33 @@ mod tests {
             policy(r#""deprecated": {"since": "2026-01-01", "link": "https://a/b"}, "response_headers": {"set": {"x-a": "1"}}"#);
         for forwarded in [true, false] {
             let mut head = HeaderMap::from_iter([(http::header::LINK, "</next>; rel=next".parse().unwrap())]);
-            answer(&policy, &mut head, None, forwarded);
+            Policies { route: &policy, account: None }.answer(&mut head, None, forwarded);
             assert_eq!((head["deprecation"].to_str().unwrap(), head.get_all("link").iter().count()), ("@1767225600", 2));
             assert_eq!(head.contains_key("x-a"), forwarded);
         }
-        assert!(changes_answers(&policy) && !changes_answers(&Policy::default()));
+        let none = Policy::default();
+        assert!(Policies { route: &none, account: Some(&policy) }.changes_answers());
+        assert!(!Policies { route: &none, account: None }.changes_answers());
+    }
+
+    #[test]
+    fn an_accounts_policy_narrows_its_routes_and_has_the_last_word_on_headers() {
+        let route = policy(
+            r#""body_max": "2KiB", "request_headers": {"set": {"x-a": "route", "x-b": "route"}}, "deprecated": {"since": "2026-01-01", "version": "v1"},
+               "cors": {"origins": ["https://a.example"]}"#,
+        );
+        let account = policy(
+            r#""body_max": "1KiB", "request_headers": {"set": {"x-a": "account"}}, "deprecated": {"since": "2026-01-01", "version": "v2"},
+               "cors": {"origins": ["https://b.example"]}"#,
+        );
+        let both = Policies { route: &route, account: Some(&account) };
+        assert_eq!((both.body_max(), Policies { account: None, ..both }.body_max()), (Some(1024), Some(2048)));
+        let mut head = HeaderMap::new();
+        both.request(&mut head);
+        assert!(head["x-a"] == "account" && head["x-b"] == "route");
+        let mut head = HeaderMap::new();
+        both.answer(&mut head, Some(&"https://b.example".parse().unwrap()), true);
+        assert_eq!(head["x-api-version"], "v2");
+        assert!(!head.contains_key("access-control-allow-origin"), "what browsers may read is the route's");
     }
 }

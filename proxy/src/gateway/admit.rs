@@ -1,14 +1,19 @@
 //! Who asks, whether they may, and what it is charged to: a key and its account, an account alone, or the
 //! address of an anonymous request.
 
+use std::sync::Arc;
+
 use clearway_config::{
     AccountId, PlainKey, Scopes,
-    settings::{Auth, Route, gateway::AuthMethod},
+    settings::{
+        Auth, Route,
+        gateway::{AuthMethod, Policy},
+    },
 };
 use clearway_filters::{
     Reject, access,
     credential::{self, Chosen, Offered},
-    jwt,
+    jwt, policy,
     quota::Now,
     request::{Credential, RequestView},
 };
@@ -99,6 +104,7 @@ impl Caller<'_, '_> {
 
         self.check_certificate(account)?;
         access::check(&found.held(), self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
+        self.narrow(found.policies(), facts)?;
         let account_slot = slot(on.ledger, found.account_slot(), || Subject::Account(account))?;
         let key_slot = slot(on.ledger, found.key_slot(), || Subject::Key(key))?;
         on.ledger.admit(
@@ -154,9 +160,24 @@ impl Caller<'_, '_> {
         }
         let held = access::Held { revoked: false, expires_at: None, suspended: found.is_suspended(), allowed: &[], scopes };
         access::check(&held, self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
+        self.narrow(found.policies(), facts)?;
         let slot = slot(self.on.ledger, found.slot(), || Subject::Account(account))?;
         let (now, request_id) = (Now::at(self.incoming.now_ms), self.incoming.request_id);
         self.on.ledger.admit_account(&now, request_id, self.view.address(), (slot, found.limits()))
+    }
+
+    /// Lets the account's own policies judge the request, after the route's have. Nearly no account has any.
+    fn narrow(&self, names: &[Box<str>], facts: &mut Facts) -> Result<(), Reject> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut merged = Policy::default();
+        for name in names {
+            // What such a policy would have forbidden cannot be known.
+            merged = merged.merge(self.on.table.policies.get(&**name).ok_or(Reject::AccountPolicyUnknown)?);
+        }
+        let merged = facts.account_policy.insert(Arc::new(merged));
+        policy::check(merged, self.view.address(), &self.incoming.parts.headers)
     }
 
     fn anonymous(&self) -> Result<Charge, Reject> {

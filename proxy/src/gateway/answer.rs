@@ -3,10 +3,11 @@
 use clearway_config::{
     ErrorCode,
     envelope::{Failure, Meta, Problem, RateLimit},
-    settings::gateway::{AuthMethod, AuthMethods, Policy},
+    settings::gateway::{AuthMethod, AuthMethods},
 };
 use clearway_filters::{
-    Reject, jwt, policy,
+    Reject, jwt,
+    policy::Policies,
     quota::{Refusal, Standing},
     ratelimit::{self, Text, nearest, retry_after_s},
 };
@@ -68,17 +69,17 @@ pub(crate) struct Asked<'r> {
     pub(crate) now_ms: u64,
     /// What its route takes.
     pub(crate) takes: AuthMethods,
-    /// The route's, where one was found.
-    pub(crate) policy: Option<&'r Policy>,
+    /// The route's and the account's, where a route was found.
+    pub(crate) policies: Option<Policies<'r>>,
     pub(crate) origin: Option<&'r HeaderValue>,
 }
 
 impl Asked<'_> {
-    /// What the route's policy adds to an answer of the gateway's own.
+    /// What the policies add to an answer of the gateway's own.
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        if let Some(policy) = self.policy {
-            policy::answer(policy, &mut headers, self.origin, false);
+        if let Some(policies) = self.policies {
+            policies.answer(&mut headers, self.origin, false);
         }
         headers
     }
@@ -150,8 +151,14 @@ pub(crate) fn unreadable(code: ErrorCode) -> Vec<u8> {
     let now_ms = super::now_ms();
     let (request_id, random) = trace::fresh_ids(now_ms);
     let request_id = request_id.to_string();
-    let asked =
-        Asked { request_id: &request_id, trace_id: random.0, now_ms, takes: AuthMethods::default(), policy: None, origin: None };
+    let asked = Asked {
+        request_id: &request_id,
+        trace_id: random.0,
+        now_ms,
+        takes: AuthMethods::default(),
+        policies: None,
+        origin: None,
+    };
     let body = failed(&asked, code, None, None).body;
     let status = http::StatusCode::from_u16(code.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     let head = format!(
@@ -245,7 +252,7 @@ mod tests {
         trace_id: 0xab,
         now_ms: 1_770_724_800_250,
         takes: AuthMethods::of(AuthMethod::Key),
-        policy: None,
+        policies: None,
         origin: None,
     };
 

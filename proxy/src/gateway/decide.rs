@@ -7,11 +7,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use clearway_config::{
     AccountId, ErrorCode, KeyId, RequestId,
-    settings::{Route, gateway::AuthMethod},
+    settings::{
+        Route,
+        gateway::{AuthMethod, Policy},
+    },
 };
 use clearway_filters::{
     Reject,
-    policy::{self, addresses, cors::Preflight},
+    policy::{self, Policies, addresses, cors::Preflight},
     request::RequestView,
     route::{Asked, target},
     split,
@@ -75,6 +78,8 @@ pub(crate) struct Facts {
     pub(crate) address: Option<IpAddr>,
     pub(crate) account: Option<AccountId>,
     pub(crate) key: Option<KeyId>,
+    /// What the account's own policies come to, where it has some.
+    pub(crate) account_policy: Option<Arc<Policy>>,
     /// What the request was judged by.
     pub(crate) auth: Option<AuthMethod>,
     pub(crate) reject: Option<ErrorCode>,
@@ -159,7 +164,8 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
     let charge = admit::admit(incoming, &view, route, on, facts, words)?;
     if let Some((redirect, location)) = redirect.zip(location) {
         let mut headers = HeaderMap::from_iter([(LOCATION, location)]);
-        policy::answer(&route.policy, &mut headers, facts.origin.as_ref(), false);
+        let policies = Policies { route: &route.policy, account: facts.account_policy.as_deref() };
+        policies.answer(&mut headers, facts.origin.as_ref(), false);
         return Err(Stop::Answered(Box::new(Answered {
             status: redirect.status,
             headers,

@@ -16,7 +16,7 @@ use clearway_config::{
         gateway::{Mirror, rewrite::HostRewrite},
     },
 };
-use clearway_filters::quota::Standing;
+use clearway_filters::{policy::Policies, quota::Standing};
 use http::Method;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -191,6 +191,12 @@ impl Exchange {
         self.table.as_ref().zip(self.facts.route).map(|(table, route)| &table.routes.all()[route])
     }
 
+    /// What it is under: the route's policy, once a route has been found, and the account's.
+    pub(super) fn policies(&self) -> Option<Policies<'_>> {
+        let route = self.route()?;
+        Some(Policies { route: &route.policy, account: self.facts.account_policy.as_deref() })
+    }
+
     /// Once one has been chosen.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.table.as_ref().zip(self.facts.upstream).map(|(table, upstream)| &table.upstreams[upstream])
@@ -272,7 +278,7 @@ impl Exchange {
             trace_id: self.trace.id,
             now_ms: self.now_ms,
             takes: self.route().map(|route| route.auth.methods()).unwrap_or_default(),
-            policy: self.route().map(|route| &*route.policy),
+            policies: self.policies(),
             origin: self.facts.origin.as_ref(),
         }
     }

@@ -6,7 +6,8 @@
 //! are not looked at.
 
 use clearway_filters::{
-    headers, policy,
+    headers,
+    policy::Policies,
     quota::Standing,
     ratelimit::{self, Text},
 };
@@ -161,8 +162,8 @@ pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Resu
     if let Some(rewritten) = exchange.rewritten_host() {
         upstream.insert_header(HOST, value(rewritten)?)?;
     }
-    if let Some(edits) = &route.policy.request_headers {
-        policy::edits::apply(edits, &mut edits::Request(upstream));
+    if let Some(policies) = exchange.policies().filter(Policies::changes_requests) {
+        policies.request(&mut edits::Request(upstream));
     }
     told_upstream(exchange, host.as_bytes(), |name, text| upstream.insert_header(name.clone(), value(text)?))
 }
@@ -178,8 +179,8 @@ pub(super) fn response(answer: &mut ResponseHeader, client: Version, exchange: &
         // It cannot read chunks; without them the body ends with the connection.
         answer.remove_header(&TRANSFER_ENCODING);
     }
-    if let Some(route) = exchange.route().filter(|route| policy::changes_answers(&route.policy) && !upgraded) {
-        policy::answer(&route.policy, &mut edits::Response(answer), exchange.facts.origin.as_ref(), true);
+    if let Some(policies) = exchange.policies().filter(|policies| policies.changes_answers() && !upgraded) {
+        policies.answer(&mut edits::Response(answer), exchange.facts.origin.as_ref(), true);
     }
     if let Some(charged) = exchange.admission() {
         charged.ends_soon();

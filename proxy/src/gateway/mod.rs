@@ -232,7 +232,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         // A body that has not said how long it is.
         exchange.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
-        let max = exchange.route().and_then(|route| route.policy.body_max).filter(|_| !exchange.upgrade);
+        let max = exchange.policies().and_then(|policies| policies.body_max()).filter(|_| !exchange.upgrade);
         if max.is_some_and(|max| exchange.body_bytes > max) {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is longer than its route takes").into_down());
         }

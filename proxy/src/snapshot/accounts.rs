@@ -27,6 +27,8 @@ pub(super) struct Account {
     pub(super) id: AccountId,
     /// Index into the plans.
     plan: AtomicU32,
+    /// Index into the lists of policies; 0 is none.
+    policies: AtomicU32,
     suspended: AtomicBool,
     pub(super) slot: SlotCache,
     generation: AtomicU32,
@@ -51,6 +53,7 @@ impl Accounts {
         let index = self.cells.push(Account {
             id,
             plan: AtomicU32::new(unknown),
+            policies: AtomicU32::new(0),
             suspended: AtomicBool::new(true),
             slot: SlotCache::default(),
             generation: AtomicU32::new(0),
@@ -74,11 +77,17 @@ impl Account {
         self.plan.load(Ordering::Acquire)
     }
 
+    pub(super) fn policies(&self) -> u32 {
+        self.policies.load(Ordering::Acquire)
+    }
+
     pub(super) fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Acquire)
     }
 
-    pub(super) fn set(&self, plan: u32, suspended: bool, generation: u32) {
+    pub(super) fn set(&self, plan: u32, policies: u32, suspended: bool, generation: u32) {
+        // Before it may be served at all.
+        self.policies.store(policies, Ordering::Release);
         self.plan.store(plan, Ordering::Release);
         self.suspended.store(suspended, Ordering::Release);
         self.generation.store(generation, Ordering::Relaxed);

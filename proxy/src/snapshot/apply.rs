@@ -4,12 +4,13 @@ use std::{collections::HashSet, sync::atomic::Ordering};
 
 use clearway_config::{AccountId, KeyHash, KeyId, Limits, sync::v1};
 
-use super::{Snapshot, credentials::Credential, objects::Named, plans, profile::Profiles};
+use super::{Snapshot, credentials::Credential, objects::Named, plans, policies, profile::Profiles};
 
 /// What only the writer needs.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     plans: plans::Names,
+    policies: policies::Indexes,
     profiles: Profiles,
     generation: u32,
     /// The full snapshot being read. While there is one, what is held is of no single revision.
@@ -109,7 +110,8 @@ impl Snapshot {
         let Some(id) = AccountId::from_slice(&wire.id) else { return false };
         let plan = writer.plans.of(&self.plans, &wire.plan);
         let index = self.accounts.of(id, plan);
-        self.accounts.at(index).set(plan, wire.suspended, writer.generation);
+        let policies = writer.policies.of(&self.policies, &wire.policies);
+        self.accounts.at(index).set(plan, policies, wire.suspended, writer.generation);
         true
     }
 

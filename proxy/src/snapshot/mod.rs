@@ -16,6 +16,7 @@ mod export;
 mod lease;
 mod objects;
 mod plans;
+mod policies;
 mod profile;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub struct Snapshot {
     credentials: Credentials,
     accounts: Accounts,
     plans: Plans,
+    policies: policies::Lists,
     objects: Objects,
     writer: Mutex<apply::Writer>,
     revision: AtomicU64,
@@ -60,6 +62,7 @@ impl Snapshot {
             credentials: Credentials::default(),
             accounts: Accounts::default(),
             plans: Plans::default(),
+            policies: policies::Lists::default(),
             objects: Objects::default(),
             writer: Mutex::default(),
             revision: AtomicU64::new(0),
@@ -121,7 +124,7 @@ impl View<'_> {
         let credential = self.snapshot.credentials.map.get(hash, &self.guard)?;
         let account = self.snapshot.accounts.at(credential.account);
         let plan = self.snapshot.plans.at(account.plan());
-        Some(Found { credential, account, plan })
+        Some(Found { credential, account, plan, policies: &self.snapshot.policies })
     }
 
     /// Where an account is, for [`View::account`]; accounts keep their places. Asked for a caller that is new,
@@ -133,7 +136,7 @@ impl View<'_> {
     /// An account that is not asked for by a key.
     pub fn account(&self, index: u32) -> FoundAccount<'_> {
         let account = self.snapshot.accounts.at(index);
-        FoundAccount { account, plan: self.snapshot.plans.at(account.plan()) }
+        FoundAccount { account, plan: self.snapshot.plans.at(account.plan()), policies: &self.snapshot.policies }
     }
 }
 
@@ -142,6 +145,7 @@ impl View<'_> {
 pub struct FoundAccount<'v> {
     account: &'v Account,
     plan: &'v Plan,
+    policies: &'v policies::Lists,
 }
 
 impl<'v> FoundAccount<'v> {
@@ -162,6 +166,11 @@ impl<'v> FoundAccount<'v> {
         &self.plan.name
     }
 
+    /// Names of the account's own policies, in order.
+    pub fn policies(&self) -> &'v [Box<str>] {
+        self.policies.at(self.account.policies())
+    }
+
     /// Where the ledger keeps the account's counts.
     pub fn slot(&self) -> &'v SlotCache {
         &self.account.slot
@@ -174,6 +183,7 @@ pub struct Found<'v> {
     credential: &'v Credential,
     account: &'v Account,
     plan: &'v Plan,
+    policies: &'v policies::Lists,
 }
 
 impl<'v> Found<'v> {
@@ -217,6 +227,11 @@ impl<'v> Found<'v> {
 
     pub fn plan(&self) -> &'v str {
         &self.plan.name
+    }
+
+    /// Names of the account's own policies, in order.
+    pub fn policies(&self) -> &'v [Box<str>] {
+        self.policies.at(self.account.policies())
     }
 
     /// Where the ledger keeps the key's counts.

@@ -26,7 +26,7 @@ pub(super) fn plan(name: &str, per_day: u64) -> v1::Plan {
 }
 
 pub(super) fn account(n: u64, plan: &str) -> v1::Account {
-    v1::Account { id: id(n), plan: plan.into(), suspended: false }
+    v1::Account { id: id(n), plan: plan.into(), suspended: false, policies: Vec::new() }
 }
 
 pub(super) fn credential(n: u64) -> v1::Credential {
@@ -244,4 +244,30 @@ fn a_route_that_a_whole_snapshot_does_not_name_is_gone_and_one_not_understood_do
     let applied = snapshot
         .apply(&delta(3, v1::Changes { gateway_objects: vec![odd], removed_gateway_objects: removed, ..Default::default() }));
     assert_eq!((applied.rows, applied.unreadable, paths(&snapshot)), (2, 1, Vec::new()));
+}
+
+#[test]
+fn an_accounts_policies_follow_it_and_are_exported_with_it() {
+    let snapshot = Snapshot::new();
+    let named = |policies: &[&str]| {
+        let policies = policies.iter().map(|name| (*name).to_owned()).collect();
+        v1::Changes { accounts: vec![v1::Account { policies, ..account(1, "pro") }], ..Default::default() }
+    };
+    let held = || {
+        let view = snapshot.pin();
+        let index = view.account_index(&clearway_config::AccountId::from_slice(&id(1)).unwrap()).unwrap();
+        view.account(index).policies().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for names in [&["b", "a"][..], &[], &["a"], &["b", "a"]] {
+        snapshot.apply_chunk(&named(names));
+        assert_eq!(held(), names);
+    }
+    let mut exported = Vec::new();
+    snapshot
+        .export(|changes| {
+            exported.extend(changes.accounts);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+    assert_eq!(exported[0].policies, ["b", "a"]);
 }

@@ -1,7 +1,9 @@
 //! What policies do to requests and answers, both ways through the gateway.
 
+use clearway_config::sync::v1;
+
 use crate::{
-    rig::{Rig, bearer, eventually, get, request},
+    rig::{Rig, account, bearer, eventually, get, request},
     routing::{both, rig_with},
 };
 
@@ -32,6 +34,10 @@ maintenance = { allow = ["127.0.0.1"] }
 [[policies]]
 name = "ends"
 deprecated = { since = "2026-01-01", sunset = "2026-12-31", link = "https://example.com/v1", version = "v1" }
+[[policies]]
+name = "mine"
+request_headers = { set = { X-Set = "2" } }
+response_headers = { set = { X-Mine = "1" } }
 
 [[routes]]
 name = "browser"
@@ -178,4 +184,50 @@ fn a_route_in_maintenance_says_when_to_come_back_and_lets_its_operators_in() {
         .replace("maintenance = { allow = [\"127.0.0.1\"] }", "maintenance = { allow = [\"10.0.0.0/8\"] }");
     std::fs::write(rig.routes_file(), text).unwrap();
     eventually("the changed policy", || (rig.ask(get("/half-closed", &[])).status == 503).then_some(()));
+}
+
+#[test]
+fn an_accounts_own_policies_narrow_what_its_routes_allow_and_cost_nothing_where_they_refuse() {
+    let mut rig = rig();
+    let mut has = |rig: &mut Rig, names: &[&str]| {
+        let policies = names.iter().map(|name| (*name).to_owned()).collect();
+        rig.set(v1::Changes { accounts: vec![v1::Account { policies, ..account(false) }], ..v1::Changes::default() });
+    };
+    // Both must let a request pass, on every way.
+    for (names, error) in [
+        (&["elsewhere"][..], "address_not_allowed"),
+        (&["closed"], "maintenance"),
+        (&["edits", "not-here"], "account_policy_unknown"),
+    ] {
+        has(&mut rig, names);
+        for answer in both(&rig, "GET", "/browser", &[&bearer(1)]) {
+            assert_eq!(answer.error(), error);
+        }
+    }
+    assert_eq!((rig.counted(), rig.upstream.received().len()), (0, 0));
+    assert!(rig.metric("clearway_rejects_total{code=\"account_policy_unknown\"}") >= 2.0);
+    has(&mut rig, &["closed", "closed-to-others"]);
+    assert_eq!(rig.get("/browser").status, 200, "of each section the last counts");
+
+    // Of two bounds the smaller one; a body that does not say its length is counted.
+    has(&mut rig, &["small"]);
+    for (headers, body) in [("Content-Length: 9", "123456789"), ("Transfer-Encoding: chunked", "9\r\n123456789\r\n0\r\n\r\n")] {
+        let answer = rig.ask(request("PUT", "/browser", &[&bearer(1), headers], body));
+        assert_eq!(answer.error(), "body_too_large", "{headers}");
+    }
+
+    // Headers: the route's changes and then the account's, in both directions.
+    has(&mut rig, &["edits", "mine"]);
+    for answer in both(&rig, "GET", "/edits/hops", &[&bearer(1), "X-Gone: 1", "X-Added: 1"]) {
+        let sent = rig.upstream.last();
+        assert_eq!((sent.header("x-set"), sent.header("x-gone").len()), (vec!["2"], 0));
+        assert_eq!((answer.header("x-api-version"), answer.header("x-mine")), (Some("v1"), Some("1")));
+    }
+    for answer in both(&rig, "GET", "/browser", &[&bearer(1)]) {
+        assert_eq!((answer.status, answer.header("x-mine"), answer.header("x-api-version")), (200, Some("1"), None));
+    }
+    has(&mut rig, &[]);
+    for answer in both(&rig, "GET", "/browser", &[&bearer(1)]) {
+        assert_eq!((answer.status, answer.header("x-mine")), (200, None));
+    }
 }

@@ -275,7 +275,7 @@ impl Drop for Rig {
 }
 
 pub(crate) fn account(suspended: bool) -> v1::Account {
-    v1::Account { id: ACCOUNT.to_vec(), plan: "test".into(), suspended }
+    v1::Account { id: ACCOUNT.to_vec(), plan: "test".into(), suspended, policies: Vec::new() }
 }
 
 pub(crate) fn plan(limits: Limits) -> v1::Plan {

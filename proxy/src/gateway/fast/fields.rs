@@ -1,6 +1,6 @@
 //! Heads as fields: a request that came by HTTP/2, written for an upstream of HTTP/1.1, and the answer to it.
 
-use clearway_filters::{headers::Stripping, policy};
+use clearway_filters::{headers::Stripping, policy::Policies};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{COOKIE, HOST, TRANSFER_ENCODING},
@@ -27,17 +27,17 @@ pub(super) fn request(to: &mut Vec<u8>, parts: &Parts, target: &[u8], exchange: 
     let strips = |name: &HeaderName| *name == HOST || *name == COOKIE || stripping.strips(name.as_str());
     let kept = parts.headers.iter().filter(|(name, _)| !strips(name));
     let cookie = if stripping.strips(COOKIE.as_str()) { None } else { cookie(&parts.headers) };
-    match route.and_then(|route| route.policy.request_headers.as_ref()) {
+    match exchange.policies().filter(Policies::changes_requests) {
         None => {
             kept.for_each(|(name, value)| write::put(to, name.as_str().as_bytes(), value.as_bytes()));
             if let Some(cookie) = cookie {
                 write::put(to, COOKIE.as_str().as_bytes(), cookie.as_bytes());
             }
         }
-        Some(edits) => {
+        Some(policies) => {
             let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
             let mut kept: HeaderMap = kept.chain(cookie.map(|cookie| (COOKIE, cookie))).collect();
-            policy::edits::apply(edits, &mut kept);
+            policies.request(&mut kept);
             write::put_all(to, &kept);
         }
     }
@@ -67,8 +67,8 @@ pub(super) fn answer(read: &Read<'_, '_, '_>, exchange: &Exchange) -> Box<Respon
     let mut headers = HeaderMap::with_capacity(read.answer.headers.len() + 8);
     let is_replaced = |name: &str| name == TRANSFER_ENCODING.as_str() || forward::is_told_client(name, exchange, standing);
     write::each_kept(read.answer.headers, read.connection, is_replaced, |line| append(&mut headers, line));
-    if let Some(route) = exchange.route().filter(|route| policy::changes_answers(&route.policy)) {
-        policy::answer(&route.policy, &mut headers, exchange.facts.origin.as_ref(), true);
+    if let Some(policies) = exchange.policies().filter(Policies::changes_answers) {
+        policies.answer(&mut headers, exchange.facts.origin.as_ref(), true);
     }
     write::told(forward::told_client(exchange, standing, |name, value| put(&mut headers, name, value)));
     head(read.answer.code.unwrap_or_default(), headers)

@@ -7,7 +7,7 @@
 
 use std::{cell::RefCell, convert::Infallible};
 
-use clearway_filters::{headers::Stripping, policy};
+use clearway_filters::{headers::Stripping, policy::Policies};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::HOST};
 use httparse::Header;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -28,7 +28,7 @@ pub(super) fn request(to: &mut Vec<u8>, head: &Head, exchange: &Exchange) {
     let stripping = Stripping::of(&head.parts.headers, keep_credentials);
     let rewritten = exchange.rewritten_host();
     let strips = |name: &str| stripping.strips(name) || (rewritten.is_some() && name == HOST.as_str());
-    match exchange.route().and_then(|route| route.policy.request_headers.as_ref()) {
+    match exchange.policies().filter(Policies::changes_requests) {
         None => {
             for line in &head.lines {
                 let name = &head.bytes[line.name.clone()];
@@ -37,10 +37,10 @@ pub(super) fn request(to: &mut Vec<u8>, head: &Head, exchange: &Exchange) {
                 }
             }
         }
-        Some(edits) => {
+        Some(policies) => {
             let kept = head.parts.headers.iter().filter(|(name, _)| !strips(name.as_str()));
             let mut kept: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-            policy::edits::apply(edits, &mut kept);
+            policies.request(&mut kept);
             put_all(to, &kept);
         }
     }
@@ -84,14 +84,14 @@ pub(super) fn answer(to: &mut Vec<u8>, answer: &httparse::Response<'_, '_>, chan
         dated |= name == "date";
         forward::is_told_client(name, exchange, standing)
     };
-    match exchange.route().filter(|route| policy::changes_answers(&route.policy)) {
+    match exchange.policies().filter(Policies::changes_answers) {
         None => {
             each_kept(answer.headers, changes.connection, is_replaced, |line| put(to, line.name.as_bytes(), line.value));
         }
-        Some(route) => {
+        Some(policies) => {
             let mut kept = HeaderMap::new();
             each_kept(answer.headers, changes.connection, is_replaced, |line| fields::append(&mut kept, line));
-            policy::answer(&route.policy, &mut kept, exchange.facts.origin.as_ref(), true);
+            policies.answer(&mut kept, exchange.facts.origin.as_ref(), true);
             put_all(to, &kept);
         }
     }

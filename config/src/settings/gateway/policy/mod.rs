@@ -31,7 +31,7 @@ pub use maintenance::{Maintenance, MaintenanceSpec};
 
 /// Policies of all documents together at most.
 pub const POLICIES_MAX: usize = 10_000;
-/// Policies of one route at most.
+/// Policies of one route, or of one account, at most.
 pub const POLICIES_PER_ROUTE_MAX: usize = 16;
 
 /// A policy as it is written.
