@@ -57,7 +57,10 @@ pub(super) struct Gathered {
 pub(super) async fn request(session: &mut Session, exchange: &mut Exchange) -> Result<(), Option<Fault>> {
     let Some(policy) = exchange.route().map(|route| route.policy.clone()).filter(|_| !exchange.upgrade) else { return Ok(()) };
     let changed = match &policy.request_json {
-        Some(json) => changed(session, exchange, json, policy.body_max).await?,
+        Some(json) => {
+            let body_max = exchange.policies().and_then(|policies| policies.body_max());
+            changed(session, exchange, json, body_max).await?
+        }
         None => None,
     };
     if changed.is_some() || policy.response_json.is_some() {

@@ -19,7 +19,7 @@ impl Snapshot {
             id: account.id.to_vec(),
             plan: self.plans.at(account.plan()).name.to_string(),
             suspended: account.is_suspended(),
-            policies: self.policies.at(account.policies()).iter().map(|name| name.to_string()).collect(),
+            policies: self.policies.at(account.policies()).iter().map(ToString::to_string).collect(),
         });
         loop {
             let accounts: Vec<_> = accounts.by_ref().take(CHUNK_CREDENTIALS_MAX).collect();
