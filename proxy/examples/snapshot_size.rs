@@ -81,7 +81,7 @@ async fn fill(snapshot: &Snapshot, disk: &Disk, keys: u64) {
 }
 
 fn account(n: u64) -> v1::Account {
-    v1::Account { id: id(n), plan: "pro".into(), suspended: false }
+    v1::Account { id: id(n), plan: "pro".into(), suspended: false, policies: Vec::new() }
 }
 
 fn credential(n: u64) -> v1::Credential {
