@@ -189,7 +189,7 @@ fn a_route_in_maintenance_says_when_to_come_back_and_lets_its_operators_in() {
 #[test]
 fn an_accounts_own_policies_narrow_what_its_routes_allow_and_cost_nothing_where_they_refuse() {
     let mut rig = rig();
-    let mut has = |rig: &mut Rig, names: &[&str]| {
+    let has = |rig: &mut Rig, names: &[&str]| {
         let policies = names.iter().map(|name| (*name).to_owned()).collect();
         rig.set(v1::Changes { accounts: vec![v1::Account { policies, ..account(false) }], ..v1::Changes::default() });
     };
