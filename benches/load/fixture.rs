@@ -94,7 +94,12 @@ impl Keys {
 
     fn plans_and_accounts(&self) -> v1::Changes {
         let accounts = (0..=self.secrets.len() / KEYS_AN_ACCOUNT)
-            .map(|n| v1::Account { id: account(n).to_vec(), plan: "bench".to_owned(), suspended: false, policies: Vec::new() })
+            .map(|n| v1::Account {
+                id: account(n).to_vec(),
+                plan: "bench".to_owned(),
+                suspended: false,
+                ..v1::Account::default()
+            })
             .collect();
         let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(roomy()) }];
         v1::Changes { plans, accounts, ..Default::default() }
@@ -120,6 +125,15 @@ fn key(n: usize) -> KeyId {
     KeyId::new(1_700_000_000_000, (n as u128) << 64)
 }
 
+/// A key that no request comes with, of the first account; `n` says which.
+pub(crate) fn unused_credential(n: u64) -> v1::Credential {
+    let id = KeyId::new(1_600_000_000_000, u128::from(n % 1_000) << 64);
+    let mut hash = [0xee; 32];
+    hash[..8].copy_from_slice(&(n % 1_000).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    let limits = v1::Limits { per_day: Some(n.max(1)), ..roomy() };
+    v1::Credential { hash: hash.to_vec(), key_id: id.to_vec(), ..credential(0, "", limits) }
+}
+
 fn credential(n: usize, secret: &str, limits: v1::Limits) -> v1::Credential {
     let hash = PlainKey::parse(secret.as_bytes()).map(|key| key.hash().as_bytes().to_vec()).unwrap_or_default();
     v1::Credential {
@@ -131,5 +145,6 @@ fn credential(n: usize, secret: &str, limits: v1::Limits) -> v1::Credential {
         scopes: vec!["read:bench".to_owned()],
         allowed_addresses: Vec::new(),
         limits: Some(limits),
+        ..v1::Credential::default()
     }
 }

@@ -5,6 +5,8 @@
 //! systems take turns in short slices of the same run, and what counts is the ratio to the bare
 //! pass-through. Before a system is timed it has to prove, on that very process, that it does its work.
 
+mod changes;
+mod control;
 mod cpu;
 mod fixture;
 mod http2;
@@ -71,6 +73,8 @@ enum What {
     Scale,
     /// How long a revoke takes to be acknowledged, by 1 and by 8 gateways.
     Revoke,
+    /// Latency at a steady rate, while keys or routes change a thousand times a second and while they do not.
+    Changes,
     /// All of these.
     All,
 }
@@ -108,6 +112,9 @@ async fn run(cli: &Cli) -> Result<(), String> {
     if matches!(cli.what, What::Http2 | What::All) {
         let connections = cli.connections.div_ceil(STREAMS);
         proxy::run(&plan(Protocol::Http2 { streams: STREAMS }, connections)).await?;
+    }
+    if matches!(cli.what, What::Changes | What::All) {
+        changes::run(cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections).await?;
     }
     if matches!(cli.what, What::Scale | What::All) {
         scale::run(cli.keys, &cli.settings).await?;

@@ -13,7 +13,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    GATEWAY_CORE, beside, cpu,
+    GATEWAY_CORE, beside,
+    control::Control,
+    cpu,
     fixture::Keys,
     http2,
     traffic::{self, BODY_BYTES, Connection, Run, Upstream},
@@ -78,7 +80,7 @@ impl System {
     pub(crate) async fn clearway(name: &str, more: &str, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
         let dir = scratch()?;
         keys.write_snapshot(&dir.path().join("proxy")).await?;
-        Self::clearway_over(name, &beside("clearway-proxy")?, more, upstream, keys, dir).await
+        Self::clearway_over(name, &beside("clearway-proxy")?, more, upstream, keys, dir, None).await
     }
 
     /// A gateway of the given build, whose keys have all been used before unless `first_use`.
@@ -96,7 +98,15 @@ impl System {
         if !first_use {
             keys.write_ledger(&data)?;
         }
-        Self::clearway_over(name, binary, more, upstream, keys, dir).await
+        Self::clearway_over(name, binary, more, upstream, keys, dir, None).await
+    }
+
+    /// The gateway, told of changes by `control`.
+    pub(crate) async fn clearway_under(control: &Control, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
+        let dir = scratch()?;
+        keys.write_snapshot(&dir.path().join("proxy")).await?;
+        control.write_token(dir.path())?;
+        Self::clearway_over("clearway", &beside("clearway-proxy")?, "", upstream, keys, dir, Some(control)).await
     }
 
     async fn clearway_over(
@@ -106,6 +116,7 @@ impl System {
         upstream: &Upstream,
         keys: &Keys,
         dir: TempDir,
+        control: Option<&Control>,
     ) -> Result<Self, String> {
         let settings = dir.path().join("clearway.toml");
         write(&settings, &format!("[gateway]\nthreads = 1\n[sync]\nmode = \"available\"\n{more}\n"))?;
@@ -118,12 +129,12 @@ impl System {
                 upstream.addr
             ),
         )?;
-        // Control is absent: the gateway starts from its disk snapshot and keeps serving by it.
-        let nowhere = free_port()?;
+        // Where it does not answer, the gateway starts from its disk snapshot and keeps serving by it.
+        let control = control.map_or_else(|| free_port().map(|nowhere| format!("http://{nowhere}")), |it| Ok(it.url.clone()))?;
         let mut command = on_gateway_core(binary);
         command.arg("--json").arg("--config").arg(&settings).arg("--data-dir").arg(dir.path()).arg("--routes").arg(&routes);
         command.args(["--gateway-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
-        command.arg("--sync-connect").arg(format!("http://{nowhere}")).env("RUST_LOG", "error").stdout(Stdio::piped());
+        command.arg("--sync-connect").arg(control).env("RUST_LOG", "error").stdout(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn().map_err(|e| format!("clearway-proxy: {e}"))?;
         let output = child.stdout.take().ok_or("a child without standard output")?;
@@ -250,6 +261,19 @@ impl System {
         self.cpu += spent;
         self.run.add(run);
         Ok(())
+    }
+
+    /// Traffic at a steady rate for `slice`, and the processor time it took.
+    pub(crate) async fn paced(
+        &mut self,
+        connections: usize,
+        per_second: u32,
+        slice: Duration,
+    ) -> Result<(Run, Duration), String> {
+        let before = cpu::time_of(self.child.id());
+        let run = traffic::drive_at(self.addr, &self.keys, connections, per_second, slice).await;
+        let spent = cpu::time_of(self.child.id()).saturating_sub(before);
+        Ok((run.map_err(|why| format!("{}: {why}", self.name))?, spent))
     }
 
     /// The median slice's processor microseconds a request.

@@ -117,17 +117,55 @@ pub(crate) async fn drive(
     Ok(run)
 }
 
+/// [`drive`], but no faster than `per_second` requests in all; each connection asks when its turn comes.
+pub(crate) async fn drive_at(
+    target: SocketAddr,
+    keys: &Arc<[String]>,
+    connections: usize,
+    per_second: u32,
+    duration: Duration,
+) -> Result<Run, String> {
+    let began = Instant::now();
+    let every = Duration::from_secs(1) * u32::try_from(connections).unwrap_or(u32::MAX) / per_second;
+    let clients: Vec<_> = (0..connections)
+        .map(|n| {
+            let first = began + every * u32::try_from(n).unwrap_or(0) / u32::try_from(connections).unwrap_or(1);
+            tokio::spawn(paced_client(target, keys.clone(), n as u64 + 1, (first, every), began + duration))
+        })
+        .collect();
+    let mut run = Run::default();
+    for client in clients {
+        run.answered(client.await.map_err(|e| e.to_string())??);
+    }
+    run.wall = began.elapsed();
+    Ok(run)
+}
+
+async fn paced_client(
+    target: SocketAddr,
+    keys: Arc<[String]>,
+    seed: u64,
+    (first, every): (Instant, Duration),
+    until: Instant,
+) -> Result<Vec<u32>, String> {
+    let mut connection = Connection::open(target).await?;
+    let (mut random, mut latencies) = (Random::new(seed), Vec::with_capacity(1_024));
+    let mut turns = tokio::time::interval_at(first.into(), every);
+    loop {
+        let due = turns.tick().await;
+        if due.into_std() >= until {
+            return Ok(latencies);
+        }
+        latencies.push(connection.timed(random.pick(&keys)).await?);
+    }
+}
+
 async fn client(target: SocketAddr, keys: Arc<[String]>, seed: u64, until: Instant) -> Result<Vec<u32>, String> {
     let mut connection = Connection::open(target).await?;
     let mut random = Random::new(seed);
     let mut latencies = Vec::with_capacity(65_536);
     while Instant::now() < until {
-        let began = Instant::now();
-        let (status, body) = connection.get(random.pick(&keys)).await?;
-        if status != 200 || body != BODY_BYTES {
-            return Err(format!("a request was answered {status} with {body} bytes in the middle of a run"));
-        }
-        latencies.push(began.elapsed().as_micros() as u32);
+        latencies.push(connection.timed(random.pick(&keys)).await?);
     }
     Ok(latencies)
 }
@@ -168,6 +206,16 @@ impl Connection {
         request.resize(key_at + KEY_CHARS, b'x');
         request.extend_from_slice(b"\r\n\r\n");
         Ok(Self { stream, request, key_at, buffer: Vec::with_capacity(8192) })
+    }
+
+    /// [`Connection::get`], which has to be answered as it should; how many microseconds that took.
+    async fn timed(&mut self, key: &str) -> Result<u32, String> {
+        let began = Instant::now();
+        let (status, body) = self.get(key).await?;
+        if status != 200 || body != BODY_BYTES {
+            return Err(format!("a request was answered {status} with {body} bytes in the middle of a run"));
+        }
+        Ok(began.elapsed().as_micros() as u32)
     }
 
     /// Sends one request with `key` (of a key's length) and reads its answer: status and body length.
