@@ -8,6 +8,7 @@
 mod changes;
 mod control;
 mod cpu;
+mod features;
 mod fixture;
 mod http2;
 mod proxy;
@@ -75,6 +76,8 @@ enum What {
     Revoke,
     /// Latency at a steady rate, while keys or routes change a thousand times a second and while they do not.
     Changes,
+    /// Processor time of each feature switched on alone, and of 10 to 100,000 routes, beside forwarding alone.
+    Features,
     /// All of these.
     All,
 }
@@ -115,6 +118,9 @@ async fn run(cli: &Cli) -> Result<(), String> {
     }
     if matches!(cli.what, What::Changes | What::All) {
         changes::run(cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections).await?;
+    }
+    if matches!(cli.what, What::Features | What::All) {
+        features::run(cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections).await?;
     }
     if matches!(cli.what, What::Scale | What::All) {
         scale::run(cli.keys, &cli.settings).await?;
