@@ -130,6 +130,8 @@ codes! {
     UpstreamUnreachable = "upstream_unreachable", 502;
     /// The upstream did not answer in time.
     UpstreamTimeout = "upstream_timeout", 504;
+    /// The request wants an answer from the cache only, and none is kept that does.
+    NotCached = "not_cached", 504;
     /// Every target of the upstream has as many requests in flight as it may have; `Retry-After` says when to come back.
     UpstreamOverloaded = "upstream_overloaded", 503;
     /// Too many requests to the upstream have failed: it is left alone for a while; `Retry-After` says for how long.

@@ -8,6 +8,8 @@
 //! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`].
 
 pub mod access;
+pub mod cache;
+pub mod compression;
 pub mod credential;
 pub mod headers;
 pub mod json;

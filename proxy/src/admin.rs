@@ -1,4 +1,5 @@
-//! The operator's listener: `/metrics`, `/health/live`, `/health/ready`, `/status` and `/status.json`.
+//! The operator's listener: `/metrics`, `/health/live`, `/health/ready`, `/status` and `/status.json`, and
+//! `POST /cache/purge?route=NAME`.
 //! Unauthenticated, so it belongs on a loopback or private address; it names keys and accounts by id, and
 //! shows nothing that could be used in their stead.
 
@@ -25,6 +26,8 @@ pub(crate) trait Vitals: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// The same as OpenMetrics, with exemplars.
     fn open_metrics(&self) -> String;
+    /// Gives out nothing any more that is kept of this route; says how many answers that were. `None`: there is none.
+    fn purge(&self, route: &str) -> Option<usize>;
     /// Takes a while; never called twice at a time.
     fn status(&self) -> Status;
     /// Why requests should not be sent here, if they should not.
@@ -59,6 +62,9 @@ pub(crate) async fn serve<V: Vitals>(listener: TcpListener, vitals: Arc<V>) {
                     let (method, path) = (request.method(), request.uri().path());
                     if matches!(*method, Method::GET | Method::HEAD) && path == "/status.json" {
                         return Ok(status_document(vitals, &one_at_a_time).await);
+                    }
+                    if path == "/cache/purge" {
+                        return Ok(purge(&request, vitals.as_ref()));
                     }
                     Ok::<_, Infallible>(answer(method, path, request.headers(), vitals.as_ref()))
                 }
@@ -107,6 +113,21 @@ fn answer(method: &Method, path: &str, headers: &HeaderMap, vitals: &dyn Vitals)
     }
 }
 
+fn purge<B>(request: &Request<B>, vitals: &dyn Vitals) -> Answer {
+    if *request.method() != Method::POST {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    }
+    // A page in the operator's browser could ask for it too.
+    if request.headers().contains_key(header::ORIGIN) {
+        return text(StatusCode::FORBIDDEN, "not for pages\n");
+    }
+    match request.uri().query().and_then(|query| query.strip_prefix("route=")).map(|route| vitals.purge(route)) {
+        Some(Some(answers)) => text(StatusCode::OK, format!("{answers}\n")),
+        Some(None) => text(StatusCode::NOT_FOUND, "no such route\n"),
+        None => text(StatusCode::BAD_REQUEST, "route=NAME is missing\n"),
+    }
+}
+
 async fn status_document<V: Vitals>(vitals: Arc<V>, one_at_a_time: &Semaphore) -> Answer {
     let _turn = one_at_a_time.acquire().await;
     // It walks the ledger, which is no work for a thread that others wait for.
@@ -149,6 +170,10 @@ mod tests {
             "up 1\n# EOF\n".into()
         }
 
+        fn purge(&self, route: &str) -> Option<usize> {
+            (route == "orders").then_some(3)
+        }
+
         fn status(&self) -> Status {
             unreachable!("it is asked for elsewhere")
         }
@@ -168,6 +193,22 @@ mod tests {
         let status = |path| asked(path, "*/*").status().as_u16();
         assert_eq!((status("/health/live"), status("/health/ready"), status("/metrics"), status("/")), (200, 503, 200, 404));
         assert_eq!(answer(&Method::POST, "/metrics", &HeaderMap::new(), &Draining).status(), 405);
+    }
+
+    #[test]
+    fn a_purge_is_a_post_for_a_route_and_not_for_pages() {
+        let purged = |method: &str, target: &str, origin: bool| {
+            let mut request = Request::builder().method(method).uri(target);
+            if origin {
+                request = request.header(header::ORIGIN, "https://evil.example");
+            }
+            purge(&request.body(()).unwrap(), &Draining).status().as_u16()
+        };
+        assert_eq!(purged("POST", "/cache/purge?route=orders", false), 200);
+        assert_eq!(purged("POST", "/cache/purge?route=other", false), 404);
+        assert_eq!(purged("POST", "/cache/purge", false), 400);
+        assert_eq!(purged("GET", "/cache/purge?route=orders", false), 405);
+        assert_eq!(purged("POST", "/cache/purge?route=orders", true), 403);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod acme;
 mod admin;
 pub mod args;
 mod auth;
+mod cache;
 pub mod data_dir;
 pub mod descriptors;
 mod follow;

@@ -43,6 +43,9 @@ pub(crate) struct Table {
     /// By the route's index, and by the upstream's: whether plain requests are forwarded byte by byte.
     plain_routes: Vec<bool>,
     plain_upstreams: Vec<bool>,
+    /// By the route's index; the same only where nothing about the route or its upstreams is different.
+    definitions: Vec<u64>,
+    keeps_answers: bool,
     pub(crate) callers: Callers,
     /// By name, for accounts that name their own.
     pub(crate) policies: HashMap<String, Arc<Policy>>,
@@ -56,6 +59,8 @@ impl Table {
         let upstream = |settings: &Settings| Upstream::new(settings, known.get(settings.name.as_str()).copied(), metrics);
         let upstreams = gateway.upstreams.iter().map(upstream).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
+            definitions: gateway.routes.iter().map(|route| definition(route, gateway)).collect(),
+            keeps_answers: gateway.routes.iter().any(|route| route.policy.cache.is_some()),
             plain_routes: gateway.routes.iter().map(is_plain).collect(),
             plain_upstreams: upstreams.iter().map(|upstream| upstream.is_plain()).collect(),
             routes: Routes::new(gateway),
@@ -69,6 +74,16 @@ impl Table {
     /// Whether this route with this upstream asks for nothing that only Pingora's way does.
     pub(crate) fn is_plain(&self, route: usize, upstream: usize) -> bool {
         self.plain_routes[route] && self.plain_upstreams[upstream]
+    }
+
+    /// Tells the definition of a route with a cache from all others that it had or may have.
+    pub(crate) fn definition(&self, route: usize) -> u64 {
+        self.definitions[route]
+    }
+
+    /// Whether any route has a cache.
+    pub(crate) fn keeps_answers(&self) -> bool {
+        self.keeps_answers
     }
 
     /// Resolves the names of upstreams and reads their certificates again; blocks while it does.
@@ -222,6 +237,19 @@ impl RouteFiles {
 /// named here.
 fn is_plain(route: &Route) -> bool {
     route.mirror.is_none() && !route.policy.touches_bodies()
+}
+
+/// Of what an answer depends on beside the request. 0 for a route without a cache.
+fn definition(route: &Route, gateway: &Gateway) -> u64 {
+    if route.policy.cache.is_none() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    format!("{route:?}").hash(&mut hasher);
+    for upstream in route.upstream.into_iter().chain(route.split.upstreams()) {
+        format!("{:?}", gateway.upstreams[upstream]).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn stamp(file: &PathBuf) -> Option<(SystemTime, u64)> {

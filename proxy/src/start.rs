@@ -22,10 +22,11 @@ use tokio::{
 use crate::{
     access_log::{self, AccessLog},
     admin::Vitals as _,
+    cache::Cache,
     data_dir::{DataDir, DataDirError},
     follow,
     gateway::{
-        State,
+        Bodies, Revalidations, State,
         front::Front,
         gate::Gate as ConnectionGate,
         mirror::Mirror,
@@ -176,6 +177,7 @@ impl Proxy {
         // What control has said before counts from the first request on.
         follow::build_objects(&routes, &snapshot);
         let mirror = Mirror::start(background.handle(), metrics.clone());
+        let bodies = Arc::<Bodies>::default();
         let state = Arc::new(State {
             routes,
             snapshot,
@@ -184,7 +186,9 @@ impl Proxy {
             access_log,
             spans,
             mirror,
-            bodies: Arc::default(),
+            cache: Cache::new(settings.gateway.cache.size.as_u64(), bodies.clone()),
+            bodies,
+            revalidations: Revalidations::default(),
             trusted_proxies: settings.gateway.trusted_proxies.clone(),
             front: Front::new(&settings.gateway.tls, gateway_tls),
             limits: settings.gateway.limits,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     admin::Vitals,
+    cache::Forget,
     gateway::{State, now_ms},
     snapshot::Mode,
     status::{self, LedgerStatus, Looks, Process, Rates, SnapshotStatus, Status, Telemetry},
@@ -59,6 +60,9 @@ impl Health {
     fn observe(&self) {
         let state = &self.state;
         let observed = &state.metrics.observed;
+        let (bytes, entries) = state.cache.held();
+        state.metrics.cache.bytes.set(gauge(bytes));
+        state.metrics.cache.entries.set(gauge(entries));
         observed.ledger_slots.set(i64::from(state.ledger.subjects()));
         observed.ledger_in_flight.set(gauge(state.ledger.in_flight()));
         if let Ok(days) = state.ledger.spooled_days() {
@@ -92,6 +96,13 @@ impl Vitals for Health {
     fn open_metrics(&self) -> String {
         self.observe();
         self.state.metrics.render_open()
+    }
+
+    fn purge(&self, route: &str) -> Option<usize> {
+        let state = &self.state;
+        let known = state.routes.current().routes.all().iter().any(|known| known.name == route);
+        let store = state.cache.store;
+        known.then(|| store.forget(Forget::Route(store.route(route))))
     }
 
     fn status(&self) -> Status {

@@ -50,6 +50,8 @@ pub(crate) struct Line<'r> {
     pub(crate) upstream: Option<SocketAddr>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// What the cache had to do with it.
+    pub(crate) cache: Option<&'r str>,
     /// The process ended while it was being served; written at the next start.
     pub(crate) interrupted: bool,
 }
@@ -86,6 +88,7 @@ impl Line<'_> {
         object.shown(Field::Upstream, self.upstream);
         object.number(Field::BytesIn, self.bytes_in);
         object.number(Field::BytesOut, self.bytes_out);
+        object.text(Field::Cache, self.cache);
         if self.interrupted {
             object.truth(Field::Interrupted, true);
         }
@@ -220,6 +223,7 @@ pub(super) fn name(field: Field) -> &'static str {
         Field::Upstream => "upstream",
         Field::BytesIn => "bytes_in",
         Field::BytesOut => "bytes_out",
+        Field::Cache => "cache",
         Field::Interrupted => "interrupted",
     }
 }
@@ -296,6 +300,7 @@ mod tests {
             upstream: Some("127.0.0.1:7000".parse().unwrap()),
             bytes_in: 0,
             bytes_out: 17,
+            cache: None,
             interrupted: false,
         }
     }

@@ -261,6 +261,7 @@ fn line_of(lost: &Interrupted) -> Line<'static> {
         upstream: None,
         bytes_in: 0,
         bytes_out: 0,
+        cache: None,
         interrupted: true,
     }
 }

@@ -47,6 +47,11 @@ impl Attempts {
         self.pick.hash = known.or_else(|| facts.address.map(of_address)).unwrap_or_default();
     }
 
+    /// For another request of the same kind.
+    pub(super) fn anew(&self) -> Self {
+        Self { pick: PickFor { hash: self.pick.hash, ..PickFor::default() }, ..Self::default() }
+    }
+
     /// Begins one. What the last one held is let go.
     pub(super) fn begin(&mut self, upstream: &Upstream, now: Instant) -> Result<&Target, ErrorCode> {
         self.lease = None;

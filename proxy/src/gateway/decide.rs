@@ -68,7 +68,7 @@ pub(crate) struct Incoming<'r> {
 }
 
 /// What is known of a request, as far as it got: for the answer, the log and the metrics.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) route: Option<usize>,
     /// Index of the upstream that was chosen among the route's.

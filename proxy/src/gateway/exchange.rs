@@ -16,7 +16,7 @@ use clearway_config::{
         gateway::{Mirror, rewrite::HostRewrite},
     },
 };
-use clearway_filters::{policy::Policies, quota::Standing};
+use clearway_filters::{cache, policy::Policies, quota::Standing};
 use http::Method;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -24,6 +24,8 @@ use super::{
     Bodies, State,
     answer::Asked,
     attempt::Attempts,
+    caching::{Caching, Came},
+    compress::Compressing,
     decide::Facts,
     json::Gathered,
     mirror::Copying,
@@ -36,6 +38,7 @@ use super::{
 use crate::{
     access_log::line::Line,
     auth::Visit,
+    cache::{Cache, Forget},
     ledger::{Admission, STATUS_CLIENT_GONE, Unlogged},
     metrics::{Answered, Traced},
     routes::Table,
@@ -86,7 +89,17 @@ pub(crate) struct Exchange {
     /// Bytes of the body that upstreams are sent, where it is not the client's.
     pub(super) rewritten: Option<usize>,
     /// While an answer's body is gathered to be changed.
-    pub(super) gathered: Option<Gathered>,
+    pub(super) gathered: Option<Box<Gathered>>,
+    pub(super) compressing: Option<Box<Compressing>>,
+    /// Where the cache may have something to do with it, and what it had.
+    pub(super) caching: Option<Box<Caching>>,
+    pub(super) came: Option<Came>,
+    /// Nothing behind the head of the answer is for the client.
+    pub(super) bodiless: bool,
+    /// What it may have changed is not given out of the cache any more.
+    forgotten: bool,
+    /// Nobody waits for it: it brings an answer for the cache.
+    pub(super) background: bool,
     /// Why it failed, where the error itself does not say so.
     pub(super) fault: Option<ErrorCode>,
     /// Whether it has been decided already, by whoever read it.
@@ -158,6 +171,12 @@ impl Exchange {
             held: None,
             rewritten: None,
             gathered: None,
+            compressing: None,
+            caching: None,
+            came: None,
+            bodiless: false,
+            forgotten: false,
+            background: false,
             fault: None,
             decided: false,
             meant: None,
@@ -211,6 +230,48 @@ impl Exchange {
         }
     }
 
+    /// A request like this one, that nobody waits for and that is neither charged nor logged: decided already, it asks for
+    /// what the cache is going to need.
+    pub(super) fn shadow(&self) -> Self {
+        let mut shadow = Self::begin(self.state.clone());
+        shadow.table.clone_from(&self.table);
+        shadow.method.clone_from(&self.method);
+        shadow.texts = self.texts.clone();
+        shadow.facts = self.facts.clone();
+        shadow.target.clone_from(&self.target);
+        shadow.tls.clone_from(&self.tls);
+        shadow.forwarded_proto = self.forwarded_proto;
+        shadow.trace = self.trace;
+        shadow.attempts = self.attempts.anew();
+        (shadow.decided, shadow.mirrored, shadow.background) = (true, true, true);
+        shadow
+    }
+
+    pub(super) fn cache(&self) -> Cache {
+        self.state.cache
+    }
+
+    /// Tells its route's definition from every other one.
+    pub(super) fn definition(&self) -> u64 {
+        self.table.as_ref().zip(self.facts.route).map_or(0, |(table, route)| table.definition(route))
+    }
+
+    pub(super) fn is_https(&self) -> bool {
+        self.forwarded_proto == ForwardedProto::Https
+    }
+
+    /// What a request may have changed is not given out of the cache any more.
+    fn forget(&mut self, status: u16) {
+        let keeps = self.table.as_ref().is_some_and(|table| table.keeps_answers());
+        if !keeps || self.forgotten || self.attempts.made() == 0 || !cache::invalidates(&self.method, status) {
+            return;
+        }
+        self.forgotten = true;
+        let store = self.state.cache.store;
+        let text = |word| self.texts.text(word).unwrap_or_default();
+        store.forget(Forget::Resource(store.resource(text(Word::Host), text(Word::Path))));
+    }
+
     /// Whether its route looks at bodies.
     pub(super) fn changes_bodies(&self) -> bool {
         self.route().is_some_and(|route| route.policy.touches_bodies())
@@ -247,6 +308,7 @@ impl Exchange {
     /// Gives the place back, the answer being complete but for its last bytes. Before these are sent: a
     /// client that has read its answer and asks again must not meet its own last request.
     pub(super) fn release(&mut self, status: u16) {
+        self.forget(status);
         self.visit = None;
         self.attempts.end();
         if matches!(self.hold, Hold::Place(_))
@@ -293,6 +355,10 @@ impl Exchange {
         if std::mem::replace(&mut self.concluded, true) {
             return;
         }
+        if self.background {
+            self.attempts.end();
+            return self.state.metrics.in_flight.dec();
+        }
         let duration = self.started.elapsed();
         let status = self.meant.or(outcome.status).unwrap_or(STATUS_CLIENT_GONE);
         self.release(status);
@@ -313,6 +379,9 @@ impl Exchange {
         };
         self.state.metrics.answered(metrics.map(|m| &**m), &answered);
         self.state.metrics.in_flight.dec();
+        if let Some((came, route)) = self.came.zip(metrics) {
+            self.state.metrics.cache.answered(route.name(), came.as_str());
+        }
         let matched = route.and_then(|(index, table)| table.routes.all().get(index));
         let line = Line {
             time_ms: self.now_ms,
@@ -338,6 +407,7 @@ impl Exchange {
             upstream: self.attempts.target,
             bytes_in: outcome.bytes_in,
             bytes_out: outcome.bytes_out,
+            cache: self.came.map(Came::as_str),
             interrupted: false,
         };
         if self.trace.is_sampled() {

@@ -92,6 +92,9 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
     let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
     let code = exchange.attempts.refused().or(exchange.fault).or_else(|| code(error));
     // An upgraded connection that falls silent is not a request that came too slowly.
+    if exchange.background {
+        return nothing;
+    }
     let Some(code) = code.filter(|code| !(exchange.upgrade && *code == ErrorCode::RequestTimeout)) else { return nothing };
     exchange.failed(code);
     metrics.rejected(code);

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Digests of a body, which is another one now (RFC 9530, RFC 3230, RFC 1864).
-const DIGESTS: [HeaderName; 4] = [
+pub(super) const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),
@@ -163,7 +163,7 @@ pub(super) fn answer(answer: &mut ResponseHeader, client: Version, exchange: &mu
     if let Some(loan) = &exchange.loan {
         loan.hold_head();
     }
-    exchange.gathered = Some(Gathered { body: BytesMut::new(), held: exchange.bodies().none() });
+    exchange.gathered = Some(Box::new(Gathered { body: BytesMut::new(), held: exchange.bodies().none() }));
     Ok(())
 }
 

@@ -10,7 +10,9 @@ mod answer;
 mod arrival;
 mod attempt;
 mod body;
+mod caching;
 mod client;
+mod compress;
 mod connection;
 mod deadline;
 pub(crate) mod decide;
@@ -51,10 +53,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clearway_config::settings::process::LimitSettings;
 use clearway_filters::Reject;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
+    cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable},
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
@@ -62,17 +65,18 @@ use pingora::{
 };
 
 use crate::{
-    access_log::AccessLog, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans, tls::Tls,
-    upstreams::UPGRADE_IDLE,
+    access_log::AccessLog, cache::Cache, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans,
+    tls::Tls, upstreams::UPGRADE_IDLE,
 };
 use arrival::{Arrival, Peer};
+pub(crate) use caching::Revalidations;
 use decide::Stop;
 use downstream::Downstream;
 use exchange::{Exchange, Outcome};
 use front::Front;
 use gate::Gate;
 use mirror::Mirror;
-pub(crate) use whole_body::Bodies;
+pub(crate) use whole_body::{Bodies, Held};
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -85,6 +89,8 @@ pub(crate) struct State {
     pub(crate) spans: Spans,
     pub(crate) mirror: Mirror,
     pub(crate) bodies: Arc<Bodies>,
+    pub(crate) cache: Cache,
+    pub(crate) revalidations: Revalidations,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) front: Front,
     pub(crate) limits: LimitSettings,
@@ -161,6 +167,13 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
+        if session.subrequest_ctx.is_some() {
+            // Pingora's own, in the name of a request that has been decided.
+            exchange.background = true;
+            let Some(shadow) = self.state.revalidations.take(session) else { return Ok(true) };
+            *exchange = shadow;
+            return Ok(false);
+        }
         match self.decide(session, exchange) {
             Ok(()) => {
                 if exchange.upgrade {
@@ -185,6 +198,50 @@ impl ProxyHttp for Gateway {
                 Ok(true)
             }
         }
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
+        caching::begin(session, exchange);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _: &Session, exchange: &mut Box<Exchange>) -> Result<CacheKey> {
+        let key = exchange.cache_key();
+        key.ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a key asks the cache"))
+    }
+
+    fn cache_miss(&self, session: &mut Session, _: &mut Box<Exchange>) {
+        caching::missed(session);
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        _: &mut HitHandler,
+        is_fresh: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<ForcedFreshness>> {
+        Ok(caching::found(session, exchange, meta, is_fresh))
+    }
+
+    async fn proxy_upstream_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
+        let Some(code) = caching::forbidden(exchange) else { return Ok(true) };
+        refuse::fail(&self.state.metrics, session, exchange, code.into()).await.map_err(Error::into_down)?;
+        Ok(false)
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        answer: &ResponseHeader,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<RespCacheable> {
+        Ok(caching::keep(session, exchange, answer))
+    }
+
+    fn should_serve_stale(&self, session: &mut Session, exchange: &mut Box<Exchange>, error: Option<&Error>) -> bool {
+        caching::serves_stale(&self.state.revalidations, session, exchange, error)
     }
 
     async fn upstream_peer(&self, _: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
@@ -214,6 +271,7 @@ impl ProxyHttp for Gateway {
         // A further attempt sends the body from its first byte.
         exchange.body_bytes = 0;
         exchange.body_began = None;
+        caching::upstream_request(upstream, exchange)?;
         forward::request(upstream, exchange)?;
         json::upstream_request(upstream, exchange)?;
         if !exchange.mirrored && exchange.route().is_some_and(|route| route.mirror.is_some()) {
@@ -256,6 +314,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         exchange.attempts.answered(status);
+        caching::answered(answer, exchange);
         failure::replaced(session, exchange, status).map_or(Ok(()), Err)
     }
 
@@ -271,6 +330,10 @@ impl ProxyHttp for Gateway {
         let client: Version = session.req_header().version;
         forward::response(answer, client, exchange)?;
         json::answer(answer, client, exchange)?;
+        compress::answer(answer, session, exchange)?;
+        caching::answer(answer, session, exchange)?;
+        exchange.bodiless = exchange.caching.is_some()
+            && (session.req_header().method == Method::HEAD || matches!(answer.status.as_u16(), 204 | 304));
         if forward::ends_with_head(answer, &session.req_header().method) {
             exchange.release(answer.status.as_u16());
         }
@@ -288,7 +351,12 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
+        if exchange.bodiless {
+            // It was fetched for the cache.
+            *body = None;
+        }
         json::answer_body(body, end, exchange)?;
+        compress::answer_body(body, end, exchange)?;
         if end && let Some(status) = exchange.status {
             exchange.release(status);
         } else if !exchange.upgrade && exchange.attempts.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
@@ -306,6 +374,7 @@ impl ProxyHttp for Gateway {
         // The body ended without saying so.
         let mut rest = None;
         json::answer_body(&mut rest, true, exchange)?;
+        compress::answer_body(&mut rest, true, exchange)?;
         Ok(rest)
     }
 
@@ -332,7 +401,7 @@ impl ProxyHttp for Gateway {
         if let Some(loan) = exchange.loan.take() {
             whole_body::give_back(session, &loan);
         }
-        if let Some(connection) = h2::Connection::of(session) {
+        if let Some(connection) = h2::Connection::of(session).filter(|_| !exchange.background) {
             connection.concluded(!error.is_some_and(|error| *error.esource() == ErrorSource::Downstream));
         }
         exchange.conclude(Outcome {

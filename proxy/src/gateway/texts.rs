@@ -66,7 +66,7 @@ fn end_of(text: &str) -> u32 {
 }
 
 /// Filled.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Texts {
     all: String,
     ends: [u32; WORDS],

@@ -33,20 +33,21 @@ pub(crate) struct Bodies(AtomicUsize);
 
 /// Bytes that are held; no more once this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     bodies: Arc<Bodies>,
     bytes: usize,
 }
 
 impl Bodies {
-    pub(super) fn none(self: &Arc<Self>) -> Held {
+    /// The beginning of something that is held.
+    pub(crate) fn none(self: &Arc<Self>) -> Held {
         Held { bodies: self.clone(), bytes: 0 }
     }
 }
 
 impl Held {
     /// Whether there is room for so many more.
-    pub(super) fn add(&mut self, bytes: usize) -> bool {
+    pub(crate) fn add(&mut self, bytes: usize) -> bool {
         let all = self.bodies.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.bytes += bytes;
         all <= ALL_BYTES_MAX

@@ -3,6 +3,7 @@
 //! Labels take their values from settings and from our own enums: a client cannot make a series.
 //! Handles are looked up once a route, so that a request costs a few atomic additions.
 
+mod cache;
 mod encryption;
 pub(crate) mod latency;
 pub(crate) mod openmetrics;
@@ -42,6 +43,7 @@ pub struct Metrics {
     pub(crate) access_log_errors: IntCounter,
     reloads: IntCounterVec,
     jwks_fetches: IntCounterVec,
+    pub(crate) cache: cache::CacheMetrics,
     pub(crate) encryption: encryption::Encryption,
     pub(crate) spans_exported: IntCounter,
     pub(crate) spans_dropped: IntCounterVec,
@@ -76,6 +78,10 @@ pub(crate) struct RouteMetrics {
 impl RouteMetrics {
     pub(crate) fn new(name: &str) -> Arc<Self> {
         Arc::new(Self { name: name.to_owned(), series: OnceLock::new() })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -117,6 +123,7 @@ impl Metrics {
                 "Fetches of an issuer's keys, by issuer and result.",
                 &["issuer", "result"],
             ),
+            cache: cache::CacheMetrics::new(&registry),
             encryption: encryption::Encryption::new(&registry),
             spans_exported: counter("clearway_spans_exported_total", "Spans that the collector has taken."),
             spans_dropped: counters(
@@ -165,6 +172,8 @@ impl Metrics {
 
     /// Forgets the routes that are no longer there.
     pub(crate) fn retain_routes(&self, is_route: impl Fn(&str) -> bool) {
+        let gone = self.routes.all().into_iter().map(|(name, _)| name.to_string()).filter(|name| !is_route(name));
+        self.cache.retain(gone);
         self.routes.retain(|name| name == NO_ROUTE || is_route(name));
     }
 

@@ -45,6 +45,8 @@ fn every_key_is_in_the_reference() {
         "policies.addresses",
         "policies.cors",
         "policies.request_headers",
+        "policies.cache",
+        "policies.compression",
         "policies.request_json",
         "policies.response_json",
         "policies.maintenance",

@@ -41,6 +41,12 @@ impl Split {
         self.by_header.is_empty() && self.by_share.is_empty()
     }
 
+    /// All that something may go to.
+    pub fn upstreams(&self) -> impl Iterator<Item = usize> {
+        let by_header = self.by_header.iter().map(|(_, upstream)| *upstream);
+        by_header.chain(self.by_share.iter().map(|(_, upstream)| *upstream))
+    }
+
     pub(super) fn resolve(specs: &[SplitSpec], upstreams: &HashMap<String, usize>) -> Result<Self, Fault> {
         if specs.len() > SPLITS_MAX {
             return Err(Fault::new(format!("more than {SPLITS_MAX}")));

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{AcmeSettings, ClientCertificates, HSTS_MAX, LimitSettings, TlsSettings};
+use super::{AcmeSettings, CacheSettings, ClientCertificates, HSTS_MAX, LimitSettings, TlsSettings};
 use crate::settings::duration;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -19,6 +19,7 @@ pub struct GatewaySettings {
     /// Absent: certificates come from files only.
     pub acme: Option<AcmeSettings>,
     pub limits: LimitSettings,
+    pub cache: CacheSettings,
     /// Routes and upstreams; relative to this settings file.
     pub routes_file: PathBuf,
     /// Threads that serve requests; 0 is one a core.
@@ -44,6 +45,7 @@ impl Default for GatewaySettings {
             tls: TlsSettings::default(),
             acme: None,
             limits: LimitSettings::default(),
+            cache: CacheSettings::default(),
             routes_file: "gateway.toml".into(),
             threads: 0,
             drain_timeout: Duration::from_secs(30),
@@ -73,6 +75,7 @@ impl GatewaySettings {
             (tls.hsts.is_some_and(|hsts| hsts > HSTS_MAX), "gateway.tls.hsts", "must be at most 730d"),
         ];
         let found = faults.into_iter().find(|(wrong, ..)| *wrong).map(|(_, key, why)| (key, why));
-        found.or_else(|| self.limits.fault()).or_else(|| self.acme.as_ref().and_then(AcmeSettings::fault))
+        let found = found.or_else(|| self.limits.fault()).or_else(|| self.cache.fault());
+        found.or_else(|| self.acme.as_ref().and_then(AcmeSettings::fault))
     }
 }

@@ -1,6 +1,7 @@
 //! `clearway.toml`: where the processes listen, keep their data and find each other.
 
 mod acme;
+mod cache;
 mod control;
 mod gateway;
 mod limits;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use self::{
     acme::{AcmeSettings, DOMAINS_MAX},
+    cache::CacheSettings,
     control::ControlSettings,
     gateway::GatewaySettings,
     limits::{HEADERS_BOUND, LimitSettings},

@@ -63,6 +63,7 @@ pub enum Field {
     Upstream,
     BytesIn,
     BytesOut,
+    Cache,
     Interrupted,
 }
 

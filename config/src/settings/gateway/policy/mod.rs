@@ -6,6 +6,8 @@
 //! never mixed from two.
 
 pub mod addresses;
+pub mod cache;
+pub mod compression;
 pub mod cors;
 pub mod deprecated;
 pub mod edits;
@@ -23,6 +25,8 @@ use crate::settings::{
     size,
 };
 pub use addresses::{Addresses, AddressesSpec};
+pub use cache::{Cache, CacheSpec};
+pub use compression::{Compression, CompressionSpec};
 pub use cors::{Cors, CorsSpec, Origins};
 pub use deprecated::{Deprecated, DeprecatedSpec};
 pub use edits::{Edits, EditsSpec};
@@ -63,6 +67,12 @@ pub struct PolicySpec {
     /// Changes to fields of an answer's JSON body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_json: Option<JsonSpec>,
+    /// Keeping answers, to give them out again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSpec>,
+    /// Compressing answers for clients that take them so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<CompressionSpec>,
     /// Answers everything with 503 for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceSpec>,
@@ -82,6 +92,8 @@ pub struct Policy {
     pub response_headers: Option<Arc<Edits>>,
     pub request_json: Option<Arc<Json>>,
     pub response_json: Option<Arc<Json>>,
+    pub cache: Option<Arc<Cache>>,
+    pub compression: Option<Arc<Compression>>,
     pub maintenance: Option<Arc<Maintenance>>,
     pub deprecated: Option<Arc<Deprecated>>,
 }
@@ -97,6 +109,8 @@ impl PolicySpec {
             response_headers: section(self.response_headers.as_ref(), "response_headers", EditsSpec::resolve)?,
             request_json: section(self.request_json.as_ref(), "request_json", JsonSpec::resolve_request)?,
             response_json: section(self.response_json.as_ref(), "response_json", JsonSpec::resolve_answer)?,
+            cache: section(self.cache.as_ref(), "cache", CacheSpec::resolve)?,
+            compression: section(self.compression.as_ref(), "compression", CompressionSpec::resolve)?,
             maintenance: section(self.maintenance.as_ref(), "maintenance", MaintenanceSpec::resolve)?,
             deprecated: section(self.deprecated.as_ref(), "deprecated", DeprecatedSpec::resolve)?,
         })
@@ -122,6 +136,8 @@ impl Policy {
             response_headers: pick(&self.response_headers, &later.response_headers),
             request_json: pick(&self.request_json, &later.request_json),
             response_json: pick(&self.response_json, &later.response_json),
+            cache: pick(&self.cache, &later.cache),
+            compression: pick(&self.compression, &later.compression),
             maintenance: pick(&self.maintenance, &later.maintenance),
             deprecated: pick(&self.deprecated, &later.deprecated),
         }
@@ -129,7 +145,7 @@ impl Policy {
 
     /// Whether bodies are looked at or changed, beyond being counted.
     pub fn touches_bodies(&self) -> bool {
-        self.request_json.is_some() || self.response_json.is_some()
+        self.request_json.is_some() || self.response_json.is_some() || self.cache.is_some() || self.compression.is_some()
     }
 
     /// Whether nobody gets through to an upstream.
