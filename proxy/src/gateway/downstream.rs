@@ -11,10 +11,11 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -50,8 +51,18 @@ pub(crate) struct Downstream {
     state: Arc<State>,
     /// Set by the first phase.
     taken_on: AtomicBool,
+    /// Where the request is a WebSocket.
+    tunnel: OnceLock<Tunnel>,
     /// Our answer in place of Pingora's, while it is being written.
     refusal: Option<Refusal>,
+}
+
+/// How long a WebSocket goes on.
+#[derive(Debug, Clone, Copy)]
+struct Tunnel {
+    /// Since this moment nothing has moved.
+    last: Instant,
+    ends: Option<Instant>,
 }
 
 /// Where the request ends.
@@ -101,7 +112,17 @@ impl Downstream {
     pub(super) fn new(client: Client, frame: Frame, state: Arc<State>) -> Self {
         let Client { wire, ahead, peer, deadline, .. } = client;
         let wire = BufWriter::with_capacity(WRITE_BYTES, wire);
-        Self { wire, ahead, frame, peer, deadline, state, taken_on: AtomicBool::new(false), refusal: None }
+        Self {
+            wire,
+            ahead,
+            frame,
+            peer,
+            deadline,
+            state,
+            taken_on: AtomicBool::new(false),
+            tunnel: OnceLock::new(),
+            refusal: None,
+        }
     }
 
     /// The connection under `stream`; every stream that the gateway serves over HTTP/1 is one.
@@ -118,6 +139,28 @@ impl Downstream {
         self.taken_on.store(true, Ordering::Relaxed);
     }
 
+    /// From here on it is a WebSocket, which may be silent for a while and may have an end.
+    pub(crate) fn tunnels(&self) {
+        let (now, lifetime) = (Instant::now(), self.state.limits.websocket_lifetime);
+        // Whoever says so twice means the first time.
+        let _ = self.tunnel.set(Tunnel { last: now, ends: (!lifetime.is_zero()).then(|| now + lifetime) });
+    }
+
+    /// Something has moved.
+    fn moved(&mut self) {
+        if let Some(tunnel) = self.tunnel.get_mut() {
+            tunnel.last = Instant::now();
+        }
+    }
+
+    /// Ready when a WebSocket has been silent for too long, or has lasted as long as it may.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Tunnel { last, ends }) = self.tunnel.get().copied() else { return Poll::Pending };
+        let silent = last + self.state.limits.websocket_idle_timeout;
+        self.deadline.set(ends.map_or(silent, |ends| ends.min(silent)));
+        self.deadline.poll(cx)
+    }
+
     /// The connection, after its request has been answered and read to its end. `None` where it is not
     /// certain that the next byte is another request's.
     pub(super) async fn into_client(mut self) -> Option<Client> {
@@ -125,7 +168,7 @@ impl Downstream {
         let certain = self.frame.body.is_none() || self.frame.is_over();
         let wire = std::mem::replace(&mut self.wire, BufWriter::with_capacity(0, Box::new(tokio::io::empty())));
         let (ahead, deadline) =
-            (std::mem::take(&mut self.ahead), std::mem::replace(&mut self.deadline, Deadline::at(std::time::Instant::now())));
+            (std::mem::take(&mut self.ahead), std::mem::replace(&mut self.deadline, Deadline::at(Instant::now())));
         certain.then(|| Client { wire: wire.into_inner(), ahead, peer: self.peer.clone(), deadline, limits: self.state.limits })
     }
 
@@ -171,8 +214,14 @@ impl AsyncRead for Downstream {
                 this.ahead.advance(n);
                 return Poll::Ready(Ok(()));
             }
-            if ready!(this.poll_ahead(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+            match this.poll_ahead(cx) {
+                Poll::Ready(read) => {
+                    if read? == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    this.moved();
+                }
+                Poll::Pending => return this.poll_over(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
             }
         }
     }
@@ -181,7 +230,9 @@ impl AsyncRead for Downstream {
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.taken_on.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.wire).poll_write(cx, buf);
+            let written = ready!(Pin::new(&mut self.wire).poll_write(cx, buf));
+            self.moved();
+            return Poll::Ready(written);
         }
         let mut refusal = self.refusal.take().unwrap_or_else(|| self.refuse(buf));
         while refusal.written < refusal.bytes.len() {
@@ -202,7 +253,9 @@ impl AsyncWrite for Downstream {
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.taken_on.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.wire).poll_write_vectored(cx, bufs);
+            let written = ready!(Pin::new(&mut self.wire).poll_write_vectored(cx, bufs));
+            self.moved();
+            return Poll::Ready(written);
         }
         let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| &**b);
         let written = ready!(self.poll_write(cx, first))?;

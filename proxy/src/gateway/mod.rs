@@ -66,7 +66,7 @@ use pingora::{
 
 use crate::{
     access_log::AccessLog, cache::Cache, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans,
-    tls::Tls, upstreams::UPGRADE_IDLE,
+    tls::Tls,
 };
 use arrival::{Arrival, Peer};
 pub(crate) use caching::Revalidations;
@@ -177,8 +177,11 @@ impl ProxyHttp for Gateway {
         match self.decide(session, exchange) {
             Ok(()) => {
                 if exchange.upgrade {
-                    // Silence on an upgraded connection is not a fault.
-                    session.set_read_timeout(Some(UPGRADE_IDLE));
+                    // Silence on an upgraded connection is not a fault, unless it lasts.
+                    session.set_read_timeout(None);
+                    if let Some(connection) = session.stream().and_then(Downstream::of) {
+                        connection.tunnels();
+                    }
                 }
                 if !exchange.changes_bodies() {
                     return Ok(false);

@@ -43,7 +43,7 @@ pub(crate) use breaker::BreakerState;
 use budget::Budget;
 pub(crate) use clock::hash;
 pub(crate) use lease::{Failure, Lease, Tried};
-pub(crate) use peer::{IDLE, UPGRADE_IDLE};
+pub(crate) use peer::IDLE;
 pub(crate) use pick::NoTarget;
 use pick::Plan;
 use pool::Pool;

@@ -17,8 +17,6 @@ use tokio::net::TcpSocket;
 use super::{Target, Upstream};
 use crate::descriptors;
 
-/// How long an upgraded connection may be silent in either direction.
-pub(crate) const UPGRADE_IDLE: Duration = Duration::from_secs(3600);
 /// How long an idle connection to an upstream is kept; upstreams close theirs after about a minute.
 pub(crate) const IDLE: Duration = Duration::from_secs(50);
 
@@ -49,7 +47,8 @@ impl Upstream {
         let options = &mut peer.options;
         options.connection_timeout = Some(timeouts.connect);
         options.total_connection_timeout = Some(timeouts.connect);
-        options.read_timeout = Some(if upgrade { UPGRADE_IDLE } else { timeouts.read });
+        // What a WebSocket may do is seen on the client's side of it.
+        options.read_timeout = (!upgrade).then_some(timeouts.read);
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(IDLE);
         options.upstream_tcp_sock_tweak_hook = Some(SPARING.clone());

@@ -124,6 +124,19 @@ impl Client {
         all
     }
 
+    /// Waits for the end of the connection; false where it does not come.
+    pub(crate) fn ends(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).map_or_else(|e| e.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
+    }
+
+    /// Sends, and reads as many bytes; false where the connection has ended.
+    pub(crate) fn echoes(&mut self, bytes: &[u8]) -> bool {
+        self.try_send(bytes);
+        let echoed = self.fill_until(|b| (b.len() >= bytes.len()).then_some(bytes.len()));
+        echoed.is_some_and(|n| self.buffer.drain(..n).eq(bytes.iter().copied()))
+    }
+
     /// Whether something has come, or the end; returns at once.
     pub(crate) fn peek(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();

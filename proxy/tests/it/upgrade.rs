@@ -1,8 +1,13 @@
 //! Upgrades pass the same phases as every request.
 
+use std::time::Duration;
+
 use clearway_config::Limits;
 
-use crate::rig::{Rig, bearer, eventually, get};
+use crate::{
+    rig::{Rig, bearer, eventually, get, routes},
+    upstream::Upstream,
+};
 
 const UPGRADE: [&str; 4] =
     ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"];
@@ -46,6 +51,25 @@ fn a_websocket_is_tunnelled_and_holds_its_place_until_it_is_closed() {
     eventually("its place", || (rig.get("/svc/a").status == 200).then_some(()));
     let lines = rig.log_until(|lines| lines.iter().any(|l| l["status"] == 101));
     assert!(lines.iter().any(|l| l["status"] == 101 && l["admitted"] == true), "{lines:?}");
+}
+
+#[test]
+fn a_websocket_ends_when_it_is_silent_for_too_long_or_has_lasted_long_enough() {
+    for (idle, lifetime, talks) in [(50, 0, false), (3_600_000, 200, true)] {
+        let upstream = Upstream::start();
+        let routes = routes(&format!("\"http://{}\"", upstream.address));
+        let rig = Rig::start_with(upstream, &routes, |settings| {
+            settings.gateway.limits.websocket_idle_timeout = Duration::from_millis(idle);
+            settings.gateway.limits.websocket_lifetime = Duration::from_millis(lifetime);
+        });
+        rig.upstream.release();
+        let mut client = rig.client();
+        client.send(upgrade("/svc/ws", Some(&bearer(1))));
+        assert_eq!(client.read_head_only().status, 101);
+        while talks && client.echoes(b"ping") {}
+        assert!(client.ends(), "idle {idle}, lifetime {lifetime}");
+        rig.log_until(|lines| lines.iter().any(|line| line["status"] == 101));
+    }
 }
 
 #[test]

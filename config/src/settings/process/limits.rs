@@ -15,6 +15,8 @@ const HEAD_BYTES: std::ops::RangeInclusive<u64> = 4 * 1024..=1024 * 1024;
 const URI_BYTES_MIN: u64 = 256;
 /// No wait for a client is shorter, or longer.
 const WAIT: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// How long a WebSocket may be silent.
+const WEBSOCKET: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,6 +57,12 @@ pub struct LimitSettings {
     /// How long the average is not looked at.
     #[serde(deserialize_with = "duration::deserialize")]
     pub rate_grace: Duration,
+    /// Of a WebSocket without a byte in either direction.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub websocket_idle_timeout: Duration,
+    /// Of a WebSocket in all; 0 is no limit.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub websocket_lifetime: Duration,
     /// From a connection's beginning to the end of its TLS handshake.
     #[serde(deserialize_with = "duration::deserialize")]
     pub handshake_timeout: Duration,
@@ -79,6 +87,8 @@ impl Default for LimitSettings {
             write_timeout: Duration::from_secs(60),
             rate_min: ByteSize::b(240),
             rate_grace: Duration::from_secs(5),
+            websocket_idle_timeout: Duration::from_secs(3600),
+            websocket_lifetime: Duration::ZERO,
             handshake_timeout: Duration::from_secs(10),
             handshakes: 4096,
         }
@@ -110,6 +120,12 @@ impl LimitSettings {
             (self.pending_heads_bytes < self.head_bytes, "gateway.limits.pending_heads_bytes", "must be at least head_bytes"),
             (self.rate_min.as_u64() > 1024 * 1024, "gateway.limits.rate_min", "must be at most 1MiB"),
             (self.rate_grace > *WAIT.end(), "gateway.limits.rate_grace", "must be at most 1h"),
+            (
+                !WEBSOCKET.contains(&self.websocket_idle_timeout),
+                "gateway.limits.websocket_idle_timeout",
+                "must be from 10ms to 24h",
+            ),
+            (self.websocket_lifetime > *WEBSOCKET.end() * 30, "gateway.limits.websocket_lifetime", "must be at most 30d"),
             (!(1..=65_536).contains(&self.handshakes), "gateway.limits.handshakes", "must be from 1 to 65536"),
         ];
         faults.into_iter().find(|(wrong, ..)| *wrong).map(|(_, key, why)| (key, why))
