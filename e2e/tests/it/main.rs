@@ -12,6 +12,7 @@ mod journeys;
 mod link;
 mod offline;
 mod operating;
+mod reload;
 mod revoke;
 mod routes;
 mod tls;

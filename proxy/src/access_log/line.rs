@@ -54,6 +54,9 @@ pub(crate) struct Line<'r> {
     pub(crate) cache: Option<&'r str>,
     /// The process ended while it was being served; written at the next start.
     pub(crate) interrupted: bool,
+    pub(crate) protocol: Option<&'static str>,
+    /// The version.
+    pub(crate) tls: Option<&'static str>,
 }
 
 impl Line<'_> {
@@ -92,6 +95,8 @@ impl Line<'_> {
         if self.interrupted {
             object.truth(Field::Interrupted, true);
         }
+        object.text(Field::Protocol, self.protocol);
+        object.text(Field::Tls, self.tls);
         object.close();
     }
 
@@ -225,6 +230,8 @@ pub(super) fn name(field: Field) -> &'static str {
         Field::BytesOut => "bytes_out",
         Field::Cache => "cache",
         Field::Interrupted => "interrupted",
+        Field::Protocol => "protocol",
+        Field::Tls => "tls",
     }
 }
 
@@ -302,6 +309,8 @@ mod tests {
             bytes_out: 17,
             cache: None,
             interrupted: false,
+            protocol: Some("h2"),
+            tls: Some("1.3"),
         }
     }
 

@@ -263,5 +263,7 @@ fn line_of(lost: &Interrupted) -> Line<'static> {
         bytes_out: 0,
         cache: None,
         interrupted: true,
+        protocol: None,
+        tls: None,
     }
 }

@@ -15,6 +15,8 @@ const QUERY_CHARS_MAX: usize = 1024;
 /// Characters of a header's value that are logged.
 const HEADER_CHARS_MAX: usize = 256;
 
+/// Fields that a line has only where they are named.
+const NAMED_ONLY: [Field; 3] = [Field::Query, Field::Protocol, Field::Tls];
 /// Fields without which lines and the ledger's counts cannot be compared.
 const PROOF: [Field; 3] = [Field::Admitted, Field::AccountId, Field::KeyId];
 
@@ -31,7 +33,7 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn new(settings: &AccessLogSettings) -> Self {
         let fields = match settings.fields.as_slice() {
-            [] => !bit(Field::Query),
+            [] => !NAMED_ONLY.iter().fold(0, |bits, field| bits | bit(*field)),
             chosen => chosen.iter().fold(0, |bits, field| bits | bit(*field)),
         };
         let hides = |redaction| settings.redact.contains(&redaction);

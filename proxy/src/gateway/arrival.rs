@@ -5,13 +5,13 @@ use std::{net::IpAddr, sync::Arc};
 
 use clearway_config::settings::process::LimitSettings;
 use clearway_filters::Reject;
-use http::{HeaderValue, request::Parts};
+use http::{HeaderValue, Version, request::Parts};
 
 use super::{
     State,
     decide::{self, Grounds, Incoming, Stop},
     exchange::{Exchange, ForwardedProto},
-    forward, head,
+    forward, grpc, head,
     texts::{Word, Writer},
     trace::Trace,
 };
@@ -59,6 +59,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     let traceparent = parts.headers.get(forward::TRACEPARENT).map(HeaderValue::as_bytes);
     exchange.trace = Trace::continue_or_start(traceparent, exchange.random, |id| state.spans.samples(id));
     exchange.tls.clone_from(&peer.tls);
+    exchange.protocol = Some(protocol(parts));
     exchange.forwarded_proto = forwarded_proto(state, arrival);
 
     let mut words = Writer::with_capacity(256 + head.unwrap_or(target).len() / 4);
@@ -112,6 +113,15 @@ pub(super) fn refused(state: &State, exchange: &mut Exchange, reject: Reject) ->
     state.metrics.rejected(reject.code());
     exchange.facts.reject = Some(reject.code());
     Stop::Refused(reject)
+}
+
+fn protocol(parts: &Parts) -> &'static str {
+    match parts.version {
+        Version::HTTP_2 if grpc::is_call(parts) => "grpc",
+        Version::HTTP_2 => "h2",
+        Version::HTTP_10 => "http/1.0",
+        _ => "http/1.1",
+    }
 }
 
 /// What is too long, or too much, is not looked at any further.

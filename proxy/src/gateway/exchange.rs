@@ -65,6 +65,8 @@ pub(crate) struct Exchange {
     /// When its first bytes came, there.
     pub(super) body_began: Option<Instant>,
     pub(super) target: Option<Vec<u8>>,
+    /// As the log names it; an upgrade is known for what it is later.
+    pub(super) protocol: Option<&'static str>,
     /// For a request that Pingora serves, until its connection has become a tunnel.
     pub(super) room: Option<OwnedSemaphorePermit>,
     /// Of an encrypted connection: what its handshake has shown, the client's certificate among it.
@@ -157,6 +159,7 @@ impl Exchange {
             body_bytes: 0,
             body_began: None,
             target: None,
+            protocol: None,
             room: None,
             tls: None,
             forwarded_proto: ForwardedProto::default(),
@@ -409,6 +412,8 @@ impl Exchange {
             bytes_out: outcome.bytes_out,
             cache: self.came.map(Came::as_str),
             interrupted: false,
+            protocol: if self.upgrade { Some("websocket") } else { self.protocol },
+            tls: self.tls.as_ref().map(|tls| tls.version),
         };
         if self.trace.is_sampled() {
             self.record(&line, duration);

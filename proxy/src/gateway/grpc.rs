@@ -4,15 +4,14 @@
 use std::fmt::Write as _;
 
 use clearway_config::ErrorCode;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header::CONTENT_TYPE};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header::CONTENT_TYPE, request::Parts};
 
 pub(super) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether the request is a gRPC call: HTTP/2, and `application/grpc` with or without a `+` and a format.
-pub(super) fn is_call(request: &RequestHeader) -> bool {
+pub(super) fn is_call(request: &Parts) -> bool {
     let media = request.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let is_grpc = media.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
     request.version == Version::HTTP_2 && is_grpc
@@ -64,6 +63,8 @@ fn percent_encoded(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::RequestHeader;
+
     use super::*;
 
     fn request(media: &str, version: Version) -> RequestHeader {

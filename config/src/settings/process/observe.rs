@@ -28,7 +28,7 @@ pub struct AccessLogSettings {
     pub file: PathBuf,
     /// The part of requests that is logged, from 0 to 1. Billing never depends on it.
     pub sample: f64,
-    /// What a line says; empty is all of [`Field`] but the query.
+    /// What a line says; empty is all of [`Field`] but those that have to be named.
     pub fields: Vec<Field>,
     /// What a line says less of.
     pub redact: Vec<Redaction>,
@@ -65,6 +65,10 @@ pub enum Field {
     BytesOut,
     Cache,
     Interrupted,
+    /// `http/1.0`, `http/1.1`, `h2`, `grpc` or `websocket`. Only where it is named.
+    Protocol,
+    /// `1.2` or `1.3`, of an encrypted connection. Only where it is named.
+    Tls,
 }
 
 /// What is kept of a value that is sensitive as a whole.

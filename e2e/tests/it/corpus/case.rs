@@ -5,6 +5,8 @@ use std::path::Path;
 use clearway_config::{Environment, PlainKey};
 use serde::Deserialize;
 
+use super::frames;
+
 /// The host of a request that is given by its target or header alone.
 const HOST: &str = "gateway.test";
 
@@ -29,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) tunnelled: Option<Vec<u8>>,
     /// The client stops sending after its bytes.
     pub(crate) ends: bool,
+    /// It lists frames, not lines.
+    pub(crate) is_h2: bool,
 }
 
 /// What may become of a request: one of these.
@@ -71,6 +75,7 @@ struct Raw {
     bytes: Option<String>,
     target: Option<String>,
     header: Option<String>,
+    frames: Option<String>,
     expect: OneOrMore,
     #[serde(default)]
     present: Vec<String>,
@@ -146,11 +151,12 @@ impl Case {
     fn check(theme: &str, raw: Raw) -> Self {
         let name = format!("{theme}: {}", raw.name);
         let authority = format!("Host: {HOST}\nAuthorization: Bearer {{{{key}}}}\n");
-        let text = match (raw.bytes, raw.target, raw.header) {
+        let is_h2 = raw.frames.is_some();
+        let text = match (raw.bytes.or(raw.frames), raw.target, raw.header) {
             (Some(bytes), None, None) => bytes,
             (None, Some(target), None) => format!("GET {target} HTTP/1.1\n{authority}\n"),
             (None, None, Some(header)) => format!("GET /svc/a HTTP/1.1\n{authority}{}\n\n", header.trim_end_matches('\n')),
-            _ => panic!("{name}: needs one of `bytes`, `target` and `header`"),
+            _ => panic!("{name}: needs one of `bytes`, `target`, `header` and `frames`"),
         };
         let expect = match raw.expect {
             OneOrMore::One(one) => vec![one],
@@ -169,11 +175,15 @@ impl Case {
             body: raw.body.map(|body| unescape(&body)),
             tunnelled: raw.tunnelled.map(|bytes| unescape(&bytes)),
             ends: raw.ends,
+            is_h2,
         }
     }
 
     /// What is sent.
     pub(crate) fn bytes(&self, secrets: &Secrets<'_>) -> Vec<u8> {
+        if self.is_h2 {
+            return frames::bytes(&fill(&self.text, Some(secrets)), unescape);
+        }
         let mut lines = String::with_capacity(self.text.len() + 64);
         for line in self.text.split_inclusive('\n') {
             match line.strip_suffix('\n') {
@@ -210,7 +220,8 @@ impl Way {
         let words: Vec<_> = said.split(' ').collect();
         Some(match words[..] {
             ["pass"] => {
-                let mut words = text.split([' ', '\n']);
+                // In frames, as `@` asks for it.
+                let mut words = text.split_once("@ ").map_or(text, |(_, asked)| asked).split([' ', '\n']);
                 Way::Pass { method: words.next()?.to_owned(), target: fill(words.next()?, None) }
             }
             ["pass", method, target] => Way::Pass { method: method.to_owned(), target: target.to_owned() },

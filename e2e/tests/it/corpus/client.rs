@@ -29,6 +29,14 @@ pub(crate) struct Answer {
     /// The gateway says that it will close.
     pub(crate) closes: bool,
     pub(crate) body: Vec<u8>,
+    /// Of a stream, whose connection goes on.
+    pub(crate) is_h2: bool,
+}
+
+impl Answer {
+    pub(crate) fn by_h2(status: u16) -> Self {
+        Self { status, closes: false, body: Vec::new(), is_h2: true }
+    }
 }
 
 /// Sends `bytes` to `address` and reads until the end: of its own accord where `ends`, otherwise once
@@ -164,6 +172,6 @@ impl Listener {
                 return Err(format!("an answer whose body ends early: {head}"));
             }
         }
-        Ok(Some(Answer { status, closes, body: self.buffer.drain(..length).collect() }))
+        Ok(Some(Answer { status, closes, body: self.buffer.drain(..length).collect(), is_h2: false }))
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod case;
 pub(crate) mod client;
+mod frames;
 mod judge;
 mod recorder;
 
@@ -28,7 +29,7 @@ const SETTINGS: &str = "[sync]\nmode = \"available\"\n";
 /// Cases that run at a time.
 const AT_A_TIME: usize = 16;
 /// There are to be so many cases at least, so that none is lost unnoticed.
-const CASES_MIN: usize = 160;
+const CASES_MIN: usize = 400;
 
 /// Everything that asks for a key leads to one recorder; so does what is open, for what slips through.
 fn routes(upstream: &str) -> String {
@@ -78,7 +79,11 @@ async fn keys(control: &Arc<Control>, account: &str, cases: Vec<Case>) -> (Vec<K
 /// Sends the case, then a plain request on another connection.
 async fn run(address: Arc<str>, keyed: Keyed, probe: Arc<Keyed>) -> (Keyed, Heard, Heard) {
     let secrets = Secrets { key: &keyed.secret, other: &probe.secret };
-    let heard = client::talk(&address, keyed.case.bytes(&secrets), keyed.case.expect.len(), keyed.case.ends).await;
+    let (bytes, wanted) = (keyed.case.bytes(&secrets), keyed.case.expect.len());
+    let heard = match keyed.case.is_h2 {
+        true => frames::talk(&address, bytes, wanted).await,
+        false => client::talk(&address, bytes, wanted, keyed.case.ends).await,
+    };
     let secrets = Secrets { key: &probe.secret, other: &probe.secret };
     let after = client::talk(&address, probe.case.bytes(&secrets), 1, false).await;
     (keyed, heard, after)

@@ -62,7 +62,7 @@ impl Head {
         let head_bytes = match request.parse_with_uninit_headers(ahead, &mut headers[..limits.headers.min(HEADERS_BOUND)]) {
             Ok(Status::Complete(n)) if n <= limits.head_bytes() => n,
             Ok(Status::Partial) if ahead.len() < limits.head_bytes() => return Ok(None),
-            Ok(Status::Partial) if request.version.is_none() => return Err(ErrorCode::UriTooLong),
+            Ok(Status::Partial) if request.method.is_some() && request.version.is_none() => return Err(ErrorCode::UriTooLong),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(ErrorCode::HeadTooLarge),
             Err(_) => return Err(ErrorCode::AmbiguousRequest),
         };
