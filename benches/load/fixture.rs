@@ -54,7 +54,8 @@ impl Keys {
     /// and key has a limit, so that each request is decided in full.
     pub(crate) async fn write_snapshot(&self, directory: &Path) -> Result<(), String> {
         std::fs::create_dir_all(directory).map_err(|e| e.to_string())?;
-        let disk = Disk::open(directory, Arc::new(Snapshot::new())).map_err(|e| e.to_string())?;
+        let disk =
+            Disk::open(directory, &directory.join("snapshot.key"), Arc::new(Snapshot::new())).map_err(|e| e.to_string())?;
         let credentials = self.secrets.len() as u64 + 1;
         disk.mode(v1::HeartbeatReply { sequence: 0, lease_ms: 10_000, strict: false }).await;
         disk.begin(v1::SnapshotBegin { revision: 1, store_id: STORE.to_vec(), credentials }).await;

@@ -36,6 +36,9 @@ pub(crate) struct Create {
     /// An address or CIDR the key may be used from; repeat for several.
     #[arg(long = "allow", value_name = "CIDR")]
     allowed_addresses: Vec<String>,
+    /// Requests made with the key must be signed (RFC 9421); prints its signing secret too.
+    #[arg(long)]
+    require_signature: bool,
     /// The account that gets the key (admins only); the caller's without it.
     #[arg(long, value_name = "ID")]
     account: Option<String>,
@@ -106,6 +109,9 @@ async fn create(args: Create) -> Result<(), Fatal> {
     if !args.allowed_addresses.is_empty() {
         body["allowed_addresses"] = args.allowed_addresses.into();
     }
+    if args.require_signature {
+        body["require_signature"] = true.into();
+    }
     if let Some(account) = args.account {
         body["account_id"] = account.into();
     }
@@ -146,7 +152,11 @@ fn show(as_json: bool, answer: &Value, text: impl FnOnce() -> String) {
 }
 
 fn with_secret(made: &Value) -> String {
-    format!("{}\n{}\nThis secret is shown once: store it now.", word(&made["id"]), word(&made["secret"]))
+    let (id, secret) = (word(&made["id"]), word(&made["secret"]));
+    match made["signing_secret"].as_str() {
+        None => format!("{id}\n{secret}\nThis secret is shown once: store it now."),
+        Some(signing) => format!("{id}\n{secret}\nsigning secret {signing}\nThese secrets are shown once: store them now."),
+    }
 }
 
 fn revoked(id: &str, propagation: &Value) -> String {
@@ -203,6 +213,12 @@ mod tests {
             line,
             "key_1 revoked: 1 of 3 gateways acknowledged, 1 fenced, 4 ms; 1 cannot be reached and may accept it until they can"
         );
+    }
+
+    #[test]
+    fn a_signing_secret_is_shown_beside_the_secret() {
+        let made = json!({"id": "key_1", "secret": "clw_test_x", "signing_secret": "AAAA"});
+        assert_eq!(with_secret(&made), "key_1\nclw_test_x\nsigning secret AAAA\nThese secrets are shown once: store them now.");
     }
 
     #[test]

@@ -72,9 +72,9 @@ codes! {
     SignatureMalformed = "signature_malformed", 401;
     /// The signature is not that of this request and this key.
     SignatureInvalid = "signature_invalid", 401;
-    /// The signature was made too long ago or in the future: `created` must be within five minutes of now, and `expires` not past.
+    /// The signature was made too long ago or in the future, or before this gateway started: `created` must be at most five minutes old and half a minute ahead, and `expires` not past. Sign the request anew.
     SignatureExpired = "signature_expired", 401;
-    /// A request with this signature's nonce has been accepted already.
+    /// A request with this signature has been accepted already. Sign each request anew, with a `nonce`.
     SignatureReplayed = "signature_replayed", 401;
     /// The body is not the one that Content-Digest was computed over.
     ContentDigestMismatch = "content_digest_mismatch", 400;

@@ -4,6 +4,8 @@
 //! the other's random nonce with an HMAC, under a label of its own so that no answer can be played
 //! back to the side that asked.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -58,6 +60,19 @@ fn mac(token: &[u8], parts: [&[u8]; 3]) -> Hmac<Sha256> {
         mac.update(part);
     }
     mac
+}
+
+/// Without what it signs by.
+impl fmt::Debug for v1::Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("key_id", &self.key_id)
+            .field("account_id", &self.account_id)
+            .field("revoked", &self.revoked)
+            .field("expires_at", &self.expires_at)
+            .field("require_signature", &self.require_signature)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Limits> for v1::Limits {

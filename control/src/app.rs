@@ -114,9 +114,9 @@ impl App {
         let location = Location::parse(url, &data_dir.path().join("control.db"))?;
         let db = Db::open(&location, settings.control.database_connections).await?;
         let secrets = Secrets::load(&db, &world, &master(&settings, master_key)).await?;
-        let first_admin = prepare(&db, &world, &plans, &settings.control.admin_email).await?;
+        let first_admin = prepare(&db, &world, &secrets, &plans, &settings.control.admin_email).await?;
         let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
-        let hub = start_hub(&db, options).await?;
+        let hub = start_hub(&db, &secrets, options).await?;
         let api = api(db, world, secrets, hub, settings.control.request_timeout);
         Ok(Self { api, settings, listeners, tls, first_admin, _data_dir: data_dir })
     }
@@ -135,7 +135,8 @@ impl App {
 
     /// A further secret of the admin's key, for whoever has lost it. `None` where that key is no longer in force.
     pub async fn another_admin_key(&self) -> Result<Option<FirstAdmin>, StartError> {
-        let made = users::another_admin_key(&self.api.db, &self.api.world).await.map_err(StartError::Bootstrap)?;
+        let made =
+            users::another_admin_key(&self.api.db, &self.api.world, &self.api.secrets).await.map_err(StartError::Bootstrap)?;
         Ok(made.map(|(email, key)| FirstAdmin { email, password: None, key }))
     }
 
@@ -175,7 +176,13 @@ impl App {
 }
 
 /// What has to be in the database before anyone is served.
-pub async fn prepare(db: &Db, world: &World, plans: &Plans, admin_email: &str) -> Result<Option<FirstAdmin>, StartError> {
+pub async fn prepare(
+    db: &Db,
+    world: &World,
+    secrets: &Secrets,
+    plans: &Plans,
+    admin_email: &str,
+) -> Result<Option<FirstAdmin>, StartError> {
     for warning in &plans.warnings {
         tracing::warn!(warning, "a plan's limit cannot be reached");
     }
@@ -185,14 +192,14 @@ pub async fn prepare(db: &Db, world: &World, plans: &Plans, admin_email: &str) -
     }
     tracing::info!(changed = loaded.changed, offered = plans.plans.len(), "plans loaded");
     let Some(plan) = plans::of_the_platform(plans) else { return Ok(None) };
-    users::bootstrap(db, world, admin_email, &plan.name).await.map_err(StartError::Bootstrap)
+    users::bootstrap(db, world, secrets, admin_email, &plan.name).await.map_err(StartError::Bootstrap)
 }
 
 /// Sync, fed by the features.
-pub async fn start_hub(db: &Db, options: Options) -> db::Result<Hub> {
+pub async fn start_hub(db: &Db, secrets: &Secrets, options: Options) -> db::Result<Hub> {
     Hub::start(
         db.clone(),
-        vec![Arc::new(PlanFeed), Arc::new(AccountFeed), Arc::new(KeyFeed), Arc::new(RouteFeed)],
+        vec![Arc::new(PlanFeed), Arc::new(AccountFeed), Arc::new(KeyFeed { secrets: secrets.clone() }), Arc::new(RouteFeed)],
         Arc::new(Sink),
         options,
     )

@@ -33,6 +33,8 @@ pub enum Reject {
     Maintenance(Arc<Maintenance>),
     /// The body is, or says that it is, longer than the route takes.
     BodyTooLarge,
+    /// The body has not come to its end in time.
+    BodyTooSlow,
     KeyMissing,
     KeyMalformed,
     KeyUnknown,
@@ -73,6 +75,7 @@ impl Reject {
             Reject::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Reject::Maintenance(_) => ErrorCode::Maintenance,
             Reject::BodyTooLarge => ErrorCode::BodyTooLarge,
+            Reject::BodyTooSlow => ErrorCode::RequestTimeout,
             Reject::KeyMissing => ErrorCode::KeyMissing,
             Reject::KeyMalformed => ErrorCode::KeyMalformed,
             Reject::KeyUnknown => ErrorCode::KeyUnknown,

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 
     let snapshot = Arc::new(Snapshot::new());
-    let disk = Disk::open(dir.path(), snapshot.clone())?;
+    let disk = Disk::open(dir.path(), &dir.path().join("snapshot.key"), snapshot.clone())?;
     let began = Began::now();
     let before = resident()?;
     runtime.block_on(fill(&snapshot, &disk, keys));
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = resident()?;
     let began = Began::now();
     let snapshot = Arc::new(Snapshot::new());
-    let _disk = Disk::open(dir.path(), snapshot.clone())?;
+    let _disk = Disk::open(dir.path(), &dir.path().join("snapshot.key"), snapshot.clone())?;
     println!("{} keys loaded from {} MB in {}", snapshot.credentials(), bytes / 1_000_000, began.passed());
     println!("{:.0} more resident bytes a key than before", (resident()? as f64 - before as f64) / keys as f64);
     Ok(())

@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     access_log::{self, AccessLog},
     admin::Vitals as _,
+    auth::Replays,
     cache::Cache,
     data_dir::{DataDir, DataDirError},
     follow,
@@ -166,7 +167,7 @@ impl Proxy {
             Keys::Held(snapshot) => (snapshot, None),
             Keys::FromControl => {
                 let snapshot = Arc::new(Snapshot::new());
-                let disk = Disk::open(data_dir.path(), snapshot.clone())
+                let disk = Disk::open(data_dir.path(), &settings.snapshot_key_file(data_dir.path()), snapshot.clone())
                     .map_err(|source| StartError::Snapshot { path: data_dir.path().to_owned(), source })?;
                 let usage = Arc::new(sync::LedgerUsage::new(opened.ledger.clone()));
                 let options = sync::Options::new(&settings, data_dir.proxy_id());
@@ -193,6 +194,8 @@ impl Proxy {
             front: Front::new(&settings.gateway.tls, gateway_tls),
             limits: settings.gateway.limits,
             gate: Arc::new(ConnectionGate::new(&settings.gateway.limits, &settings.gateway.trusted_proxies, metrics.clone())),
+            replays: Replays::new(settings.gateway.signatures.remembered_max, now_ms() / 1000),
+            signed_body_max: settings.gateway.signatures.body_max.as_u64(),
             tls,
             draining: false.into(),
         });

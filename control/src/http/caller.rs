@@ -28,6 +28,7 @@ pub struct Held {
     /// Empty allows every address.
     pub allowed: Vec<IpNet>,
     pub scopes: Scopes,
+    pub requires_signature: bool,
 }
 
 /// Where keys are looked up: the feature that owns them.
@@ -118,7 +119,8 @@ impl<S: Wanted> FromRequestParts<Api> for Permit<S> {
     }
 }
 
-/// The checks of the gateway, in its order.
+/// The checks of the gateway, in its order. Signatures are not verified here, so that a key which requires them
+/// is not taken at all.
 fn check(held: &Held, wanted: &Scope, address: IpAddr, now_ms: i64) -> Result<(), ApiError> {
     if held.revoked {
         return Err(ApiError::new(ErrorCode::KeyRevoked));
@@ -131,6 +133,10 @@ fn check(held: &Held, wanted: &Scope, address: IpAddr, now_ms: i64) -> Result<()
     }
     if !held.allowed.is_empty() && !held.allowed.iter().any(|net| net.contains(&address)) {
         return Err(ApiError::new(ErrorCode::AddressNotAllowed));
+    }
+    if held.requires_signature {
+        let message = "The key may only be used for signed requests, which this API does not take; use another key.";
+        return Err(ApiError::saying(ErrorCode::SignatureMissing, message));
     }
     match held.scopes.missing(&Scopes::from(vec![wanted.clone()])) {
         Some(missing) => Err(ApiError::scope_missing(missing)),

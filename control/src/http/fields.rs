@@ -153,6 +153,10 @@ pub fn number(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, Wrong> {
     }
 }
 
+pub fn yes_or_no(value: &Value) -> Result<bool, Wrong> {
+    value.as_bool().ok_or(("format_invalid", "must be true or false".to_owned()))
+}
+
 /// A list of at most `max` values.
 pub fn list<T>(max: usize, read: impl Fn(&Value) -> Result<T, Wrong>) -> impl Fn(&Value) -> Result<Vec<T>, Wrong> {
     move |value| {

@@ -25,6 +25,7 @@ impl KeyDirectory for Directory {
             suspended: found.suspended_at.is_some(),
             allowed: found.allowed_addresses.0,
             scopes: found.scopes.0,
+            requires_signature: found.require_signature,
         }))
     }
 }

@@ -13,8 +13,9 @@ use super::{
     model::{Key, OVERLAP_DEFAULT},
     revoke::revoke,
     rotate::rotate,
+    signing::SigningSecret,
     store,
-    update::update,
+    update::{Updated, update},
     view::{KeyChanged, KeyIssued, KeyView},
 };
 use crate::{
@@ -51,7 +52,8 @@ async fn list(State(api): State<Api>, caller: Permit<ReadKeys>, Query(form): Que
 
 /// Create a key
 ///
-/// The secret is in this answer and never shown again. A key gets no scope that its maker lacks.
+/// The secret is in this answer and never shown again, and so is the signing secret of a key that requires
+/// signatures. A key gets no scope that its maker lacks.
 #[utoipa::path(post, path = "/keys", operation_id = "keys_create", tag = "keys", request_body = CreateForm, security(("key" = ["write:keys"])),
     responses((status = 201, description = "The key and its secret", body = Success<KeyIssued>)))]
 async fn create(
@@ -66,13 +68,14 @@ async fn create(
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
-    let issued = issue(&mut tx, &api.world, &Actor::from(&*caller), account, new).await?;
+    let issued = issue(&mut tx, &api.world, &api.secrets, &Actor::from(&*caller), account, new).await?;
     let now_ms = api.world.now_ms();
     let key = KeyView::new(&issued.key, &[issued.secret], None, now_ms);
-    let mut answer = KeyIssued { key, secret: None, propagation: None };
+    let mut answer = KeyIssued { key, secret: None, signing_secret: None, propagation: None };
     ticket.keep(&mut tx, StatusCode::CREATED, &answer, now_ms).await?;
     tx.commit().await?;
     answer.secret = Some(issued.plain.reveal().to_owned());
+    answer.signing_secret = issued.signing.as_ref().map(SigningSecret::reveal);
     answer.propagation = Some(api.hub.propagated(issued.revision, Wait::Briefly).await);
     Ok(Answer::created(&answer)?.no_store())
 }
@@ -88,17 +91,19 @@ async fn read(State(api): State<Api>, caller: Permit<ReadKeys>, Id(id): Id<KeyId
 /// Update a key
 ///
 /// Replaces the fields that are given; one left out stays, null clears it. This is the only way to change
-/// a key's expiry. The environment cannot be changed. Answers as a revocation does, since a key may be
-/// narrowed by it.
+/// a key's expiry. The environment cannot be changed. `require_signature` turned on makes a signing secret, in
+/// this answer only; turned off, it forgets it. Answers as a revocation does, since a key may be narrowed by it.
 #[utoipa::path(put, path = "/keys/{id}", operation_id = "keys_update", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`")),
     request_body = UpdateForm, security(("key" = ["write:keys"])),
     responses((status = 200, description = "The key as it is now", body = Success<KeyChanged>)))]
 async fn put(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<KeyId>, Body(form, _): Body<UpdateForm>) -> Answered {
     let mut tx = api.db.begin().await?;
     let change = form.into_update();
-    let (key, revision) = update(&mut tx, &api.world, &Actor::from(&*caller), caller.bounds(), id, change).await?;
+    let actor = Actor::from(&*caller);
+    let Updated { key, signing, revision } =
+        update(&mut tx, &api.world, &api.secrets, &actor, caller.bounds(), id, change).await?;
     tx.commit().await?;
-    changed(&api, &key, revision, Wait::Enforced).await
+    changed(&api, &key, signing.as_ref(), revision).await
 }
 
 /// Revoke a key
@@ -113,13 +118,14 @@ async fn delete(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<Ke
     let revoked = revoke(&mut tx, &api.world, &Actor::from(&*caller), caller.bounds(), id).await?;
     let (key, revision) = revoked.ok_or_else(ApiError::not_found)?;
     tx.commit().await?;
-    changed(&api, &key, revision, Wait::Enforced).await
+    changed(&api, &key, None, revision).await
 }
 
 /// Rotate a key
 ///
 /// A new secret, shown in this answer only. Older ones stay valid for `overlap` seconds at most, and never
-/// longer than they would have been: no rotation lengthens anything.
+/// longer than they would have been: no rotation lengthens anything. A key that requires signatures gets a new
+/// signing secret with it; the older ones stay valid as long as the older secrets.
 #[utoipa::path(post, path = "/keys/{id}/rotate", operation_id = "keys_rotate", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`")),
     request_body = RotateForm, security(("key" = ["write:keys"])),
     responses((status = 200, description = "The key and its new secret", body = Success<KeyIssued>)))]
@@ -156,22 +162,24 @@ async fn new_secret(api: &Api, caller: &Permit<WriteKeys>, turn: Turn, id: KeyId
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
-    let rotated = rotate(&mut tx, &api.world, &Actor::from(&**caller), caller.bounds(), id, overlap_s).await?;
+    let rotated = rotate(&mut tx, &api.world, &api.secrets, &Actor::from(&**caller), caller.bounds(), id, overlap_s).await?;
     let now_ms = api.world.now_ms();
     let last_use = store::last_use(&mut tx, id).await?;
     let key = KeyView::new(&rotated.key, &rotated.secrets, last_use, now_ms);
-    let mut answer = KeyIssued { key, secret: None, propagation: None };
+    let mut answer = KeyIssued { key, secret: None, signing_secret: None, propagation: None };
     ticket.keep(&mut tx, StatusCode::OK, &answer, now_ms).await?;
     tx.commit().await?;
     let wait = if overlap_s == 0 { Wait::Enforced } else { Wait::Briefly };
     answer.secret = Some(rotated.plain.reveal().to_owned());
+    answer.signing_secret = rotated.signing.as_ref().map(SigningSecret::reveal);
     answer.propagation = Some(api.hub.propagated(rotated.revision, wait).await);
     Ok(Answer::ok(&answer)?.no_store())
 }
 
-async fn changed(api: &Api, key: &Key, revision: Revision, wait: Wait) -> Answered {
-    let propagation: Propagation = api.hub.propagated(revision, wait).await;
-    Answer::ok(&KeyChanged { key: view(api, key).await?, propagation })
+async fn changed(api: &Api, key: &Key, signing: Option<&SigningSecret>, revision: Revision) -> Answered {
+    let propagation: Propagation = api.hub.propagated(revision, Wait::Enforced).await;
+    let signing_secret = signing.map(SigningSecret::reveal);
+    Ok(Answer::ok(&KeyChanged { key: view(api, key).await?, signing_secret, propagation })?.no_store())
 }
 
 async fn view(api: &Api, key: &Key) -> db::Result<KeyView> {

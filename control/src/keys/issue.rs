@@ -4,6 +4,7 @@ use clearway_config::{AccountId, ErrorCode, KeyId, PlainKey, Scope, SecretId};
 
 use super::{
     model::{Key, NewKey, Secret},
+    signing::SigningSecret,
     store,
     view::LimitsView,
 };
@@ -12,6 +13,7 @@ use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
     http::ApiError,
+    secrets::Secrets,
     sync::{self, ChangeKind, Revision},
     world::World,
 };
@@ -22,6 +24,8 @@ pub struct Issued {
     pub key: Key,
     pub secret: Secret,
     pub plain: PlainKey,
+    /// Where the key requires signatures.
+    pub signing: Option<SigningSecret>,
     pub revision: Revision,
 }
 
@@ -38,7 +42,14 @@ pub enum IssueError {
 }
 
 /// Issues a key for `account`. The plaintext is in the answer and nowhere else.
-pub async fn issue(tx: &mut Tx, world: &World, actor: &Actor, account: AccountId, new: NewKey) -> Result<Issued, IssueError> {
+pub async fn issue(
+    tx: &mut Tx,
+    world: &World,
+    secrets: &Secrets,
+    actor: &Actor,
+    account: AccountId,
+    new: NewKey,
+) -> Result<Issued, IssueError> {
     grants(actor, &new.scopes).map_err(IssueError::ScopeMissing)?;
     // Locks the account, so that two callers cannot both take the plan's last key.
     let account = accounts::lock(tx, account).await?.ok_or(IssueError::AccountNotFound)?;
@@ -56,34 +67,45 @@ pub async fn issue(tx: &mut Tx, world: &World, actor: &Actor, account: AccountId
         scopes: new.scopes,
         allowed: new.allowed,
         limits: new.limits,
+        require_signature: new.require_signature,
         created_at: now_ms,
         expires_at: new.expires_at,
         revoked_at: None,
     };
     store::insert(tx, &key).await?;
-    let (plain, secret) = mint(world, &key);
+    let Minted { plain, secret, signing } = mint(world, secrets, &key);
     store::insert_secret(tx, &secret).await?;
     let changes = described(&key).field("secret", (), &secret.shown);
     let id = key.id.to_string();
     let event = Event { action: "key.created", account_id: key.account_id, object_kind: "key", object_id: &id, changes };
     audit::record(tx, world, actor, event).await?;
     let revision = sync::record(tx, ChangeKind::Key, &id, now_ms).await?;
-    Ok(Issued { key, secret, plain, revision })
+    Ok(Issued { key, secret, plain, signing, revision })
 }
 
-/// A fresh secret for a key.
-pub(super) fn mint(world: &World, key: &Key) -> (PlainKey, Secret) {
+/// A fresh secret, and the one sight of it.
+pub(super) struct Minted {
+    pub(super) plain: PlainKey,
+    pub(super) secret: Secret,
+    pub(super) signing: Option<SigningSecret>,
+}
+
+/// A fresh secret for a key, with one to sign by where the key requires signatures.
+pub(super) fn mint(world: &World, secrets: &Secrets, key: &Key) -> Minted {
     let plain = PlainKey::mint(key.environment, world.random());
+    let id = world.id(SecretId::new);
+    let signing = key.require_signature.then(|| SigningSecret::mint(world));
     let secret = Secret {
-        id: world.id(SecretId::new),
+        id,
         key_id: key.id,
         hash: plain.hash(),
         shown: plain.shown().to_owned(),
+        signing_secret: signing.as_ref().map(|signing| signing.sealed(secrets, id)),
         created_at: world.now_ms(),
         expires_at: None,
         revoked_at: None,
     };
-    (plain, secret)
+    Minted { plain, secret, signing }
 }
 
 /// A key gets no scope, and shows no secret that carries one, which the one who asks lacks.
@@ -102,6 +124,7 @@ fn described(key: &Key) -> Changes {
         .field("scopes", &none, &key.scopes)
         .field("allowed_addresses", &none, &key.allowed)
         .field("limits", &none, LimitsView::from(key.limits))
+        .field("require_signature", false, key.require_signature)
         .field("expires_at", &none, key.expires_at.map(crate::http::time::rfc3339))
 }
 

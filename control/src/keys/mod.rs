@@ -2,6 +2,9 @@
 //! list, and keeps its id for life. What a client sends is one of its *secrets*: one is current, older
 //! ones may overlap it for a while after a rotation.
 //!
+//! A key may require that requests made with it are signed (RFC 9421): each of its secrets then has a signing
+//! secret beside it, which is rotated, overlaps and ends with it.
+//!
 //! A key is active, expired or revoked; a revoked one stays revoked. Nothing but an explicit update
 //! changes a key's expiry: no sequence of rotations lets any secret live longer than it would have.
 
@@ -12,6 +15,7 @@ mod issue;
 mod model;
 mod revoke;
 mod rotate;
+mod signing;
 mod store;
 mod sweep;
 #[cfg(test)]
@@ -26,6 +30,7 @@ pub use issue::{IssueError, Issued, issue};
 pub use model::{Key, NewKey, Secret, Status};
 pub use revoke::revoke;
 pub use rotate::{RotateError, Rotated, rotate};
+pub use signing::SigningSecret;
 pub use store::find_active_named;
 pub use sweep::sweep;
-pub use update::{KeyUpdate, LimitsUpdate, UpdateError, update};
+pub use update::{KeyUpdate, LimitsUpdate, UpdateError, Updated, update};

@@ -27,6 +27,8 @@ pub struct Key {
     /// Empty allows every address.
     pub allowed: Vec<IpNet>,
     pub limits: Limits,
+    /// Requests made with it must be signed. Each of its secrets has a signing secret then, and none otherwise.
+    pub require_signature: bool,
     pub created_at: i64,
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
@@ -40,6 +42,7 @@ pub struct NewKey {
     pub scopes: Scopes,
     pub allowed: Vec<IpNet>,
     pub limits: Limits,
+    pub require_signature: bool,
     pub expires_at: Option<i64>,
 }
 
@@ -50,6 +53,8 @@ pub struct Secret {
     pub hash: KeyHash,
     /// Its beginning, which may be shown.
     pub shown: String,
+    /// The signing secret beside it, sealed; of a key that requires signatures.
+    pub signing_secret: Option<Vec<u8>>,
     pub created_at: i64,
     /// When its overlap ends; `None` for the current one, which lives as long as the key.
     pub expires_at: Option<i64>,

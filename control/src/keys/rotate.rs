@@ -3,14 +3,16 @@
 use clearway_config::{AccountId, ErrorCode, KeyId, PlainKey, Scope};
 
 use super::{
-    issue::{grants, mint},
+    issue::{Minted, grants, mint},
     model::{Key, LIVE_SECRETS_MAX, Secret, Status},
+    signing::SigningSecret,
     store,
 };
 use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
     http::ApiError,
+    secrets::Secrets,
     sync::{self, ChangeKind, Revision},
     world::World,
 };
@@ -21,6 +23,8 @@ pub struct Rotated {
     /// Those that are accepted, newest first.
     pub secrets: Vec<Secret>,
     pub plain: PlainKey,
+    /// Where the key requires signatures. Those before it overlap as the older secrets do, each with its own.
+    pub signing: Option<SigningSecret>,
     pub revision: Revision,
 }
 
@@ -43,6 +47,7 @@ pub enum RotateError {
 pub async fn rotate(
     tx: &mut Tx,
     world: &World,
+    secrets: &Secrets,
     actor: &Actor,
     bounds: Option<AccountId>,
     id: KeyId,
@@ -61,8 +66,8 @@ pub async fn rotate(
         return Err(RotateError::TooManySecrets);
     }
     let before = live.first().map(|secret| secret.shown.clone());
-    let (plain, new) = mint(world, &key);
-    let mut secrets = vec![new];
+    let Minted { plain, secret, signing } = mint(world, secrets, &key);
+    let mut secrets = vec![secret];
     for old in live {
         let old = old.superseded(&key, overlap_s, now_ms);
         store::end_secret(tx, &old).await?;
@@ -74,7 +79,7 @@ pub async fn rotate(
     let event = Event { action: "key.rotated", account_id: key.account_id, object_kind: "key", object_id: &object_id, changes };
     audit::record(tx, world, actor, event).await?;
     let revision = sync::record(tx, ChangeKind::Key, &object_id, now_ms).await?;
-    Ok(Rotated { key, secrets, plain, revision })
+    Ok(Rotated { key, secrets, plain, signing, revision })
 }
 
 impl From<RotateError> for ApiError {

@@ -22,6 +22,7 @@ struct KeyRow {
     per_day: Option<i64>,
     per_month: Option<i64>,
     concurrent: Option<i64>,
+    require_signature: bool,
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
@@ -33,6 +34,7 @@ struct SecretRow {
     key_id: String,
     hash: Vec<u8>,
     shown: String,
+    signing_secret: Option<Vec<u8>>,
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
@@ -49,8 +51,8 @@ pub(super) async fn insert(tx: &mut Tx, key: &Key) -> db::Result<()> {
     tx.query(
         "INSERT INTO api_keys
              (id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-              created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+              require_signature, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(key.id.to_string())
     .bind(key.account_id.to_string())
@@ -62,6 +64,7 @@ pub(super) async fn insert(tx: &mut Tx, key: &Key) -> db::Result<()> {
     .bind(signed(key.limits.per_day))
     .bind(signed(key.limits.per_month))
     .bind(key.limits.concurrent.map(i64::from))
+    .bind(key.require_signature)
     .bind(key.created_at)
     .bind(key.expires_at)
     .execute()
@@ -75,7 +78,7 @@ pub(super) async fn save(tx: &mut Tx, key: &Key) -> db::Result<()> {
         .query(
             "UPDATE api_keys
              SET name = $3, scopes = $4, allowed_addresses = $5, per_second = $6, per_day = $7, per_month = $8,
-                 concurrent = $9, expires_at = $10, revoked_at = $11
+                 concurrent = $9, require_signature = $10, expires_at = $11, revoked_at = $12
              WHERE id = $1 AND account_id = $2",
         )
         .bind(key.id.to_string())
@@ -87,6 +90,7 @@ pub(super) async fn save(tx: &mut Tx, key: &Key) -> db::Result<()> {
         .bind(signed(key.limits.per_day))
         .bind(signed(key.limits.per_month))
         .bind(key.limits.concurrent.map(i64::from))
+        .bind(key.require_signature)
         .bind(key.expires_at)
         .bind(key.revoked_at)
         .execute()
@@ -99,7 +103,7 @@ pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: Ke
     let row = on
         .query(
             "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-                    created_at, expires_at, revoked_at
+                    require_signature, created_at, expires_at, revoked_at
              FROM api_keys
              WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
         )
@@ -115,11 +119,11 @@ pub(super) async fn lock(tx: &mut Tx, account: Option<AccountId>, id: KeyId) -> 
     let row = tx
         .query(PerEngine {
             sqlite: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,
-                            concurrent, created_at, expires_at, revoked_at
+                            concurrent, require_signature, created_at, expires_at, revoked_at
                      FROM api_keys
                      WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
             postgres: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,
-                              concurrent, created_at, expires_at, revoked_at
+                              concurrent, require_signature, created_at, expires_at, revoked_at
                        FROM api_keys
                        WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)
                        FOR UPDATE",
@@ -136,7 +140,7 @@ pub(super) async fn list<'c>(on: impl On<'c>, account: AccountId, paging: Paging
     let rows = on
         .query(
             "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-                    created_at, expires_at, revoked_at
+                    require_signature, created_at, expires_at, revoked_at
              FROM api_keys
              WHERE account_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2)
              ORDER BY id DESC
@@ -187,11 +191,12 @@ pub(super) async fn count_active(tx: &mut Tx, account: AccountId, now_ms: i64) -
 }
 
 pub(super) async fn insert_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
-    tx.query("INSERT INTO key_secrets (id, key_id, hash, shown, created_at) VALUES ($1, $2, $3, $4, $5)")
+    tx.query("INSERT INTO key_secrets (id, key_id, hash, shown, signing_secret, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(secret.id.to_string())
         .bind(secret.key_id.to_string())
         .bind(secret.hash.as_bytes().to_vec())
         .bind(secret.shown.clone())
+        .bind(secret.signing_secret.clone())
         .bind(secret.created_at)
         .execute()
         .await
@@ -210,11 +215,27 @@ pub(super) async fn end_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
         .map(|_| ())
 }
 
+/// Puts a signing secret, sealed, beside a secret.
+pub(super) async fn set_signing_secret(tx: &mut Tx, secret: &Secret, sealed: Vec<u8>) -> db::Result<()> {
+    tx.query("UPDATE key_secrets SET signing_secret = $3 WHERE id = $1 AND key_id = $2")
+        .bind(secret.id.to_string())
+        .bind(secret.key_id.to_string())
+        .bind(sealed)
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// Takes the signing secrets from all secrets of a key.
+pub(super) async fn forget_signing_secrets(tx: &mut Tx, key: KeyId) -> db::Result<()> {
+    tx.query("UPDATE key_secrets SET signing_secret = NULL WHERE key_id = $1").bind(key.to_string()).execute().await.map(|_| ())
+}
+
 /// A key's secrets that neither are revoked nor have ended, newest first; few, because rotation bounds them.
 pub(super) async fn live_secrets<'c>(on: impl On<'c>, key: KeyId, now_ms: i64) -> db::Result<Vec<Secret>> {
     let rows = on
         .query(
-            "SELECT id, key_id, hash, shown, created_at, expires_at, revoked_at
+            "SELECT id, key_id, hash, shown, signing_secret, created_at, expires_at, revoked_at
              FROM key_secrets
              WHERE key_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
              ORDER BY id DESC
@@ -234,7 +255,9 @@ pub(super) async fn last_use<'c>(on: impl On<'c>, key: KeyId) -> db::Result<Opti
 /// A secret with what a request made with it must pass: what proxies and the API's own check hold of it.
 #[derive(Debug, FromRow)]
 pub(super) struct Credential {
+    pub(super) secret_id: Option<String>,
     pub(super) hash: Option<Vec<u8>>,
+    pub(super) signing_secret: Option<Vec<u8>>,
     pub(super) secret_expires_at: Option<i64>,
     pub(super) secret_revoked_at: Option<i64>,
     pub(super) key_id: String,
@@ -245,6 +268,7 @@ pub(super) struct Credential {
     pub(super) per_day: Option<i64>,
     pub(super) per_month: Option<i64>,
     pub(super) concurrent: Option<i64>,
+    pub(super) require_signature: bool,
     pub(super) key_expires_at: Option<i64>,
     pub(super) key_revoked_at: Option<i64>,
     pub(super) suspended_at: Option<i64>,
@@ -253,9 +277,9 @@ pub(super) struct Credential {
 /// The credential behind a hash: one look-up for all that the API's own check needs.
 pub(super) async fn credential<'c>(on: impl On<'c>, hash: &KeyHash) -> db::Result<Option<Credential>> {
     on.query(
-        "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+        "SELECT s.id AS secret_id, s.hash, s.signing_secret, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
                 k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
-                k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+                k.concurrent, k.require_signature, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
          FROM key_secrets s
          JOIN api_keys k ON k.id = s.key_id
          JOIN accounts a ON a.id = k.account_id
@@ -269,16 +293,16 @@ pub(super) async fn credential<'c>(on: impl On<'c>, hash: &KeyHash) -> db::Resul
 /// Every credential of some keys, for a delta.
 pub(super) async fn credentials_of<'c>(on: impl On<'c>, keys: &[String]) -> db::Result<Vec<Credential>> {
     on.query(PerEngine {
-        sqlite: "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+        sqlite: "SELECT s.id AS secret_id, s.hash, s.signing_secret, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
                         k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
-                        k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+                        k.concurrent, k.require_signature, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
                  FROM json_each($1) wanted
                  JOIN api_keys k ON k.id = wanted.value
                  JOIN key_secrets s ON s.key_id = k.id
                  JOIN accounts a ON a.id = k.account_id",
-        postgres: "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+        postgres: "SELECT s.id AS secret_id, s.hash, s.signing_secret, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
                           k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
-                          k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+                          k.concurrent, k.require_signature, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
                    FROM jsonb_array_elements_text($1) wanted (id)
                    JOIN api_keys k ON k.id = wanted.id
                    JOIN key_secrets s ON s.key_id = k.id
@@ -292,9 +316,9 @@ pub(super) async fn credentials_of<'c>(on: impl On<'c>, keys: &[String]) -> db::
 /// The credentials of the next `limit` keys after `after`, by key; a key whose secrets are all gone has one row without a hash.
 pub(super) async fn credentials_after<'c>(on: impl On<'c>, after: String, limit: u32) -> db::Result<Vec<Credential>> {
     on.query(
-        "SELECT s.hash, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
+        "SELECT s.id AS secret_id, s.hash, s.signing_secret, s.expires_at AS secret_expires_at, s.revoked_at AS secret_revoked_at,
                 k.id AS key_id, k.account_id, k.scopes, k.allowed_addresses, k.per_second, k.per_day, k.per_month,
-                k.concurrent, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
+                k.concurrent, k.require_signature, k.expires_at AS key_expires_at, k.revoked_at AS key_revoked_at, a.suspended_at
          FROM (SELECT * FROM api_keys WHERE id > $1 ORDER BY id LIMIT $2) k
          JOIN accounts a ON a.id = k.account_id
          LEFT JOIN key_secrets s ON s.key_id = k.id
@@ -344,6 +368,7 @@ impl TryFrom<KeyRow> for Key {
             scopes: row.scopes.0,
             allowed: row.allowed_addresses.0,
             limits: limits(row.per_second, row.per_day, row.per_month, row.concurrent),
+            require_signature: row.require_signature,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
@@ -360,6 +385,7 @@ impl TryFrom<SecretRow> for Secret {
             key_id: db::decode("key_secrets.key_id", &row.key_id)?,
             hash: KeyHash::from_slice(&row.hash).ok_or_else(|| db::undecodable("key_secrets.hash", "not 32 bytes"))?,
             shown: row.shown,
+            signing_secret: row.signing_secret,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

@@ -1,7 +1,8 @@
 //! Acts on keys, on both engines, seen with the eyes of the check that callers pass: [`Directory`].
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clearway_config::{
-    AccountId, Environment, KeyHash, Limits, Scopes,
+    AccountId, Environment, KeyHash, Limits, Scopes, SealingKey,
     settings::{Plans, Source},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -16,6 +17,7 @@ use crate::{
     },
     http::{Held, KeyDirectory},
     plans,
+    secrets::{Master, Secrets},
     sync::Feed,
     world::World,
 };
@@ -29,6 +31,7 @@ fn new(expires_at: Option<i64>) -> NewKey {
         scopes: Scopes::from(vec!["read:apps".parse().unwrap()]),
         allowed: vec!["192.0.2.0/24".parse().unwrap()],
         limits: Limits { per_second: Some(3), per_month: Some(9), ..Limits::UNLIMITED },
+        require_signature: false,
         expires_at,
     }
 }
@@ -42,9 +45,16 @@ async fn account(db: &Db, world: &World, keys_max: &str) -> AccountId {
     account.id
 }
 
+/// Of a world of its own, so that what is drawn for it moves nothing else.
+async fn secrets(db: &Db) -> Secrets {
+    let master = Master::Given(SealingKey::new([7; 32]).reveal());
+    Secrets::load(db, &World::fixed(NOW, 8), &master).await.unwrap()
+}
+
 async fn issued(db: &Db, world: &World, account: AccountId, expires_at: Option<i64>) -> Result<Issued, IssueError> {
+    let secrets = secrets(db).await;
     let mut tx = db.begin().await.unwrap();
-    let issued = issue(&mut tx, world, &Actor::System, account, new(expires_at)).await?;
+    let issued = issue(&mut tx, world, &secrets, &Actor::System, account, new(expires_at)).await?;
     tx.commit().await.unwrap();
     Ok(issued)
 }
@@ -100,14 +110,15 @@ async fn what_proxies_are_fed_is_what_callers_are_checked_by() {
             keys.push(issued(&db, &world, account, Some(NOW + 1_000)).await.unwrap());
         }
         let mut tx = db.begin().await.unwrap();
-        let rotated = rotate(&mut tx, &world, &Actor::System, None, keys[0].key.id, 0).await.unwrap();
+        let rotated = rotate(&mut tx, &world, &secrets(&db).await, &Actor::System, None, keys[0].key.id, 0).await.unwrap();
         revoke(&mut tx, &world, &Actor::System, None, keys[1].key.id).await.unwrap().unwrap();
         tx.commit().await.unwrap();
 
+        let feed = KeyFeed { secrets: secrets(&db).await };
         let mut paged = Vec::new();
         let mut after = None;
         loop {
-            let (changes, next) = KeyFeed.page(&db, after, 2).await.unwrap();
+            let (changes, next) = feed.page(&db, after, 2).await.unwrap();
             paged.extend(changes.credentials);
             after = next;
             if after.is_none() {
@@ -115,9 +126,9 @@ async fn what_proxies_are_fed_is_what_callers_are_checked_by() {
             }
         }
         assert_eq!(paged.len(), 6, "one a secret");
-        assert_eq!(KeyFeed.count(&db).await.unwrap(), 6);
+        assert_eq!(feed.count(&db).await.unwrap(), 6);
         let ids: Vec<_> = keys.iter().map(|made| made.key.id.to_string()).collect();
-        let mut loaded = KeyFeed.load(&db, &ids).await.unwrap().credentials;
+        let mut loaded = feed.load(&db, &ids).await.unwrap().credentials;
         for credentials in [&mut paged, &mut loaded] {
             credentials.sort_by(|a, b| a.hash.cmp(&b.hash));
         }
@@ -142,6 +153,44 @@ async fn what_proxies_are_fed_is_what_callers_are_checked_by() {
 }
 
 #[tokio::test]
+async fn a_signing_secret_reaches_the_proxies_with_its_secret_and_ends_with_it() {
+    on_both(async |TestDb { db, .. }: TestDb| {
+        let (world, secrets) = (World::fixed(NOW, 1), secrets(&db).await);
+        let account = account(&db, &world, "").await;
+        let mut tx = db.begin().await.unwrap();
+        let new = NewKey { require_signature: true, ..new(None) };
+        let made = issue(&mut tx, &world, &secrets, &Actor::System, account, new).await.unwrap();
+        let id = made.key.id;
+        let rotated = rotate(&mut tx, &world, &secrets, &Actor::System, None, id, 60).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let feed = KeyFeed { secrets: secrets.clone() };
+        let ids = [id.to_string()];
+        let fed = async |hash: KeyHash| {
+            let credentials = feed.load(&db, &ids).await.unwrap().credentials;
+            credentials.into_iter().find(|credential| credential.hash == hash.as_bytes()).unwrap()
+        };
+        for (plain, signing) in [(&made.plain, &made.signing), (&rotated.plain, &rotated.signing)] {
+            let fed = fed(plain.hash()).await;
+            assert!(fed.require_signature);
+            assert_eq!(STANDARD.encode(&fed.signing_secret), signing.as_ref().unwrap().reveal());
+            assert!(!format!("{fed:?}").contains("signing_secret"), "it is not printed");
+        }
+        assert_eq!(fed(made.plain.hash()).await.expires_at, Some(u64::try_from(NOW).unwrap() + 60_000));
+        let other = rotated.secrets[0].signing_secret.clone().unwrap();
+        let damaged = made.secret.id.to_string();
+        assert!(signing::open(&secrets, &damaged, &other).is_err(), "it opens beside its own secret only");
+
+        let mut tx = db.begin().await.unwrap();
+        store::set_signing_secret(&mut tx, &made.secret, other).await.unwrap();
+        tx.commit().await.unwrap();
+        let damaged = fed(made.plain.hash()).await;
+        assert!(damaged.require_signature && damaged.signing_secret.is_empty(), "refused, and all others go on");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn useless_secrets_are_forgotten_here_and_in_every_proxy() {
     on_both(async |TestDb { db, .. }: TestDb| {
         let world = World::fixed(NOW, 1);
@@ -150,7 +199,7 @@ async fn useless_secrets_are_forgotten_here_and_in_every_proxy() {
         let rotated = issued(&db, &world, account, None).await.unwrap();
         let gone = issued(&db, &world, account, None).await.unwrap();
         let mut tx = db.begin().await.unwrap();
-        rotate(&mut tx, &world, &Actor::System, None, rotated.key.id, 60).await.unwrap();
+        rotate(&mut tx, &world, &secrets(&db).await, &Actor::System, None, rotated.key.id, 60).await.unwrap();
         revoke(&mut tx, &world, &Actor::System, None, gone.key.id).await.unwrap().unwrap();
         tx.commit().await.unwrap();
 
@@ -223,7 +272,7 @@ async fn holds(db: &Db, world: &World, account: AccountId, first_expiry: Option<
             Step::Expire { in_ms } => {
                 expiry = in_ms.map(|in_ms| now + in_ms);
                 let change = KeyUpdate { expires_at: Some(expiry), ..KeyUpdate::default() };
-                update(&mut tx, world, &Actor::System, None, id, change).await.unwrap();
+                update(&mut tx, world, &secrets(db).await, &Actor::System, None, id, change).await.unwrap();
                 None
             }
             Step::Rotate { overlap_s } => Some(*overlap_s),
@@ -234,7 +283,7 @@ async fn holds(db: &Db, world: &World, account: AccountId, first_expiry: Option<
             for secret in &seen {
                 before.push(held(db, &secret.hash).await.expires_at);
             }
-            match rotate(&mut tx, world, &Actor::System, None, id, overlap_s).await {
+            match rotate(&mut tx, world, &secrets(db).await, &Actor::System, None, id, overlap_s).await {
                 Ok(rotated) => {
                     let end = now + i64::try_from(overlap_s).unwrap() * 1000;
                     for (secret, before) in seen.iter_mut().zip(before) {

@@ -15,7 +15,7 @@ use crate::{http::time::rfc3339, sync::Propagation};
 #[schema(example = json!({
     "id": "key_1QjvzY8L2d0ZB9oU4hXwVn", "account_id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "ci", "environment": "live",
     "scopes": ["read:apps"], "status": "active", "allowed_addresses": ["192.0.2.0/24"],
-    "limits": {"per_second": 5, "per_day": null, "per_month": null, "concurrent": null},
+    "limits": {"per_second": 5, "per_day": null, "per_month": null, "concurrent": null}, "require_signature": false,
     "created_at": "2026-11-20T12:00:00.000Z", "expires_at": null, "revoked_at": null,
     "last_used": {"at": "2026-11-20T12:30:00.000Z", "address": "192.0.2.7"},
     "secrets": [{"id": "sec_1QjvzY8L2d0ZB9oU4hXwVo", "shown": "clw_live_ehv1", "created_at": "2026-11-20T12:00:00.000Z", "expires_at": null}]
@@ -35,6 +35,8 @@ pub(super) struct KeyView {
     /// Networks that the key may be used from; empty allows every address.
     allowed_addresses: Vec<String>,
     limits: LimitsView,
+    /// Whether requests made with it must be signed (RFC 9421).
+    require_signature: bool,
     /// RFC 3339 in UTC, as are all times.
     created_at: String,
     expires_at: Option<String>,
@@ -77,6 +79,9 @@ pub(super) struct KeyIssued {
     pub(super) key: KeyView,
     /// The whole secret. Null when the answer is a replay of an idempotency key: it is stored nowhere.
     pub(super) secret: Option<String>,
+    /// What requests are to be signed by, 32 bytes in base64. Only where the key requires signatures, and not in a replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signing_secret: Option<String>,
     /// How far the change has come. Null in a replay.
     pub(super) propagation: Option<Propagation>,
 }
@@ -85,6 +90,10 @@ pub(super) struct KeyIssued {
 pub(super) struct KeyChanged {
     #[serde(flatten)]
     pub(super) key: KeyView,
+    /// What requests are to be signed by from now on, 32 bytes in base64. Only where this change has turned
+    /// `require_signature` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signing_secret: Option<String>,
     /// How far the change has come.
     pub(super) propagation: Propagation,
 }
@@ -108,6 +117,7 @@ impl KeyView {
             status: key.status(now_ms),
             allowed_addresses: key.allowed.iter().map(ToString::to_string).collect(),
             limits: key.limits.into(),
+            require_signature: key.require_signature,
             created_at: rfc3339(key.created_at),
             expires_at: key.expires_at.map(rfc3339),
             revoked_at: key.revoked_at.map(rfc3339),

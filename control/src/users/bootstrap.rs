@@ -10,6 +10,7 @@ use crate::{
     db::{self, Db},
     http::{chain, hex},
     keys::{self, IssueError, NewKey, RotateError},
+    secrets::Secrets,
     world::World,
 };
 
@@ -38,7 +39,13 @@ pub enum BootstrapError {
 
 /// Makes the first admin, unless there is a user already. All or nothing: a start that is broken off is
 /// the first start again. Several processes may start at once on one database: one of them makes it.
-pub async fn bootstrap(db: &Db, world: &World, email: &str, plan: &str) -> Result<Option<FirstAdmin>, BootstrapError> {
+pub async fn bootstrap(
+    db: &Db,
+    world: &World,
+    secrets: &Secrets,
+    email: &str,
+    plan: &str,
+) -> Result<Option<FirstAdmin>, BootstrapError> {
     if store::any(db).await? {
         return Ok(None);
     }
@@ -67,9 +74,10 @@ pub async fn bootstrap(db: &Db, world: &World, email: &str, plan: &str) -> Resul
         scopes: Scopes::from(vec![admin]),
         allowed: Vec::new(),
         limits: Limits::UNLIMITED,
+        require_signature: false,
         expires_at: None,
     };
-    let issued = keys::issue(&mut tx, world, &Actor::System, account.id, new).await?;
+    let issued = keys::issue(&mut tx, world, secrets, &Actor::System, account.id, new).await?;
     tx.commit().await?;
     tracing::info!(account.id = %account.id, user.id = %user, key.id = %issued.key.id, "first admin made");
     Ok(Some(FirstAdmin { email: email.to_owned(), password: Some(password), key: issued.plain }))

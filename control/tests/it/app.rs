@@ -77,13 +77,13 @@ impl TestApp {
     async fn over(database: TestDb) -> Self {
         let world = World::fixed(NOW, 7);
         let plans = Plans::resolve(&Source::new("plans.toml", PLANS)).unwrap();
-        let admin = prepare(&database.db, &world, &plans, "admin@example.com").await.unwrap().unwrap();
         // A world of its own: what is drawn here moves no id in the tests' snapshots.
         let master = Master::Given(SealingKey::new([7; 32]).reveal());
         let secrets = Secrets::load(&database.db, &World::fixed(NOW, 8), &master).await.unwrap();
+        let admin = prepare(&database.db, &world, &secrets, &plans, "admin@example.com").await.unwrap().unwrap();
         let clock = Clock::default();
         let options = Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock };
-        let hub = start_hub(&database.db, options).await.unwrap();
+        let hub = start_hub(&database.db, &secrets, options).await.unwrap();
         let api = app::api(database.db.clone(), world.clone(), secrets, hub, Duration::from_secs(20));
         let router = api::router(api.clone());
         Self { api, world, database, router, admin_key: admin.key.reveal().to_owned() }

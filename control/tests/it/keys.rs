@@ -40,6 +40,7 @@ async fn a_created_key_shows_its_secret_once() {
                   "proxies": 0,
                   "refused": 0
                 },
+                "require_signature": false,
                 "revoked_at": null,
                 "scopes": [
                   "read:apps"
@@ -250,6 +251,7 @@ async fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
                   "proxies": 0,
                   "refused": 0
                 },
+                "require_signature": false,
                 "revoked_at": null,
                 "scopes": [
                   "read:keys"
@@ -366,6 +368,7 @@ async fn a_revoked_key_stays_revoked_and_revoking_again_is_harmless() {
                   "proxies": 0,
                   "refused": 0
                 },
+                "require_signature": false,
                 "revoked_at": "2026-11-20T00:00:00.000Z",
                 "scopes": [
                   "read:keys"

@@ -21,5 +21,6 @@ mod keys;
 mod process;
 mod routes;
 mod schema;
+mod signing;
 mod statements;
 mod usage;

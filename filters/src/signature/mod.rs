@@ -19,8 +19,12 @@ use sha2::{Digest as _, Sha256};
 pub use base::Request;
 pub use digest::BodyDigest;
 
-/// A signature made more than this many seconds ago, or from now, is refused.
+/// A signature made more than this many seconds ago is refused.
 pub const WINDOW_S: u64 = 300;
+/// And one made so many seconds from now: a signer's clock may be a little ahead.
+pub const AHEAD_S: u64 = 30;
+/// For how long a signature may have to be remembered.
+pub const REMEMBERED_S_MAX: u64 = AHEAD_S + WINDOW_S + 1;
 /// Bytes in a signing secret.
 pub const SECRET_BYTES: usize = 32;
 /// Bytes in Signature-Input and in Signature at most.
@@ -111,6 +115,11 @@ impl Presented {
         self.key
     }
 
+    /// When it says that it was made, in seconds since 1970.
+    pub fn created_s(&self) -> u64 {
+        self.created_s
+    }
+
     /// What tells this signed request from every other one, a repetition of itself excepted.
     pub fn mark(&self) -> u128 {
         let hash: [u8; 32] = Sha256::new_with_prefix(self.key.as_bytes()).chain_update(&self.signature).finalize().into();
@@ -136,7 +145,7 @@ impl Presented {
         // Compares in constant time.
         mac.verify_slice(&self.signature).map_err(|_| Refusal::Invalid)?;
         let ended = self.expires_s.is_some_and(|expires| expires <= now_s);
-        if ended || self.created_s.abs_diff(now_s) > WINDOW_S {
+        if ended || self.created_s > now_s.saturating_add(AHEAD_S) || now_s.saturating_sub(self.created_s) > WINDOW_S {
             return Err(Refusal::Expired);
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Who asks, where it is not an API key that says so: tokens of issuers, client certificates, and
-//! addresses without any credential.
+//! Who asks, where it is not an API key alone that says so: tokens of issuers, client certificates, addresses
+//! without any credential, and which signatures have been seen.
 //!
 //! What is here is synchronous, of a fixed size, and waits for nobody: keys of issuers are fetched by
 //! [`crate::jwks`] in the background. Which method a request is judged by is decided in
@@ -7,6 +7,7 @@
 
 mod addresses;
 mod certificates;
+mod replays;
 mod tokens;
 
 use std::{collections::HashMap, sync::Arc};
@@ -25,6 +26,7 @@ use certificates::Certificates;
 use tokens::Tokens;
 
 pub(crate) use addresses::{Addresses, Visit};
+pub(crate) use replays::{Mark, Replays};
 pub(crate) use tokens::Verified;
 
 /// An issuer of the current routes, with its keys.

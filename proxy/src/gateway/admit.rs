@@ -16,16 +16,18 @@ use clearway_filters::{
     jwt, policy,
     quota::Now,
     request::{Credential, RequestView},
+    signature::{self, Presented},
 };
 
 use super::{
     decide::{Facts, Grounds, Incoming},
+    signed::{Bill, Due, Verified},
     texts::{Word, Writer},
 };
 use crate::{
     auth::Visit,
     ledger::{Admission, Ledger, SlotId, Subject},
-    snapshot::{FoundAccount, SlotCache, View},
+    snapshot::{Found, FoundAccount, SlotCache, View},
     tls::client::ClientCertificate,
 };
 
@@ -34,6 +36,8 @@ use crate::{
 pub(super) struct Charge {
     pub(super) admission: Option<Admission>,
     pub(super) visit: Option<Visit>,
+    /// In place of an admission, where that has to wait for the body.
+    pub(super) due: Option<Box<Due>>,
 }
 
 /// A request on its way to being admitted.
@@ -42,6 +46,8 @@ struct Caller<'c, 'r> {
     view: &'c RequestView<'r>,
     route: &'c Route,
     on: &'c Grounds<'c>,
+    /// Whether a charge can wait for a signed body.
+    waits: bool,
 }
 
 /// Authenticates, authorises and charges.
@@ -50,18 +56,20 @@ pub(super) fn admit(
     view: &RequestView<'_>,
     route: &Route,
     on: &Grounds<'_>,
+    waits: bool,
     facts: &mut Facts,
     words: &mut Writer,
 ) -> Result<Charge, Reject> {
     if route.auth == Auth::Open {
         return Ok(Charge::default());
     }
-    let caller = Caller { incoming, view, route, on };
+    let caller = Caller { incoming, view, route, on, waits };
     let chosen = match view.credential() {
         // Nearly every request.
         Credential::Key(key) if route.auth == Auth::KEY => Chosen::Key(key),
         credential => {
-            let offered = Offered { credential, signature: false, certificate: certificate_of(incoming).is_some() };
+            let signature = view.is_signed() && route.auth.takes(AuthMethod::Signature) && is_by_a_key(incoming)?;
+            let offered = Offered { credential, signature, certificate: certificate_of(incoming).is_some() };
             credential::choose(route.auth, offered)?
         }
     };
@@ -76,22 +84,61 @@ pub(super) fn admit(
         return Err(Reject::AuthLeaseExpired);
     }
     let pinned = on.snapshot.pin();
+    let mut due = None;
     let admission = match chosen {
-        Chosen::Key(key) => caller.by_key(&pinned, key, facts, words),
-        Chosen::Token(token) => caller.by_token(&pinned, token, facts, words),
-        Chosen::Certificate => caller.by_certificate(&pinned, facts, words),
-        // Settings let no route take one.
-        Chosen::Signature | Chosen::Nothing => Err(Reject::CredentialMissing),
+        Chosen::Key(key) => caller.by_key(&pinned, key, &mut due, facts, words)?,
+        Chosen::Signature => caller.by_signature(&pinned, &mut due, facts, words)?,
+        Chosen::Token(token) => Some(caller.by_token(&pinned, token, facts, words)?),
+        Chosen::Certificate => Some(caller.by_certificate(&pinned, facts, words)?),
+        Chosen::Nothing => return Err(Reject::CredentialMissing),
     };
-    Ok(Charge { admission: Some(admission?), visit: None })
+    Ok(Charge { admission, visit: None, due })
+}
+
+/// Whether one of the request's signatures says that it is by a key of ours.
+fn is_by_a_key(incoming: &Incoming<'_>) -> Result<bool, Reject> {
+    Ok(Presented::read(&incoming.parts.headers)?.is_some())
 }
 
 impl Caller<'_, '_> {
-    fn by_key(&self, pinned: &View<'_>, key: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
+    fn by_key(
+        &self,
+        pinned: &View<'_>,
+        key: &[u8],
+        due: &mut Option<Box<Due>>,
+        facts: &mut Facts,
+        words: &mut Writer,
+    ) -> Result<Option<Admission>, Reject> {
         facts.auth = Some(AuthMethod::Key);
-        let on = self.on;
         let hash = PlainKey::parse(key).map_err(|_| Reject::KeyMalformed)?.hash();
         let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
+        self.by_holder(pinned, &found, None, due, facts, words)
+    }
+
+    /// Nothing but the signature says whose key it is.
+    fn by_signature(
+        &self,
+        pinned: &View<'_>,
+        due: &mut Option<Box<Due>>,
+        facts: &mut Facts,
+        words: &mut Writer,
+    ) -> Result<Option<Admission>, Reject> {
+        facts.auth = Some(AuthMethod::Signature);
+        let verified = Verified::read(self.incoming, pinned, self.on.replays, None)?;
+        let found = pinned.find(&verified.hash).ok_or(signature::Refusal::Invalid)?;
+        self.by_holder(pinned, &found, Some(verified), due, facts, words)
+    }
+
+    fn by_holder(
+        &self,
+        pinned: &View<'_>,
+        found: &Found<'_>,
+        verified: Option<Verified>,
+        due: &mut Option<Box<Due>>,
+        facts: &mut Facts,
+        words: &mut Writer,
+    ) -> Result<Option<Admission>, Reject> {
+        let on = self.on;
         if let (Some(account), Some(key)) = (found.account_slot().load(), found.key_slot().load()) {
             // Their counts come from memory while the checks below run.
             on.ledger.prefetch(SlotId(account), SlotId(key));
@@ -105,15 +152,19 @@ impl Caller<'_, '_> {
         self.check_certificate(account)?;
         access::check(&found.held(), self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
         self.narrow(found.policies(), facts)?;
-        let account_slot = slot(on.ledger, found.account_slot(), || Subject::Account(account))?;
-        let key_slot = slot(on.ledger, found.key_slot(), || Subject::Key(key))?;
-        on.ledger.admit(
-            &Now::at(self.incoming.now_ms),
-            self.incoming.request_id,
-            self.view.address(),
-            (account_slot, found.account_limits()),
-            (key_slot, found.key_limits()),
-        )
+        let verified = match verified {
+            None if found.requires_signature() => Some(Verified::read(self.incoming, pinned, on.replays, Some(key))?),
+            verified => verified,
+        };
+        let account = (slot(on.ledger, found.account_slot(), || Subject::Account(account))?, found.account_limits());
+        let key = (slot(on.ledger, found.key_slot(), || Subject::Key(key))?, found.key_limits());
+        let (request_id, address) = (self.incoming.request_id, self.view.address());
+        let Some(verified) = verified else {
+            return on.ledger.admit(&Now::at(self.incoming.now_ms), request_id, address, account, key).map(Some);
+        };
+        facts.signed = true;
+        let bill = Bill { request_id, address, account: (account.0, *account.1), key: (key.0, *key.1) };
+        verified.charge(bill, self.incoming.now_ms, on.replays, on.ledger, self.waits.then_some(due))
     }
 
     fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
@@ -184,7 +235,7 @@ impl Caller<'_, '_> {
         let limits = self.route.anonymous.as_ref().ok_or(Reject::CredentialMissing)?;
         let now = Now::at(self.incoming.now_ms);
         let visit = self.on.table.callers.addresses().admit(&now, &self.route.name, self.view.address(), limits)?;
-        Ok(Charge { admission: None, visit: Some(visit) })
+        Ok(Charge { admission: None, visit: Some(visit), due: None })
     }
 
     /// Where the route asks for a certificate beside the credential: both are of the same account.

@@ -5,7 +5,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use clearway_config::settings::process::LimitSettings;
 use clearway_filters::Reject;
-use http::{HeaderValue, Version, request::Parts};
+use clearway_filters::signature::Body;
+use http::{
+    HeaderValue, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    request::Parts,
+};
 
 use super::{
     State,
@@ -33,6 +38,8 @@ pub(super) struct Arrival<'r> {
     pub(super) target: &'r [u8],
     /// The head's bytes; HTTP/2 has none.
     pub(super) head: Option<&'r [u8]>,
+    /// Whether a body follows it.
+    pub(super) body: Body,
     pub(super) peer: &'r Peer,
     /// There is memory to serve it with.
     pub(super) has_room: bool,
@@ -41,18 +48,24 @@ pub(super) struct Arrival<'r> {
 impl<'r> Arrival<'r> {
     /// By HTTP/1.
     pub(super) fn h1(parts: &'r Parts, head: &'r [u8], peer: &'r Peer, has_room: bool) -> Self {
-        Self { parts, target: head::target(head), head: Some(head), peer, has_room }
+        let (coded, length) = (parts.headers.contains_key(TRANSFER_ENCODING), parts.headers.get(CONTENT_LENGTH));
+        let follows = coded || length.is_some_and(|length| length.as_bytes().iter().any(|&digit| digit != b'0'));
+        Self { parts, target: head::target(head), head: Some(head), body: body(follows), peer, has_room }
     }
 
     /// By HTTP/2.
-    pub(super) fn h2(parts: &'r Parts, target: &'r [u8], peer: &'r Peer, has_room: bool) -> Self {
-        Self { parts, target, head: None, peer, has_room }
+    pub(super) fn h2(parts: &'r Parts, target: &'r [u8], follows: bool, peer: &'r Peer, has_room: bool) -> Self {
+        Self { parts, target, head: None, body: body(follows), peer, has_room }
     }
+}
+
+fn body(follows: bool) -> Body {
+    if follows { Body::Follows } else { Body::None }
 }
 
 /// Decides; synchronous, so that what it borrows from the snapshot is held across no await.
 pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Stop> {
-    let Arrival { parts, target, head, peer, .. } = *arrival;
+    let Arrival { parts, target, head, body, peer, .. } = *arrival;
     let table = state.routes.current();
     exchange.under(Arc::clone(&table), &parts.method);
     exchange.decided = true;
@@ -74,6 +87,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
         parts,
         target,
         head,
+        body,
         peer: peer.address,
         tls: peer.tls.as_deref(),
         secure: exchange.forwarded_proto == ForwardedProto::Https,
@@ -86,6 +100,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
         ledger: &state.ledger,
         trusted_proxies: &state.trusted_proxies,
         front: &state.front,
+        replays: &state.replays,
     };
     let decision = within(&state.limits, arrival)
         .map_err(Stop::Refused)
@@ -101,6 +116,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     };
     exchange.upgrade = passage.upgrade;
     exchange.target = passage.target;
+    exchange.due = passage.due;
     exchange.admitted(passage.admission, passage.visit);
     if let Some(upstream) = exchange.upstream().cloned() {
         exchange.attempts.prepare(&upstream, &exchange.facts, &parts.headers);

@@ -17,6 +17,7 @@ use clearway_filters::{
     policy::{self, Policies, addresses, cors::Preflight},
     request::RequestView,
     route::{Asked, target},
+    signature::Body,
     split,
 };
 use http::{
@@ -30,10 +31,11 @@ use super::{
     admit,
     front::Front,
     head,
+    signed::Due,
     texts::{Word, Writer},
 };
 use crate::{
-    auth::Visit,
+    auth::{Replays, Visit},
     ledger::{Admission, Ledger},
     routes::Table,
     snapshot::Snapshot,
@@ -48,6 +50,7 @@ pub(crate) struct Grounds<'s> {
     pub(crate) ledger: &'s Arc<Ledger>,
     pub(crate) trusted_proxies: &'s [IpNet],
     pub(crate) front: &'s Front,
+    pub(crate) replays: &'s Replays,
 }
 
 /// A request as it came.
@@ -58,6 +61,8 @@ pub(crate) struct Incoming<'r> {
     pub(crate) target: &'r [u8],
     /// The head's bytes; HTTP/2 has none, and nothing that a parser could smooth over.
     pub(crate) head: Option<&'r [u8]>,
+    /// Whether a body follows the head.
+    pub(crate) body: Body,
     pub(crate) peer: IpAddr,
     /// Of an encrypted connection.
     pub(crate) tls: Option<&'r TlsFacts>,
@@ -82,6 +87,8 @@ pub(crate) struct Facts {
     pub(crate) account_policy: Option<Arc<Policy>>,
     /// What the request was judged by.
     pub(crate) auth: Option<AuthMethod>,
+    /// Whether it was judged by its signature, too.
+    pub(crate) signed: bool,
     pub(crate) reject: Option<ErrorCode>,
     /// Where a request shall go instead.
     pub(crate) location: Option<String>,
@@ -97,6 +104,8 @@ pub(crate) struct Passage {
     pub(crate) admission: Option<Admission>,
     /// Present for an anonymous request.
     pub(crate) visit: Option<Visit>,
+    /// In place of an admission, for a request that passes if its body is the one that was signed.
+    pub(crate) due: Option<Box<Due>>,
 }
 
 /// Why a request goes no further.
@@ -161,7 +170,9 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
     let redirect = route.redirect.as_ref();
     let location = redirect.map(|redirect| target::location(redirect, &matched, &asked)).transpose()?;
     policy::check(&route.policy, view.address(), &incoming.parts.headers)?;
-    let charge = admit::admit(incoming, &view, route, on, facts, words)?;
+    // A body that goes nowhere is not waited for.
+    let waits = redirect.is_none();
+    let charge = admit::admit(incoming, &view, route, on, waits, facts, words)?;
     if let Some((redirect, location)) = redirect.zip(location) {
         let mut headers = HeaderMap::from_iter([(LOCATION, location)]);
         let policies = Policies { route: &route.policy, account: facts.account_policy.as_deref() };
@@ -181,6 +192,7 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
         target: respelled(&matched.forwarded_path(view.path()), view.query(), target),
         admission: charge.admission,
         visit: charge.visit,
+        due: charge.due,
     })
 }
 

@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use clearway_config::{
     ErrorCode, RequestId,
     settings::{
@@ -34,9 +35,10 @@ use super::{
     mirror::Copying,
     now_ms,
     pace::Pace,
+    signed::Due,
     texts::{Texts, Word},
     trace::{Trace, fresh_ids},
-    whole_body::{Held, Loan},
+    whole_body::{Held, Loan, Whole},
 };
 use crate::{
     auth::Visit,
@@ -83,6 +85,10 @@ pub(crate) struct Exchange {
     pub(super) copying: Option<Copying>,
     /// Whether it has been settled that it is copied, or is not.
     pub(super) mirrored: bool,
+    /// What waits for the request's body, which has been signed.
+    pub(super) due: Option<Box<Due>>,
+    /// The body that was signed and has been read.
+    pub(super) whole: Option<Whole>,
     /// The client's session, where something of ours is in between.
     pub(super) loan: Option<Arc<Loan>>,
     /// What it holds of bodies that have been read.
@@ -169,6 +175,8 @@ impl Exchange {
             attempts: Attempts::default(),
             copying: None,
             mirrored: false,
+            due: None,
+            whole: None,
             loan: None,
             held: None,
             rewritten: None,
@@ -303,6 +311,18 @@ impl Exchange {
             policies: self.policies(),
             origin: self.facts.origin.as_ref(),
         }
+    }
+
+    /// The signed body, for upstreams to be sent it or what is made of it.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        let whole = self.whole.take()?;
+        self.held = Some(whole.held);
+        Some(whole.bytes)
+    }
+
+    /// Whether it waits for a body before it is charged.
+    pub(super) fn waits_for_body(&self) -> bool {
+        self.due.is_some()
     }
 
     /// A request that passed and failed for this reason.

@@ -13,7 +13,9 @@ use clearway_filters::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, LOCATION, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
+    },
 };
 use pingora::{
     Error, ErrorType, OrErr as _, Result,
@@ -130,13 +132,25 @@ pub(super) fn may_be_nominated(token: &[u8]) -> bool {
     ![&UPGRADE, &TRANSFER_ENCODING, &CONTENT_LENGTH].iter().any(|name| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
+/// The signature that a request was judged by, where the upstream is sent another target or host than was signed. What
+/// others have signed is lost with it; it would not hold either.
+pub(super) fn signed_away(exchange: &Exchange) -> &'static [HeaderName] {
+    static SIGNATURE: [HeaderName; 2] = [HeaderName::from_static("signature"), HeaderName::from_static("signature-input")];
+    let another = exchange.facts.signed && (exchange.target.is_some() || exchange.rewritten_host().is_some());
+    if another { &SIGNATURE } else { &[] }
+}
+
 /// Makes the upstream's request of the client's.
 pub(super) fn request(upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let Some(route) = exchange.route() else { return Ok(()) };
     let wants_trailers = upstream.version == Version::HTTP_2 && accepts_trailers(&upstream.headers);
     let stripped: Vec<HeaderName> = headers::stripped(&upstream.headers, route.keep_credentials).cloned().collect();
-    for name in &stripped {
+    for name in stripped.iter().chain(signed_away(exchange)) {
         upstream.remove_header(name);
+    }
+    if exchange.loan.is_some() {
+        // The body has been asked for, and is here.
+        upstream.remove_header(&EXPECT);
     }
     if let Some(target) = &exchange.target {
         upstream.set_raw_path(target)?;

@@ -63,8 +63,10 @@ pub(super) async fn request(session: &mut Session, exchange: &mut Exchange) -> R
         }
         None => None,
     };
-    if changed.is_some() || policy.response_json.is_some() {
-        let loan = whole_body::lend(session, changed);
+    // One that was signed has been read, changed or not.
+    let body = changed.or_else(|| exchange.take_whole());
+    if body.is_some() || policy.response_json.is_some() {
+        let loan = whole_body::lend(session, body);
         exchange.loan = Some(loan);
     }
     Ok(())
@@ -94,7 +96,11 @@ async fn changed(
     if is_longer(headers, max) {
         return Err(Some(ErrorCode::BodyTooLarge.into()));
     }
-    let mut whole = whole_body::read(session, max, exchange.bodies()).await.map_err(unread)?;
+    let mut whole = match exchange.whole.take() {
+        Some(whole) if whole.bytes.len() as u64 > max => return Err(Some(ErrorCode::BodyTooLarge.into())),
+        Some(whole) => whole,
+        None => whole_body::read(session, max, exchange.bodies()).await.map_err(unread)?,
+    };
     let edited = json::edit(&whole.bytes, &json.edits, |fact| known(exchange, fact));
     let edited = edited.map_err(|e| Some(Fault { code: ErrorCode::MalformedBody, reason: Some(e.as_str()) }))?;
     if !whole.held.add(edited.len()) {

@@ -35,6 +35,7 @@ pub(crate) mod mirror;
 mod pace;
 mod refuse;
 pub(crate) mod server;
+mod signed;
 mod sniff;
 mod texts;
 mod trace;
@@ -65,8 +66,8 @@ use pingora::{
 };
 
 use crate::{
-    access_log::AccessLog, cache::Cache, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot, spans::Spans,
-    tls::Tls,
+    access_log::AccessLog, auth::Replays, cache::Cache, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot,
+    spans::Spans, tls::Tls,
 };
 use arrival::{Arrival, Peer};
 pub(crate) use caching::Revalidations;
@@ -95,6 +96,10 @@ pub(crate) struct State {
     pub(crate) front: Front,
     pub(crate) limits: LimitSettings,
     pub(crate) gate: Arc<Gate>,
+    /// Which signatures have been accepted.
+    pub(crate) replays: Replays,
+    /// Bytes of a signed body at most.
+    pub(crate) signed_body_max: u64,
     /// Where clients can connect encrypted.
     pub(crate) tls: Option<Tls>,
     /// No further request is taken on any connection.
@@ -140,7 +145,9 @@ impl Gateway {
         }
         let request = session.req_header();
         if let Some(connection) = h2::Connection::of(session) {
-            let arrival = Arrival::h2(request.as_ref(), request.raw_path(), &connection.peer, has_room);
+            // What follows a CONNECT is a tunnel.
+            let follows = request.method != Method::CONNECT && session.as_http2().is_some_and(|session| !session.is_body_empty());
+            let arrival = Arrival::h2(request.as_ref(), request.raw_path(), follows, &connection.peer, has_room);
             return arrival::decide(&self.state, exchange, &arrival);
         }
         let nobody = Peer { address: Ipv4Addr::UNSPECIFIED.into(), tls: None };
@@ -183,11 +190,18 @@ impl ProxyHttp for Gateway {
                         connection.tunnels();
                     }
                 }
-                if !exchange.changes_bodies() {
-                    return Ok(false);
+                if let Some(due) = exchange.due.take()
+                    && let Err(stop) = signed::settle(&self.state, session, exchange, *due).await?
+                {
+                    refuse::refuse(session, exchange, &stop).await.map_err(Error::into_down)?;
+                    return Ok(true);
                 }
-                match json::request(session, exchange).await {
-                    Ok(()) => Ok(false),
+                let changed = if exchange.changes_bodies() { json::request(session, exchange).await } else { Ok(()) };
+                match changed {
+                    Ok(()) => {
+                        signed::lend(session, exchange);
+                        Ok(false)
+                    }
                     Err(None) => Error::e_explain(ErrorType::ConnectionClosed, "the client has left").map_err(Error::into_down),
                     Err(Some(fault)) => {
                         refuse::fail(&self.state.metrics, session, exchange, fault).await.map_err(Error::into_down)?;

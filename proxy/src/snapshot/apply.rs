@@ -64,7 +64,16 @@ impl Snapshot {
         let before = self.credentials.map.len();
         let generation = writer.generation;
         let guard = self.credentials.map.guard();
-        self.credentials.map.retain(|_, credential| credential.generation() == generation, &guard);
+        self.credentials.map.retain(
+            |hash, credential| {
+                let kept = credential.generation() == generation;
+                if !kept && credential.signs {
+                    self.signers.remove(credential.key_id, hash);
+                }
+                kept
+            },
+            &guard,
+        );
         for account in self.accounts.iter().filter(|account| account.generation() != generation) {
             account.suspend();
         }
@@ -128,7 +137,12 @@ impl Snapshot {
         let unknown = writer.plans.of(&self.plans, "");
         let account = self.accounts.of(account_id, unknown);
         let revoked = wire.revoked || !understood;
-        let mut credential = Credential::new(key_id, profile, wire.expires_at, account, writer.generation, revoked);
+        let mut credential =
+            Credential::new(key_id, profile, wire.expires_at, account, writer.generation, (revoked, wire.require_signature));
+
+        if wire.require_signature {
+            self.signers.set(key_id, hash, &wire.signing_secret);
+        }
 
         let guard = self.credentials.map.guard();
         if let Some(held) = self.credentials.map.get(&hash, &guard) {
@@ -140,7 +154,10 @@ impl Snapshot {
                 credential.slot = held.slot.clone();
             }
         }
-        self.credentials.map.insert(hash, credential, &guard);
+        let before = self.credentials.map.insert(hash, credential, &guard);
+        if let Some(before) = before.filter(|before| before.signs && !(wire.require_signature && before.key_id == key_id)) {
+            self.signers.remove(before.key_id, &hash);
+        }
         understood
     }
 
@@ -150,7 +167,10 @@ impl Snapshot {
 
     fn remove(&self, hash: &[u8]) -> bool {
         let Some(hash) = KeyHash::from_slice(hash) else { return false };
-        self.credentials.map.remove(&hash, &self.credentials.map.guard());
+        let guard = self.credentials.map.guard();
+        if let Some(removed) = self.credentials.map.remove(&hash, &guard).filter(|removed| removed.signs) {
+            self.signers.remove(removed.key_id, &hash);
+        }
         true
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Credential {
     /// The full snapshot that last named it; a later one sweeps it when it does not.
     generation: AtomicU32,
     pub(super) revoked: bool,
+    /// Requests made with it must be signed, by a signing secret in the signers.
+    pub(super) signs: bool,
 }
 
 /// In place of "never": no wire value reaches it and no clock does either.
@@ -47,7 +49,7 @@ impl Credential {
         expires_at: Option<u64>,
         account: u32,
         generation: u32,
-        revoked: bool,
+        (revoked, signs): (bool, bool),
     ) -> Self {
         Self {
             key_id,
@@ -57,6 +59,7 @@ impl Credential {
             slot: SlotCache::default(),
             generation: AtomicU32::new(generation),
             revoked,
+            signs,
         }
     }
 
@@ -71,6 +74,7 @@ impl Credential {
             && self.expires_at == other.expires_at
             && self.account == other.account
             && self.revoked == other.revoked
+            && self.signs == other.signs
     }
 
     pub(super) fn mark(&self, generation: u32) {

@@ -1,7 +1,7 @@
 //! The whole table as the messages it came in, for writing it to disk while deltas go on.
 
 use clearway_config::{
-    Scope,
+    KeyHash, KeyId, Scope,
     sync::{CHUNK_CREDENTIALS_MAX, v1},
 };
 
@@ -50,11 +50,18 @@ impl Snapshot {
                 scopes: credential.profile.scopes.iter().map(Scope::to_string).collect(),
                 allowed_addresses: credential.profile.allowed.iter().map(ToString::to_string).collect(),
                 limits: Some(credential.profile.limits.into()),
+                require_signature: credential.signs,
+                signing_secret: if credential.signs { self.signing_secret(&credential.key_id, hash) } else { Vec::new() },
+                sealed_signing_secret: Vec::new(),
             });
             if chunk.len() == CHUNK_CREDENTIALS_MAX {
                 write(v1::Changes { credentials: std::mem::take(&mut chunk), ..Default::default() })?;
             }
         }
         write(v1::Changes { credentials: chunk, ..Default::default() })
+    }
+
+    fn signing_secret(&self, key: &KeyId, hash: &KeyHash) -> Vec<u8> {
+        self.signers.beside(key, hash).map(|signer| signer.secret().to_vec()).unwrap_or_default()
     }
 }

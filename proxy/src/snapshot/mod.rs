@@ -18,10 +18,14 @@ mod objects;
 mod plans;
 mod policies;
 mod profile;
+mod signers;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
 
 use clearway_config::{AccountId, KeyHash, KeyId, Limits, Scopes};
 use clearway_filters::access::Held;
@@ -31,15 +35,18 @@ use parking_lot::Mutex;
 use accounts::{Account, Accounts};
 use credentials::{Credential, Credentials};
 use plans::{Plan, Plans};
+use signers::Signers;
 
 pub use apply::Applied;
 pub use lease::{Lease, Mode, uptime_ms};
 pub use objects::Objects;
+pub use signers::Signer;
 
 /// Internally concurrent: any number of readers, one writer at a time.
 #[derive(Debug)]
 pub struct Snapshot {
     credentials: Credentials,
+    signers: Signers,
     accounts: Accounts,
     plans: Plans,
     policies: policies::Lists,
@@ -60,6 +67,7 @@ impl Snapshot {
     pub fn new() -> Self {
         Self {
             credentials: Credentials::default(),
+            signers: Signers::default(),
             accounts: Accounts::default(),
             plans: Plans::default(),
             policies: policies::Lists::default(),
@@ -125,6 +133,11 @@ impl View<'_> {
         let account = self.snapshot.accounts.at(credential.account);
         let plan = self.snapshot.plans.at(account.plan());
         Some(Found { credential, account, plan, policies: &self.snapshot.policies })
+    }
+
+    /// Who may have signed as this key: its secrets that have a signing secret.
+    pub fn signers(&self, key: &KeyId) -> Option<Arc<[Arc<Signer>]>> {
+        self.snapshot.signers.of(key)
     }
 
     /// Where an account is, for [`View::account`]; accounts keep their places. Asked for a caller that is new,
@@ -193,6 +206,11 @@ impl<'v> Found<'v> {
 
     pub fn account_id(&self) -> AccountId {
         self.account.id
+    }
+
+    /// Whether requests made with it must be signed.
+    pub fn requires_signature(&self) -> bool {
+        self.credential.signs
     }
 
     /// What [`clearway_filters::access::check`] asks for.

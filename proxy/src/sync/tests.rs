@@ -58,7 +58,7 @@ struct Proxy {
 impl Proxy {
     fn start(directory: &Path) -> Self {
         let snapshot = Arc::new(Snapshot::new());
-        let disk = Disk::open(directory, snapshot.clone()).unwrap();
+        let disk = Disk::open(directory, &directory.join("snapshot.key"), snapshot.clone()).unwrap();
         Self { snapshot, disk, usage: Usage::default() }
     }
 

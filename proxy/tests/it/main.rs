@@ -25,6 +25,7 @@ mod release;
 mod rig;
 mod routing;
 mod siege;
+mod signatures;
 mod smuggling;
 mod spans;
 mod status;

@@ -138,10 +138,6 @@ impl AuthSpec {
                 set
             }
         };
-        if methods.contains(Method::Signature) {
-            // Verified in the filters already; but no key has a signing secret to verify it by.
-            return Err(Fault::at("auth", "`signature` is not taken: keys carry no signing secrets yet"));
-        }
         if methods.is_empty() {
             return Err(Fault::at("auth", "must name at least one method; `open` is for a route that asks for nothing"));
         }
@@ -150,7 +146,7 @@ impl AuthSpec {
         }
         let others: Methods = methods.iter().filter(|&method| method != Method::Mtls).collect();
         if !methods.contains(Method::Mtls) || others.is_empty() || others.contains(Method::Anonymous) {
-            return Err(Fault::at("auth_all", "needs `mtls` and at least one of `key` and `jwt` in auth"));
+            return Err(Fault::at("auth_all", "needs `mtls` and at least one of `key`, `jwt` and `signature` in auth"));
         }
         Ok(Auth::WithCertificate(others))
     }
@@ -231,7 +227,6 @@ mod tests {
     fn nothing_twice_and_unknown_words_are_refused() {
         assert_eq!(read("[\"key\", \"key\"]", false).unwrap_err(), "auth: names a method twice");
         assert!(read("[]", false).unwrap_err().starts_with("auth: must name at least one"));
-        assert!(read("[\"key\", \"signature\"]", false).unwrap_err().starts_with("auth: `signature` is not taken"));
         assert!(read("\"basic\"", false).unwrap_err().starts_with("must be `open`, a method"));
         assert!(read("[\"open\", \"key\"]", false).is_err(), "open is not a method beside others");
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{AcmeSettings, CacheSettings, ClientCertificates, HSTS_MAX, LimitSettings, TlsSettings};
+use super::{AcmeSettings, CacheSettings, ClientCertificates, HSTS_MAX, LimitSettings, SignatureSettings, TlsSettings};
 use crate::settings::duration;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +22,7 @@ pub struct GatewaySettings {
     pub cache: CacheSettings,
     /// Routes and upstreams; relative to this settings file.
     pub routes_file: PathBuf,
+    pub signatures: SignatureSettings,
     /// Threads that serve requests; 0 is one a core.
     pub threads: usize,
     /// How long requests in flight may take to finish after SIGTERM.
@@ -47,6 +48,7 @@ impl Default for GatewaySettings {
             limits: LimitSettings::default(),
             cache: CacheSettings::default(),
             routes_file: "gateway.toml".into(),
+            signatures: SignatureSettings::default(),
             threads: 0,
             drain_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
@@ -75,7 +77,7 @@ impl GatewaySettings {
             (tls.hsts.is_some_and(|hsts| hsts > HSTS_MAX), "gateway.tls.hsts", "must be at most 730d"),
         ];
         let found = faults.into_iter().find(|(wrong, ..)| *wrong).map(|(_, key, why)| (key, why));
-        let found = found.or_else(|| self.limits.fault()).or_else(|| self.cache.fault());
+        let found = found.or_else(|| self.limits.fault()).or_else(|| self.cache.fault()).or_else(|| self.signatures.fault());
         found.or_else(|| self.acme.as_ref().and_then(AcmeSettings::fault))
     }
 }

@@ -6,6 +6,7 @@ mod control;
 mod gateway;
 mod limits;
 mod observe;
+mod signatures;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use self::{
     gateway::GatewaySettings,
     limits::{HEADERS_BOUND, LimitSettings},
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
+    signatures::SignatureSettings,
     sync::{Mode, SyncSettings, SyncTls},
     tls::{CertificateFiles, ClientCertificates, HSTS_MAX, TlsSettings, TlsVersion},
 };
@@ -90,6 +92,12 @@ impl Settings {
     pub fn master_key_file(&self) -> PathBuf {
         let named = &self.control.master_key_file;
         if named.as_os_str().is_empty() { self.data_dir.join("control/master.key") } else { named.clone() }
+    }
+
+    /// `snapshot.key` in the proxy's data directory unless a setting names another file.
+    pub fn snapshot_key_file(&self, proxy_dir: &Path) -> PathBuf {
+        let named = &self.sync.snapshot_key_file;
+        if named.as_os_str().is_empty() { proxy_dir.join("snapshot.key") } else { named.clone() }
     }
 
     /// Where the access log goes; `None` is standard output.

@@ -30,6 +30,9 @@ pub struct SyncSettings {
     /// Shared by control and its proxies: 64 hexadecimal digits. Control makes it on first start.
     /// Empty is `sync.token` in the data directory.
     pub token_file: PathBuf,
+    /// What a proxy seals the signing secrets by that stand in its copy of the keys: 32 bytes in base64. Empty is
+    /// `snapshot.key` in the proxy's data directory, which the first start makes.
+    pub snapshot_key_file: PathBuf,
     pub tls: Option<SyncTls>,
 }
 
@@ -54,6 +57,7 @@ impl Default for SyncSettings {
             mode: Mode::Available,
             auth_lease: Duration::from_secs(10),
             token_file: PathBuf::new(),
+            snapshot_key_file: PathBuf::new(),
             tls: None,
         }
     }

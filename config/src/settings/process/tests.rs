@@ -26,7 +26,7 @@ fn the_file_that_ships_says_the_defaults() {
 fn an_unknown_word_is_an_error_with_its_line() {
     assert_eq!(
         load("data_dir = \"x\"\n\n[sync]\nlease = \"1s\"\n").unwrap_err(),
-        "clearway.toml:4: lease: unknown field `lease`, expected one of `addr`, `connect`, `mode`, `auth_lease`, `token_file`, `tls`"
+        "clearway.toml:4: lease: unknown field `lease`, expected one of `addr`, `connect`, `mode`, `auth_lease`, `token_file`, `snapshot_key_file`, `tls`"
     );
 }
 

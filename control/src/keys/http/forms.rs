@@ -15,7 +15,7 @@ use super::super::{
 };
 use crate::http::{
     ApiError, Fields, Form, Paging,
-    fields::{Wrong, list, number, parsed, text},
+    fields::{Wrong, list, number, parsed, text, yes_or_no},
     issue,
     time::moment,
 };
@@ -42,6 +42,8 @@ pub(crate) struct CreateForm {
     /// The key's own limits, beside its account's; none when left out.
     #[schema(value_type = Option<LimitsForm>)]
     limits: Option<Limits>,
+    /// Whether requests made with the key must be signed (RFC 9421); false when left out.
+    require_signature: Option<bool>,
     /// The account that the key is for; an admin may name another than its own.
     #[schema(value_type = Option<String>)]
     pub(crate) account_id: Option<AccountId>,
@@ -63,6 +65,8 @@ pub(crate) struct UpdateForm {
     allowed_addresses: Option<Vec<IpNet>>,
     #[schema(value_type = Option<LimitsForm>)]
     limits: Option<LimitsUpdate>,
+    /// Whether requests made with the key must be signed (RFC 9421); null is false.
+    require_signature: Option<bool>,
 }
 
 /// A key's own limits; one left out stays, null removes it.
@@ -115,6 +119,7 @@ impl Form for CreateForm {
         let expires_at = fields.optional("expires_at", moment);
         let allowed_addresses = fields.optional("allowed_addresses", allowed);
         let limits = fields.object::<LimitsUpdate>("limits");
+        let require_signature = fields.optional("require_signature", yes_or_no);
         let account_id = fields.optional("account_id", parsed);
         Some(Self {
             name: name?,
@@ -123,6 +128,7 @@ impl Form for CreateForm {
             expires_at: expires_at?,
             allowed_addresses: allowed_addresses?,
             limits: limits?.flatten().map(|given| given.apply(Limits::UNLIMITED)),
+            require_signature: require_signature?,
             account_id: account_id?,
         })
     }
@@ -139,6 +145,7 @@ impl CreateForm {
             scopes: self.scopes.unwrap_or_default(),
             allowed: self.allowed_addresses.unwrap_or_default(),
             limits: self.limits.unwrap_or_default(),
+            require_signature: self.require_signature.unwrap_or_default(),
             expires_at: self.expires_at,
         })
     }
@@ -154,20 +161,22 @@ impl Form for UpdateForm {
         let expires_at = fields.patch("expires_at", moment);
         let allowed = fields.patch("allowed_addresses", allowed);
         let limits = fields.object::<LimitsUpdate>("limits");
+        let require_signature = fields.patch("require_signature", yes_or_no);
         Some(Self {
             name: name?.flatten(),
             scopes: scopes?.map(Option::unwrap_or_default),
             expires_at: expires_at?,
             allowed_addresses: allowed?.map(Option::unwrap_or_default),
             limits: limits?.map(|given| given.unwrap_or(LimitsUpdate::CLEAR)),
+            require_signature: require_signature?.map(Option::unwrap_or_default),
         })
     }
 }
 
 impl UpdateForm {
     pub(crate) fn into_update(self) -> KeyUpdate {
-        let Self { name, scopes, expires_at, allowed_addresses: allowed, limits } = self;
-        KeyUpdate { name, scopes, allowed, limits, expires_at }
+        let Self { name, scopes, expires_at, allowed_addresses: allowed, limits, require_signature } = self;
+        KeyUpdate { name, scopes, allowed, limits, require_signature, expires_at }
     }
 }
 

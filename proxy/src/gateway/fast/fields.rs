@@ -24,7 +24,9 @@ pub(super) fn request(to: &mut Vec<u8>, parts: &Parts, target: &[u8], exchange: 
     write::request_line(to, &parts.method, exchange.target.as_deref().unwrap_or(target));
     let route = exchange.route();
     let stripping = Stripping::of(&parts.headers, route.is_some_and(|route| route.keep_credentials));
-    let strips = |name: &HeaderName| *name == HOST || *name == COOKIE || stripping.strips(name.as_str());
+    let signed_away = forward::signed_away(exchange);
+    let strips =
+        |name: &HeaderName| *name == HOST || *name == COOKIE || signed_away.contains(name) || stripping.strips(name.as_str());
     let kept = parts.headers.iter().filter(|(name, _)| !strips(name));
     let cookie = if stripping.strips(COOKIE.as_str()) { None } else { cookie(&parts.headers) };
     match exchange.policies().filter(Policies::changes_requests) {

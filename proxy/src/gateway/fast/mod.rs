@@ -69,7 +69,7 @@ impl Fast {
         let (mut bytes_out, kept) = (
             0,
             match arrival::decide(&self.state, &mut exchange, &arrival) {
-                Ok(()) if !exchange.is_plain() => return Served::HandOver(Box::new(exchange)),
+                Ok(()) if !exchange.is_plain() || exchange.waits_for_body() => return Served::HandOver(Box::new(exchange)),
                 Ok(()) => None,
                 Err(stop) => Some(refuse::refuse(client, head, &mut exchange, &mut request.body_left, &stop).await),
             },

@@ -60,7 +60,7 @@ impl Fast {
         let decided = arrival::decide(
             &self.state,
             &mut exchange,
-            &Arrival::h2(request.as_ref(), request.raw_path(), peer, !self.state.gate.is_crowded()),
+            &Arrival::h2(request.as_ref(), request.raw_path(), false, peer, !self.state.gate.is_crowded()),
         );
         let mut bytes_out = 0;
         let sent = match decided {

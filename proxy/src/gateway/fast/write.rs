@@ -27,7 +27,12 @@ pub(super) fn request(to: &mut Vec<u8>, head: &Head, exchange: &Exchange) {
     let keep_credentials = exchange.route().is_some_and(|route| route.keep_credentials);
     let stripping = Stripping::of(&head.parts.headers, keep_credentials);
     let rewritten = exchange.rewritten_host();
-    let strips = |name: &str| stripping.strips(name) || (rewritten.is_some() && name == HOST.as_str());
+    let signed_away = forward::signed_away(exchange);
+    let strips = |name: &str| {
+        stripping.strips(name)
+            || (rewritten.is_some() && name == HOST.as_str())
+            || signed_away.iter().any(|signed| signed.as_str() == name)
+    };
     match exchange.policies().filter(Policies::changes_requests) {
         None => {
             for line in &head.lines {

@@ -15,6 +15,7 @@ use clearway_config::sync::v1::{self, from_control::Message};
 use super::{
     frame::{self, BASE_MAGIC, Header},
     load::COMPACTED_BASE,
+    sealed::Vault,
 };
 use crate::snapshot::Snapshot;
 
@@ -23,6 +24,7 @@ use crate::snapshot::Snapshot;
 pub(super) fn write_base(
     directory: &Path,
     snapshot: &Arc<Snapshot>,
+    vault: &Vault,
     header: &Header,
     begin: v1::SnapshotBegin,
     reply: v1::HeartbeatReply,
@@ -34,10 +36,11 @@ pub(super) fn write_base(
     header.write(BASE_MAGIC, &mut to)?;
     frame::write_message(Message::SnapshotBegin(begin), &mut to)?;
     frame::write_message(Message::HeartbeatReply(reply), &mut to)?;
-    snapshot.export(|chunk| {
+    snapshot.export(|mut chunk| {
         if cancelled.load(Ordering::Relaxed) {
             return Err(interrupted());
         }
+        vault.seal(&mut chunk);
         frame::write_message(Message::SnapshotChunk(chunk), &mut to).map(|_| ())
     })?;
     frame::write_message(Message::SnapshotEnd(v1::SnapshotEnd { revision }), &mut to)?;

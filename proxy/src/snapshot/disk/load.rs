@@ -11,6 +11,7 @@ use clearway_config::sync::v1::from_control::Message;
 use super::{
     OnDisk,
     frame::{self, BASE_MAGIC, Damage, Header, LOG_MAGIC},
+    sealed::Vault,
 };
 use crate::snapshot::Snapshot;
 
@@ -35,7 +36,7 @@ pub(super) struct Files {
     pub(super) log_bytes: u64,
 }
 
-pub(super) fn load(directory: &Path, snapshot: &Snapshot) -> io::Result<Loaded> {
+pub(super) fn load(directory: &Path, vault: &Vault, snapshot: &Snapshot) -> io::Result<Loaded> {
     for unfinished in [NEXT_BASE, COMPACTED_BASE] {
         remove(&directory.join(unfinished))?;
     }
@@ -47,7 +48,7 @@ pub(super) fn load(directory: &Path, snapshot: &Snapshot) -> io::Result<Loaded> 
         Err(e) => return Err(e),
     };
     let base_bytes = file.metadata()?.len();
-    let (header, mut on_disk) = match read_base(file, snapshot) {
+    let (header, mut on_disk) = match read_base(file, vault, snapshot) {
         Ok(read) => read,
         Err(damage) => {
             tracing::warn!(file = %path.display(), %damage, "disk snapshot refused: waiting for control");
@@ -55,7 +56,7 @@ pub(super) fn load(directory: &Path, snapshot: &Snapshot) -> io::Result<Loaded> 
         }
     };
     let log = open_log(directory, &header)?;
-    let (log, log_bytes) = read_log(log, &header, snapshot, &mut on_disk)?;
+    let (log, log_bytes) = read_log(log, &header, vault, snapshot, &mut on_disk)?;
     if header.version != env!("CARGO_PKG_VERSION") {
         // It is served, and asked for anew: the other version may have left out what it did not understand.
         on_disk.store_id.clear();
@@ -64,27 +65,37 @@ pub(super) fn load(directory: &Path, snapshot: &Snapshot) -> io::Result<Loaded> 
 }
 
 /// Without its last message nothing of a base counts: [`Snapshot::is_ready`] stays false.
-fn read_base(file: File, snapshot: &Snapshot) -> Result<(Header, OnDisk), Damage> {
+fn read_base(file: File, vault: &Vault, snapshot: &Snapshot) -> Result<(Header, OnDisk), Damage> {
     let mut from = BufReader::with_capacity(1 << 20, file);
     let (header, _) = Header::read(BASE_MAGIC, &mut from)?;
     let mut on_disk = OnDisk::default();
+    let mut unsealed = true;
     loop {
         match frame::read_message(&mut from)?.ok_or(Damage::Torn)?.0 {
             Message::SnapshotBegin(begin) => {
                 snapshot.begin_full(&begin);
                 on_disk.store_id = begin.store_id;
             }
-            Message::SnapshotChunk(chunk) => {
+            Message::SnapshotChunk(mut chunk) => {
+                unsealed &= vault.unseal(&mut chunk);
                 snapshot.apply_chunk(&chunk);
             }
             Message::HeartbeatReply(reply) => on_disk.available = !reply.strict,
             Message::SnapshotEnd(end) => {
                 snapshot.end_full(&end).ok_or(Damage::Format)?;
                 on_disk.revision = end.revision;
+                ask_anew_unless(unsealed, &mut on_disk);
                 return Ok((header, on_disk));
             }
             Message::Challenge(_) | Message::Delta(_) | Message::UsageAck(_) => return Err(Damage::Format),
         }
+    }
+}
+
+/// What did not open is asked for again, with everything else.
+fn ask_anew_unless(unsealed: bool, on_disk: &mut OnDisk) {
+    if !unsealed && !std::mem::take(&mut on_disk.store_id).is_empty() {
+        tracing::warn!("signing secrets on disk are sealed by another key: those keys are refused until control is heard");
     }
 }
 
@@ -117,7 +128,7 @@ pub(super) fn start_log(path: &Path, header: &Header) -> io::Result<(File, u64)>
 }
 
 /// Applies the log as far as it is whole and cuts off the rest, which was never acknowledged.
-fn read_log(log: File, header: &Header, snapshot: &Snapshot, on_disk: &mut OnDisk) -> io::Result<(File, u64)> {
+fn read_log(log: File, header: &Header, vault: &Vault, snapshot: &Snapshot, on_disk: &mut OnDisk) -> io::Result<(File, u64)> {
     let mut from = BufReader::with_capacity(1 << 20, log);
     let (_, mut good) = Header::read(LOG_MAGIC, &mut from).map_err(io::Error::other)?;
     let damage = loop {
@@ -125,7 +136,9 @@ fn read_log(log: File, header: &Header, snapshot: &Snapshot, on_disk: &mut OnDis
             Ok(None) => break None,
             Ok(Some((message, bytes))) => {
                 match message {
-                    Message::Delta(delta) => {
+                    Message::Delta(mut delta) => {
+                        let unsealed = delta.changes.as_mut().is_none_or(|changes| vault.unseal(changes));
+                        ask_anew_unless(unsealed, on_disk);
                         snapshot.apply(&delta);
                         on_disk.revision = on_disk.revision.max(delta.revision);
                     }

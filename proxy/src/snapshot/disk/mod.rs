@@ -5,11 +5,12 @@
 //! appends all that is waiting, flushes once, and only then says in [`OnDisk`] how far it has come,
 //! which is what may be acknowledged. When the log has grown it writes a new base from memory while
 //! deltas go on. Renaming the base is the one point at which a new pair of files takes over: a log
-//! belongs to the base whose id it carries.
+//! belongs to the base whose id it carries. Signing secrets stand in them sealed ([`sealed`]).
 
 mod compact;
 mod frame;
 mod load;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -20,6 +21,7 @@ use clearway_config::sync::v1;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Mode, Snapshot};
+use sealed::Vault;
 
 /// A log shorter than this, or than half its base, is left alone.
 pub const COMPACT_BYTES_MIN: u64 = 64 * 1024 * 1024;
@@ -64,17 +66,24 @@ enum Job {
 
 impl Disk {
     /// Reads what is there into `snapshot`, which is empty, and starts the thread. A base that is damaged
-    /// is not used at all; a log is used as far as it is whole.
-    pub fn open(directory: &Path, snapshot: Arc<Snapshot>) -> io::Result<Self> {
-        Self::open_compacting_at(directory, snapshot, COMPACT_BYTES_MIN)
+    /// is not used at all; a log is used as far as it is whole. `key_file` holds what signing secrets are sealed
+    /// by, and is made where it is missing.
+    pub fn open(directory: &Path, key_file: &Path, snapshot: Arc<Snapshot>) -> io::Result<Self> {
+        Self::open_compacting_at(directory, key_file, snapshot, COMPACT_BYTES_MIN)
     }
 
-    fn open_compacting_at(directory: &Path, snapshot: Arc<Snapshot>, compact_bytes_min: u64) -> io::Result<Self> {
-        let loaded = load::load(directory, &snapshot)?;
+    fn open_compacting_at(
+        directory: &Path,
+        key_file: &Path,
+        snapshot: Arc<Snapshot>,
+        compact_bytes_min: u64,
+    ) -> io::Result<Self> {
+        let vault = Vault::open(key_file)?;
+        let loaded = load::load(directory, &vault, &snapshot)?;
         snapshot.lease().set_mode(if loaded.on_disk.available { Mode::Available } else { Mode::Strict });
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let (publish, state) = watch::channel(loaded.on_disk.clone());
-        let writer = write::Writer::new(directory, snapshot, loaded, publish, compact_bytes_min);
+        let writer = write::Writer::new(directory, snapshot, vault, loaded, publish, compact_bytes_min);
         let thread = thread::Builder::new().name("snapshot-disk".into()).spawn(move || writer.run(waiting))?;
         Ok(Self { jobs: Some(jobs), state, thread: Some(thread) })
     }

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use clearway_config::KeyHash;
+
 use super::{
     super::tests::{credential, credentials, delta, full, hash, rows, seen},
     *,
@@ -18,7 +20,7 @@ fn open(directory: &Path) -> Proxy {
 
 fn open_at(directory: &Path, compact_bytes_min: u64) -> Proxy {
     let snapshot = Arc::new(Snapshot::new());
-    let disk = Disk::open_compacting_at(directory, snapshot.clone(), compact_bytes_min).unwrap();
+    let disk = Disk::open_compacting_at(directory, &directory.join("snapshot.key"), snapshot.clone(), compact_bytes_min).unwrap();
     Proxy { snapshot, disk }
 }
 
@@ -225,4 +227,56 @@ async fn after_a_failed_write_only_a_whole_snapshot_is_relied_on() {
     proxy.full(3, rows(0..10)).await;
     let state = proxy.disk.settle().await.unwrap();
     assert_eq!((state.revision, state.failed), (3, None));
+}
+
+fn signing(n: u64) -> v1::Credential {
+    v1::Credential { require_signature: true, signing_secret: b"thirty-two bytes to be signed by".to_vec(), ..credential(n) }
+}
+
+/// The signing secret that a request by key `n` is verified by.
+fn signs_by(snapshot: &Snapshot, n: u64) -> Option<Vec<u8>> {
+    let view = snapshot.pin();
+    let found = view.find(&KeyHash::from_bytes(hash(n))).unwrap();
+    assert!(found.requires_signature());
+    view.signers(&found.key_id()).map(|signers| signers[0].secret().to_vec())
+}
+
+fn files_hold(directory: &Path, bytes: &[u8]) -> bool {
+    fs::read_dir(directory).unwrap().any(|file| {
+        let content = fs::read(file.unwrap().path()).unwrap();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[tokio::test]
+async fn signing_secrets_survive_and_stand_nowhere_in_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open_at(dir.path(), 1);
+    let secret = signing(1).signing_secret;
+    before.full(1, v1::Changes { credentials: vec![signing(1), credential(2)], ..rows([]) }).await;
+    before.delta(delta(2, credentials(vec![signing(3)]))).await;
+    // A log this long is compacted: the whole table is written from memory.
+    for revision in 3..40 {
+        before.delta(delta(revision, credentials(vec![revoked(2)]))).await;
+        before.disk.settle().await.unwrap();
+    }
+    drop(before);
+    assert!(!files_hold(dir.path(), &secret));
+    let after = open(dir.path());
+    assert_eq!([1, 3].map(|n| signs_by(&after.snapshot, n)), [Some(secret.clone()), Some(secret)]);
+    assert_eq!(after.disk.settle().await.unwrap().store_id, vec![7; 16]);
+}
+
+#[tokio::test]
+async fn without_the_key_of_its_files_a_proxy_refuses_what_signs_and_asks_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    before.full(1, v1::Changes { credentials: vec![signing(1), credential(2)], ..rows([]) }).await;
+    before.disk.settle().await.unwrap();
+    drop(before);
+    fs::remove_file(dir.path().join("snapshot.key")).unwrap();
+    let after = open(dir.path());
+    assert_eq!(signs_by(&after.snapshot, 1), None, "required, and nothing is right");
+    assert!(seen(&after.snapshot, 2).is_some());
+    assert!(after.disk.settle().await.unwrap().store_id.is_empty());
 }

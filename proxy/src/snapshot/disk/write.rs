@@ -18,6 +18,7 @@ use super::{
     Job, OnDisk, compact,
     frame::{self, BASE_MAGIC, Header},
     load::{BASE, COMPACTED_BASE, Files, LOG, Loaded, NEXT_BASE, NEXT_LOG, start_log, sync_directory},
+    sealed::Vault,
 };
 use crate::snapshot::Snapshot;
 
@@ -33,6 +34,7 @@ pub(super) struct Writer {
     full: Option<Full>,
     compacting: Option<Compacting>,
     compact_bytes_min: u64,
+    vault: Vault,
     mode: v1::HeartbeatReply,
 }
 
@@ -54,6 +56,7 @@ impl Writer {
     pub(super) fn new(
         directory: &Path,
         snapshot: Arc<Snapshot>,
+        vault: Vault,
         loaded: Loaded,
         publish: watch::Sender<OnDisk>,
         compact_bytes_min: u64,
@@ -68,6 +71,7 @@ impl Writer {
             full: None,
             compacting: None,
             compact_bytes_min,
+            vault,
             mode,
         }
     }
@@ -111,7 +115,10 @@ impl Writer {
         settled: &mut Vec<oneshot::Sender<OnDisk>>,
     ) -> io::Result<()> {
         match job {
-            Job::Delta(delta) => {
+            Job::Delta(mut delta) => {
+                if let Some(changes) = &mut delta.changes {
+                    self.vault.seal(changes);
+                }
                 batch.revision = batch.revision.max(delta.revision);
                 frame::write_message(Message::Delta(delta), frames)?;
             }
@@ -124,7 +131,8 @@ impl Writer {
                 self.append(frames, batch)?;
                 self.begin(begin)?;
             }
-            Job::Chunk(chunk) => {
+            Job::Chunk(mut chunk) => {
+                self.vault.seal(&mut chunk);
                 if let Some(full) = &mut self.full {
                     frame::write_message(Message::SnapshotChunk(chunk), &mut full.to)?;
                 }
@@ -221,8 +229,8 @@ impl Writer {
         let cancelled = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("snapshot-compact".into()).spawn({
             let (directory, snapshot) = (self.directory.clone(), self.snapshot.clone());
-            let (mode, cancelled) = (self.mode, cancelled.clone());
-            move || compact::write_base(&directory, &snapshot, &header, begin, mode, &cancelled)
+            let (vault, mode, cancelled) = (self.vault.clone(), self.mode, cancelled.clone());
+            move || compact::write_base(&directory, &snapshot, &vault, &header, begin, mode, &cancelled)
         })?;
         self.compacting = Some(Compacting { log, log_bytes, cancelled, thread });
         Ok(())

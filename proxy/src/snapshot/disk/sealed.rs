@@ -1,0 +1,64 @@
+//! Signing secrets on their way to the disk and back: in the files they stand sealed, by a key of this proxy alone.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+use clearway_config::{SealingKey, seal::KEY_BYTES, sync::v1};
+
+use crate::data_dir::write_private;
+
+/// What seals, and opens what it has sealed.
+#[derive(Debug, Clone)]
+pub(super) struct Vault(SealingKey);
+
+impl Vault {
+    /// The key in this file, which is made where it is missing.
+    pub(super) fn open(file: &Path) -> io::Result<Self> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+        let key = match fs::read_to_string(file) {
+            Ok(text) => text.trim().parse().map_err(|why| io::Error::new(ErrorKind::InvalidData, why)).map_err(named)?,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                let key = SealingKey::new(fresh());
+                write_private(file, format!("{}\n", *key.reveal()).as_bytes()).map_err(named)?;
+                key
+            }
+            Err(e) => return Err(named(e)),
+        };
+        Ok(Self(key))
+    }
+
+    /// Before it is written: no signing secret is left in clear.
+    pub(super) fn seal(&self, changes: &mut v1::Changes) {
+        for credential in changes.credentials.iter_mut().filter(|credential| !credential.signing_secret.is_empty()) {
+            let plain = zeroize::Zeroizing::new(std::mem::take(&mut credential.signing_secret));
+            credential.sealed_signing_secret = self.0.seal(&context(credential), fresh(), &plain);
+        }
+    }
+
+    /// After it was read: whether all of it opened. A key whose signing secret did not is held without, and so refused.
+    pub(super) fn unseal(&self, changes: &mut v1::Changes) -> bool {
+        let mut opened = true;
+        for credential in changes.credentials.iter_mut().filter(|credential| !credential.sealed_signing_secret.is_empty()) {
+            let sealed = std::mem::take(&mut credential.sealed_signing_secret);
+            match self.0.open(&context(credential), &sealed) {
+                Ok(plain) => credential.signing_secret = plain.to_vec(),
+                Err(_) => opened = false,
+            }
+        }
+        opened
+    }
+}
+
+/// It opens for its own key and secret only.
+fn context(credential: &v1::Credential) -> Vec<u8> {
+    [b"signing_secret\0", credential.key_id.as_slice(), credential.hash.as_slice()].concat()
+}
+
+fn fresh() -> [u8; KEY_BYTES] {
+    let mut bytes = [0; KEY_BYTES];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes or nothing here is safe");
+    bytes
+}
