@@ -146,5 +146,6 @@ fn credential(n: usize, secret: &str, limits: v1::Limits) -> v1::Credential {
         scopes: vec!["read:bench".to_owned()],
         allowed_addresses: Vec::new(),
         limits: Some(limits),
+        ..v1::Credential::default()
     }
 }

@@ -193,12 +193,17 @@ impl Control {
 
     /// A key of `account`: id and secret.
     pub(crate) async fn key(&self, account: &str, more: Value) -> (String, String) {
+        let made = self.made_key(account, more).await;
+        (word(&made, "id"), word(&made, "secret"))
+    }
+
+    /// All that is said of a new key, this once.
+    pub(crate) async fn made_key(&self, account: &str, more: Value) -> Value {
         let mut body = json!({"name": "e2e", "scopes": [], "account_id": account});
         for (field, value) in more.as_object().into_iter().flatten() {
             body[field] = value.clone();
         }
-        let made = self.admin(Method::POST, "/api/v1/keys", Some(body)).await;
-        (word(&made, "id"), word(&made, "secret"))
+        self.admin(Method::POST, "/api/v1/keys", Some(body)).await
     }
 
     /// Waits until `count` gateways are attached and have everything.

@@ -15,6 +15,7 @@ mod operating;
 mod reload;
 mod revoke;
 mod routes;
+mod signatures;
 mod tls;
 mod up;
 mod upstream;

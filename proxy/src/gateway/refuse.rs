@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clearway_config::ErrorCode;
-use clearway_filters::{Reject, quota::Standing};
+use clearway_filters::{Reject, quota::Standing, signature::Refusal};
 use http::{
     Method, Version,
     header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT},
@@ -34,8 +34,9 @@ pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, stop:
     let answer = answer::stopped(&exchange.asked(), stop);
     // A call that streams may wait for this answer before it sends anything.
     let read = grpc::is_call(session.req_header()) || drain(session, BODY_DRAINED_MAX).await;
-    if !read || matches!(stop, Stop::Refused(Reject::Ambiguous(_))) {
-        // Where an ambiguous request ends is a matter of opinion too.
+    let doubtful = matches!(stop, Stop::Refused(Reject::Ambiguous(_) | Reject::Signature(Refusal::Digest)));
+    if !read || doubtful {
+        // Where an ambiguous request ends is a matter of opinion too; and who has changed a body may have changed more.
         session.set_keepalive(None);
     }
     let extra = match stop {

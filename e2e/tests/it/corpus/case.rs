@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clearway_config::{Environment, PlainKey};
+use ring::{digest, hmac};
 use serde::Deserialize;
 
 use super::frames;
@@ -59,6 +61,16 @@ pub(crate) struct Secrets<'s> {
     pub(crate) key: &'s str,
     /// Another valid key.
     pub(crate) other: &'s str,
+    /// What the case signs by, if it does.
+    pub(crate) signs: Option<Signs<'s>>,
+}
+
+/// The id of a case's key, and its signing secret in base64.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signs<'s> {
+    pub(crate) key_id: &'s str,
+    pub(crate) secret: &'s str,
+    pub(crate) now_s: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,9 +139,14 @@ impl Case {
         Self::check("control", Raw { name: "a plain request".into(), why: "-".into(), ..raw })
     }
 
+    /// Whether its key is to require signatures.
+    pub(crate) fn signs(&self) -> bool {
+        self.text.contains("{{keyid}}")
+    }
+
     /// Every request target in it, with the corpus's host replaced by `host`.
     pub(crate) fn targets(&self, host: &str) -> Vec<Vec<u8>> {
-        let bytes = self.bytes(&Secrets { key: "a key", other: "another key" });
+        let bytes = self.bytes(&Secrets { key: "a key", other: "another key", signs: Some(NOBODY) });
         let lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| {
             let end = line.windows(8).rposition(|window| window == b" HTTP/1.")?;
             let start = 1 + line[..end].iter().position(|&byte| byte == b' ')?;
@@ -259,6 +276,9 @@ fn fill(text: &str, secrets: Option<&Secrets<'_>>) -> String {
             // In good form, and nobody ever made it.
             ("key.unknown", _) => PlainKey::mint(Environment::Live, [7; 32]).reveal().to_owned(),
             ("other", Some(secrets)) => secrets.other.to_owned(),
+            (word, Some(Secrets { signs: Some(signs), .. })) if signs.says(word).is_some() => {
+                signs.says(word).unwrap_or_default()
+            }
             _ => {
                 let (times, what) = word.split_once('*').unwrap_or_else(|| panic!("what is {word}?"));
                 let times: usize = times.parse().unwrap_or_else(|e| panic!("{word}: {e}"));
@@ -268,6 +288,28 @@ fn fill(text: &str, secrets: Option<&Secrets<'_>>) -> String {
         text.replace_range(start..end + 2, &put);
     }
     text
+}
+
+/// Where nobody verifies what is signed.
+const NOBODY: Signs<'static> = Signs { key_id: "key_0000000000000000000001", secret: "AAAA", now_s: 0 };
+
+impl Signs<'_> {
+    /// What a word of the signatures stands for: `keyid`, `now`, `now-3600`, `sha256 text`, `mac base`.
+    fn says(&self, word: &str) -> Option<String> {
+        let (word, rest) = word.split_once(' ').unwrap_or((word, ""));
+        match word {
+            "keyid" => Some(self.key_id.to_owned()),
+            // A second ahead: what was signed before the gateway started is refused.
+            "now" => Some((self.now_s + 1).to_string()),
+            "sha256" => Some(STANDARD.encode(digest::digest(&digest::SHA256, rest.as_bytes()))),
+            "mac" => {
+                let secret = STANDARD.decode(self.secret).expect("a signing secret in base64");
+                let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), rest.replace('|', "\n").as_bytes());
+                Some(STANDARD.encode(mac))
+            }
+            _ => Some(self.now_s.saturating_sub(word.strip_prefix("now-")?.parse().ok()?).to_string()),
+        }
+    }
 }
 
 /// `\r`, `\n`, `\t`, `\0`, `\\` and `\xNN`; every other character is itself, and has to be of ASCII.
@@ -299,7 +341,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 #[test]
 fn a_case_is_sent_as_it_is_written() {
-    let secrets = Secrets { key: "K1", other: "K2" };
+    let secrets = Secrets { key: "K1", other: "K2", signs: Some(NOBODY) };
     let sent = |bytes: &str| {
         let raw = Raw { name: "x".into(), why: "y".into(), bytes: Some(bytes.into()), ..Raw::default() };
         Case::check("t", raw).bytes(&secrets)

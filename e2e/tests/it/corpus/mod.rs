@@ -10,7 +10,7 @@ mod frames;
 mod judge;
 mod recorder;
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::SystemTime};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::{
     eventually,
     fleet::{Control, Fleet, word},
 };
-use case::{Case, Secrets};
+use case::{Case, Secrets, Signs};
 use client::Heard;
 use judge::Identity;
 use recorder::Recorder;
@@ -53,38 +53,48 @@ struct Keyed {
     case: Arc<Case>,
     id: String,
     secret: String,
+    /// In base64, where the key requires signatures.
+    signing_secret: Option<String>,
+}
+
+impl Keyed {
+    fn signs(&self) -> Option<Signs<'_>> {
+        let secret = self.signing_secret.as_deref()?;
+        let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        Some(Signs { key_id: &self.id, secret, now_s })
+    }
 }
 
 /// A key for every case, and one for the requests in between.
 async fn keys(control: &Arc<Control>, account: &str, cases: Vec<Case>) -> (Vec<Keyed>, Keyed) {
     let mut making = JoinSet::new();
     let at_a_time = Arc::new(Semaphore::new(AT_A_TIME));
-    let count = cases.len();
-    for at in 0..=count {
+    for (at, case) in std::iter::once(Case::control()).chain(cases).enumerate() {
         let (control, account, at_a_time) = (control.clone(), account.to_owned(), at_a_time.clone());
         making.spawn(async move {
             let _turn = at_a_time.acquire().await.expect("never closed");
-            (at, control.key(&account, json!({})).await)
+            let made = control.made_key(&account, json!({ "require_signature": case.signs() })).await;
+            let signing_secret = made["signing_secret"].as_str().map(str::to_owned);
+            let (id, secret) = (word(&made, "id"), word(&made, "secret"));
+            (at, Keyed { case: Arc::new(case), id, secret, signing_secret })
         });
     }
     let mut made = making.join_all().await;
     made.sort_by_key(|(at, _)| *at);
-    let mut made = made.into_iter().map(|(_, key)| key);
-    let (id, secret) = made.next().expect("one more than cases");
-    let probe = Keyed { case: Arc::new(Case::control()), id, secret };
-    let keyed = cases.into_iter().zip(made).map(|(case, (id, secret))| Keyed { case: Arc::new(case), id, secret });
-    (keyed.collect(), probe)
+    let mut made = made.into_iter().map(|(_, keyed)| keyed);
+    let probe = made.next().expect("one more than cases");
+    (made.collect(), probe)
 }
 
 /// Sends the case, then a plain request on another connection.
 async fn run(address: Arc<str>, keyed: Keyed, probe: Arc<Keyed>) -> (Keyed, Heard, Heard) {
-    let secrets = Secrets { key: &keyed.secret, other: &probe.secret };
+    let secrets = Secrets { key: &keyed.secret, other: &probe.secret, signs: keyed.signs() };
     let (bytes, wanted) = (keyed.case.bytes(&secrets), keyed.case.expect.len());
     let heard = match keyed.case.is_h2 {
         true => frames::talk(&address, bytes, wanted).await,
         false => client::talk(&address, bytes, wanted, keyed.case.ends).await,
     };
-    let secrets = Secrets { key: &probe.secret, other: &probe.secret };
+    let secrets = Secrets { key: &probe.secret, other: &probe.secret, signs: None };
     let after = client::talk(&address, probe.case.bytes(&secrets), 1, false).await;
     (keyed, heard, after)
 }
