@@ -5,7 +5,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = "proto/clearway/sync/v1/sync.proto";
     println!("cargo::rerun-if-changed={proto}");
     let descriptors = protox::compile([proto], ["proto"])?;
-    // It may hold a signing secret: `sync` says how it is printed.
-    prost_build::Config::new().skip_protoc_run().skip_debug(["clearway.sync.v1.Credential"]).compile_fds(descriptors)?;
+    // They may hold secrets: `sync` says how they are printed.
+    let secret = ["clearway.sync.v1.Credential", "clearway.sync.v1.Certificate"];
+    prost_build::Config::new().skip_protoc_run().skip_debug(secret).compile_fds(descriptors)?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! else is a REST call.
 
 mod api;
+mod certificates;
 mod gateway;
 mod keys;
 mod top;
@@ -28,6 +29,9 @@ enum Command {
     /// Create, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// List, put and delete the certificates that the gateways show their clients.
+    #[command(subcommand)]
+    Certificates(certificates::Command),
     /// Watch what a proxy is doing: requests, refusals, latencies, and who asks most.
     Top(top::Args),
     /// Make the control plane's routes and upstreams those of a file, after showing the difference. Ends with 3 where a
@@ -69,6 +73,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::Certificates(command) => certificates::run(command).await,
         Command::Top(args) => top::run(args).await,
         Command::Apply(args) => gateway::apply(args).await,
         Command::Export(args) => gateway::export(args).await,

@@ -75,6 +75,13 @@ impl fmt::Debug for v1::Credential {
     }
 }
 
+/// Without its key.
+impl fmt::Debug for v1::Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl From<Limits> for v1::Limits {
     fn from(limits: Limits) -> Self {
         Self {

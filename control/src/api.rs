@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    accounts, audit,
+    accounts, audit, certificates,
     http::{self, Api},
     keys, plans, proxies, routes as gateway, usage,
 };
@@ -62,6 +62,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(accounts::routes())
         .merge(proxies::routes())
         .merge(gateway::routes())
+        .merge(certificates::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

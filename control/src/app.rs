@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::{
     accounts::AccountFeed,
     api,
+    certificates::CertificateFeed,
     data_dir::{DataDir, DataDirError},
     db::{self, Db, Location, OpenError},
     http::{Api, chain},
@@ -199,7 +200,13 @@ pub async fn prepare(
 pub async fn start_hub(db: &Db, secrets: &Secrets, options: Options) -> db::Result<Hub> {
     Hub::start(
         db.clone(),
-        vec![Arc::new(PlanFeed), Arc::new(AccountFeed), Arc::new(KeyFeed { secrets: secrets.clone() }), Arc::new(RouteFeed)],
+        vec![
+            Arc::new(PlanFeed),
+            Arc::new(AccountFeed),
+            Arc::new(KeyFeed { secrets: secrets.clone() }),
+            Arc::new(RouteFeed),
+            Arc::new(CertificateFeed { secrets: secrets.clone() }),
+        ],
         Arc::new(Sink),
         options,
     )

@@ -1,12 +1,13 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit keys plans proxies routes usage users`) over thin plumbing (`db http jobs
+//! Vertical features (`accounts audit certificates keys plans proxies routes usage users`) over thin plumbing (`db http jobs
 //! secrets sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod certificates;
 pub mod data_dir;
 pub mod db;
 pub mod http;

@@ -1,11 +1,11 @@
-//! What is brought into force while the proxy runs: changed files, and what control says of routes and upstreams.
+//! What is brought into force while the proxy runs: changed files, and what control says of routes, upstreams and certificates.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::{gateway::State, routes::RouteFiles, snapshot::Snapshot};
+use crate::{gateway::State, routes::RouteFiles, snapshot::Snapshot, tls::Tls};
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,10 +29,7 @@ pub(crate) async fn files(state: Arc<State>) {
             if resolves {
                 return state.routes.current().refresh();
             }
-            read_routes(&state, false);
-            if let Some(tls) = &state.tls {
-                tls.follow(false);
-            }
+            read_files(&state, false);
         });
         if work.await.is_err() {
             tracing::error!("following the files panicked");
@@ -40,7 +37,7 @@ pub(crate) async fn files(state: Arc<State>) {
     }
 }
 
-/// Brings into force what control says of routes and upstreams. What comes while that is being done is done
+/// Brings into force what control says of them. What comes while that is being done is done
 /// together, and most of the time is left to requests.
 pub(crate) async fn objects(state: Arc<State>) {
     let mut changes = state.snapshot.objects().changes();
@@ -48,33 +45,41 @@ pub(crate) async fn objects(state: Arc<State>) {
     changes.mark_changed();
     while changes.changed().await.is_ok() {
         let began = Instant::now();
-        let (routes, snapshot) = (state.routes.clone(), state.snapshot.clone());
-        if tokio::task::spawn_blocking(move || build_objects(&routes, &snapshot)).await.is_err() {
+        let state = state.clone();
+        let work = move || build_objects(&state.routes, &state.snapshot, state.tls.as_ref());
+        if tokio::task::spawn_blocking(work).await.is_err() {
             tracing::error!("following the control plane's routes panicked");
         }
         tokio::time::sleep((began.elapsed() * REST_AFTER_BUILD).min(REST_MAX)).await;
     }
 }
 
-/// Reads the routes files if they changed; `asked` reads them in any case. Blocks while it does.
-pub(crate) fn read_routes(state: &State, asked: bool) {
+/// Reads the files of routes and certificates that changed; `asked` reads them in any case. Blocks while it does.
+pub(crate) fn read_files(state: &State, asked: bool) {
     state.routes.follow(asked);
+    if let Some(tls) = &state.tls {
+        tls.follow(asked);
+    }
     // What a file takes or gives back changes what of control's is in force.
     let version = state.snapshot.objects().built().borrow().version;
-    tell(&state.routes, &state.snapshot, version);
+    tell(&state.routes, &state.snapshot, state.tls.as_ref(), version);
 }
 
 /// Brings what control has said by now into force. For one caller at a time.
-pub(crate) fn build_objects(routes: &RouteFiles, snapshot: &Snapshot) {
+pub(crate) fn build_objects(routes: &RouteFiles, snapshot: &Snapshot, tls: Option<&Tls>) {
     let (version, document) = snapshot.objects().document();
     if snapshot.objects().built().borrow().version == version {
         return;
     }
     routes.follow_objects(document);
+    if let Some(tls) = tls {
+        tls.follow_control(snapshot.objects().certificates());
+    }
     // Also where it was refused: it has been decided on, control is told, and revokes behind it do not wait.
-    tell(routes, snapshot, version);
+    tell(routes, snapshot, tls, version);
 }
 
-fn tell(routes: &RouteFiles, snapshot: &Snapshot, version: u64) {
-    routes.note_refused(snapshot.objects().set_built(version, || routes.refused()));
+fn tell(routes: &RouteFiles, snapshot: &Snapshot, tls: Option<&Tls>, version: u64) {
+    let refused = || routes.refused().into_iter().chain(tls.map(Tls::refused).unwrap_or_default()).collect();
+    routes.note_refused(snapshot.objects().set_built(version, refused));
 }

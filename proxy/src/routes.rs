@@ -188,6 +188,9 @@ impl RouteFiles {
     /// Follows what control says. Blocks while it does.
     pub(crate) fn follow_objects(&self, objects: Arc<Document>) {
         let mut seen = self.seen.lock();
+        if Arc::ptr_eq(seen.pending.as_ref().unwrap_or(&seen.objects), &objects) {
+            return;
+        }
         let table = self.table(&seen.files, &objects).map(|(table, refused)| {
             (seen.objects, seen.pending, seen.refused) = (objects.clone(), None, refused);
             Some(table)

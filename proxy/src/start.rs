@@ -176,7 +176,7 @@ impl Proxy {
         };
 
         // What control has said before counts from the first request on.
-        follow::build_objects(&routes, &snapshot);
+        follow::build_objects(&routes, &snapshot, tls.as_ref());
         let mirror = Mirror::start(background.handle(), metrics.clone());
         let bodies = Arc::<Bodies>::default();
         let state = Arc::new(State {
@@ -294,10 +294,7 @@ impl Proxy {
 
     /// Reads the routes and certificates and reopens the access log: what SIGHUP asks for.
     pub fn reload(&self) {
-        follow::read_routes(&self.state, true);
-        if let Some(tls) = &self.state.tls {
-            tls.follow(true);
-        }
+        follow::read_files(&self.state, true);
         self.state.access_log.reopen();
     }
 

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod openapi;
 mod paging;
 pub mod time;
+mod versions;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ pub use error::{ApiError, chain};
 pub use fields::{Body, Fields, Form, JsonObject, Query};
 pub use idempotency::{Repeatable, Turn};
 pub use paging::{PageParams, Paging};
+pub use versions::{IfMatch, tagged};
 
 use crate::{db::Db, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
 

@@ -2,12 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use clearway_config::{
     envelope::Success,
     settings::gateway::{ClientCertificateSpec, IssuerSpec, Object, ObjectKind, PolicySpec, RouteSpec, UpstreamSpec},
 };
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -16,8 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::{Stored, put::put, remove::remove, store};
 use crate::{
     http::{
-        AdminPlatform, Answer, Answered, Api, ApiError, Caller, Id, JsonObject, List, PageParams, Paging, Permit, Query, issue,
-        time::rfc3339,
+        AdminPlatform, Answer, Answered, Api, ApiError, Caller, Id, IfMatch, JsonObject, List, PageParams, Paging, Permit, Query,
+        issue, tagged, time::rfc3339,
     },
     sync::{Objects, Propagation, Wait},
 };
@@ -74,31 +74,6 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// The version in `If-Match`; 0 is none yet, for `If-None-Match: *`.
-#[derive(Debug)]
-struct Expected(Option<i64>);
-
-impl FromRequestParts<Api> for Expected {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
-        let wrong = |name: &str, message: &str| ApiError::invalid(&[issue(name, "format_invalid", message)]);
-        match (one(&parts.headers, &header::IF_MATCH), one(&parts.headers, &header::IF_NONE_MATCH)) {
-            (None, None) => Ok(Self(None)),
-            (None, Some("*")) => Ok(Self(Some(0))),
-            (_, Some(_)) => Err(wrong("If-None-Match", "must be * and stand alone")),
-            (Some(tag), None) => {
-                let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|n| n.parse().ok());
-                version.map(|n| Self(Some(n))).ok_or_else(|| wrong("If-Match", "must be one ETag of this object"))
-            }
-        }
-    }
-}
-
-fn one<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or_default().trim())
-}
-
 /// Its spec with its name, as the view flattens it.
 fn view(stored: Stored) -> View<Value> {
     View {
@@ -107,10 +82,6 @@ fn view(stored: Stored) -> View<Value> {
         updated_at: rfc3339(stored.updated_at),
         spec: stored.object.into_value(),
     }
-}
-
-fn tagged(answer: Answer, version: i64) -> Answer {
-    answer.header(header::ETAG, HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes"))
 }
 
 async fn list(api: &Api, kind: ObjectKind, paging: Paging<String>) -> Answered {
@@ -129,7 +100,7 @@ async fn replace(
     api: &Api,
     caller: &Caller,
     (kind, name): (ObjectKind, String),
-    Expected(expected): Expected,
+    IfMatch(expected): IfMatch,
     mut spec: Map<String, Value>,
 ) -> Answered {
     if spec.remove("name").is_some_and(|said| said != *name) {
@@ -151,7 +122,7 @@ async fn replace(
     Ok(tagged(answer, version))
 }
 
-async fn delete(api: &Api, caller: &Caller, kind: ObjectKind, name: String, Expected(expected): Expected) -> Answered {
+async fn delete(api: &Api, caller: &Caller, kind: ObjectKind, name: String, IfMatch(expected): IfMatch) -> Answered {
     let mut tx = api.db.begin().await?;
     let revision = remove(&mut tx, &api.world, caller, (kind, &name), expected).await?;
     tx.commit().await?;
@@ -201,7 +172,7 @@ macro_rules! operations {
                 State(api): State<Api>,
                 caller: Permit<AdminPlatform>,
                 Id(Name(name)): Id<Name>,
-                expected: Expected,
+                expected: IfMatch,
                 JsonObject(spec): JsonObject,
             ) -> Answered {
                 super::replace(&api, &caller, ($kind, name), expected, spec).await
@@ -217,7 +188,7 @@ macro_rules! operations {
                 State(api): State<Api>,
                 caller: Permit<AdminPlatform>,
                 Id(Name(name)): Id<Name>,
-                expected: Expected,
+                expected: IfMatch,
             ) -> Answered {
                 super::delete(&api, &caller, $kind, name, expected).await
             }

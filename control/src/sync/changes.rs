@@ -61,6 +61,8 @@ fn merge(into: &mut v1::Changes, from: v1::Changes) {
     into.removed_credentials.extend(from.removed_credentials);
     into.gateway_objects.extend(from.gateway_objects);
     into.removed_gateway_objects.extend(from.removed_gateway_objects);
+    into.certificates.extend(from.certificates);
+    into.removed_certificates.extend(from.removed_certificates);
 }
 
 /// The inverse of [`super::removed_secret_id`].

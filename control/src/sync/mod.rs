@@ -59,10 +59,13 @@ pub enum ChangeKind {
     SecretRemoved,
     /// Its id is the object's kind and name, as `route/orders`.
     GatewayObject,
+    /// Its id is the certificate's name.
+    Certificate,
 }
 
 impl ChangeKind {
-    pub const ALL: [ChangeKind; 5] = [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved, Self::GatewayObject];
+    pub const ALL: [ChangeKind; 6] =
+        [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved, Self::GatewayObject, Self::Certificate];
 
     /// As in `changes.kind`.
     pub const fn as_str(self) -> &'static str {
@@ -72,6 +75,7 @@ impl ChangeKind {
             Self::Key => "key",
             Self::SecretRemoved => "secret_removed",
             Self::GatewayObject => "gateway_object",
+            Self::Certificate => "certificate",
         }
     }
 

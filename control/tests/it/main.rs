@@ -15,6 +15,7 @@ mod audit;
 mod authorization;
 mod bodies;
 mod callers;
+mod certificates;
 mod generated;
 mod idempotency;
 mod keys;

@@ -99,6 +99,15 @@ impl Fleet {
 
     /// A gateway named `name` with `routes`, finding control's API at `control` and its sync at `sync`.
     pub(crate) fn proxy(&self, name: &str, routes: &str, control: &Control, sync: &str) -> Proxy {
+        self.proxy_with(name, routes, control, sync, &[])
+    }
+
+    /// [`Fleet::proxy`], taking encrypted connections too.
+    pub(crate) fn encrypted_proxy(&self, name: &str, routes: &str, control: &Control) -> Proxy {
+        self.proxy_with(name, routes, control, &control.sync, &[("--gateway-tls-addr", "127.0.0.1:0")])
+    }
+
+    fn proxy_with(&self, name: &str, routes: &str, control: &Control, sync: &str, more: &[(&str, &str)]) -> Proxy {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("a writable directory");
         std::fs::write(dir.join("clearway.toml"), format!("{}\n[gateway]\nname = \"{name}\"\n", self.settings))
@@ -106,7 +115,7 @@ impl Fleet {
         std::fs::write(dir.join("routes.toml"), routes).expect("a writable directory");
         std::fs::copy(control.dir.join("sync.token"), dir.join("sync.token")).expect("control made the token");
         let routes = dir.join("routes.toml").to_string_lossy().into_owned();
-        let args = args(
+        let mut args = args(
             &dir,
             &[
                 ("--gateway-addr", "127.0.0.1:0"),
@@ -115,6 +124,9 @@ impl Fleet {
                 ("--routes", &routes),
             ],
         );
+        for (flag, value) in more {
+            args.extend([(*flag).to_owned(), (*value).to_owned()]);
+        }
         Proxy::start(name, dir, args)
     }
 }
@@ -228,6 +240,8 @@ pub(crate) struct Proxy {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
     pub(crate) url: String,
+    /// Where it takes encrypted connections, if it does.
+    pub(crate) encrypted: Option<String>,
     pub(crate) metrics: String,
     args: Vec<String>,
 }
@@ -239,7 +253,11 @@ impl Proxy {
         let (url, metrics) = (word(&ready, "gateway"), word(&ready, "metrics"));
         pin(&mut args, "--gateway-addr", &url);
         pin(&mut args, "--metrics-addr", &metrics);
-        Self { process, name: name.to_owned(), dir, url, metrics, args }
+        let encrypted = ready["gateway_tls"].as_str().map(str::to_owned);
+        if let Some(url) = &encrypted {
+            pin(&mut args, "--gateway-tls-addr", url);
+        }
+        Self { process, name: name.to_owned(), dir, url, encrypted, metrics, args }
     }
 
     /// Kills what is left of the process and starts again on the same address and directory.

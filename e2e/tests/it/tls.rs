@@ -1,12 +1,25 @@
-//! Mutual TLS between the planes, beside the token: certificates of one authority on both sides.
+//! Mutual TLS between the planes, beside the token: certificates of one authority on both sides. And the certificates
+//! that control gives its gateways to show.
 
-use std::path::Path;
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use reqwest::Method;
-use serde_json::json;
+use reqwest::{Client, Method, tls::TlsInfo};
+use serde_json::{Value, json};
 
-use crate::{eventually, fleet::Fleet, upstream::Upstream};
+use crate::{
+    eventually,
+    fleet::{Fleet, Proxy},
+    upstream::Upstream,
+};
 
 /// Makes an authority and one certificate for both planes in `dir`; the settings that use them.
 fn settings(dir: &Path) -> String {
@@ -58,5 +71,92 @@ async fn planes_with_certificates_of_one_authority_meet_and_a_stranger_with_the_
     assert_eq!(ask(&proxy.url).await, 401);
     for outside in [&stranger, &plain] {
         assert_eq!(ask(&outside.url).await, 503, "{} has received nothing", outside.name);
+    }
+}
+
+/// A certificate for `host` as the API takes it, and its DER.
+fn certificate(host: &str) -> (Value, Vec<u8>) {
+    let key = KeyPair::generate().expect("a key pair");
+    let made = CertificateParams::new(vec![host.to_owned()]).expect("a name").self_signed(&key).expect("a certificate");
+    (json!({ "chain": made.pem(), "key": key.serialize_pem() }), made.der().to_vec())
+}
+
+/// A client that makes a connection for every request, and says what it was shown.
+fn curious(proxy: &Proxy) -> Client {
+    let address: SocketAddr =
+        proxy.encrypted.as_deref().and_then(|url| url.strip_prefix("https://")).expect("encrypted").parse().expect("an address");
+    Client::builder()
+        .timeout(Duration::from_secs(60))
+        .pool_max_idle_per_host(0)
+        .danger_accept_invalid_certs(true)
+        .tls_info(true)
+        .resolve("shop.test", SocketAddr::new(address.ip(), 0))
+        .build()
+        .expect("a client")
+}
+
+async fn shown(client: &Client, proxy: &Proxy) -> Option<(u16, Vec<u8>)> {
+    let port = proxy.encrypted.as_deref()?.rsplit(':').next()?.to_owned();
+    let answer = client.get(format!("https://shop.test:{port}/open/x")).send().await.ok()?;
+    let der = answer.extensions().get::<TlsInfo>()?.peer_certificate()?.to_vec();
+    Some((answer.status().as_u16(), der))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_put_by_the_api_is_shown_from_then_on_without_a_failed_request_and_is_sealed_on_disk() {
+    let fleet = Fleet::new("[sync]\nmode = \"available\"\n\n[gateway.tls]\nfrom_control = true\n");
+    let upstream = Upstream::start().await;
+    let mut control = fleet.control();
+    let open = "\n[[routes]]\nname = \"open\"\npath = \"/open\"\nupstream = \"svc\"\nauth = \"open\"\n";
+    let mut proxy = fleet.encrypted_proxy("gateway", &format!("{}{open}", upstream.routes()), &control);
+    control.attached(1).await;
+    let client = curious(&proxy);
+    assert!(shown(&client, &proxy).await.is_none(), "there is nothing to show yet");
+
+    let certificates = "/api/v1/admin/certificates";
+    let (first, der) = certificate("shop.test");
+    let made = control.admin(Method::PUT, &format!("{certificates}/shop"), Some(first)).await;
+    assert_eq!(made["propagation"]["acknowledged"], 1, "{made}");
+    assert_eq!(shown(&client, &proxy).await, Some((200, der)));
+
+    let (stop, failed, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let url = proxy.encrypted.clone();
+    let load: Vec<_> = (0..2)
+        .map(|_| {
+            let (client, stop, failed, served) = (client.clone(), stop.clone(), failed.clone(), served.clone());
+            let port = url.as_deref().and_then(|url| url.rsplit(':').next()).expect("a port").to_owned();
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Acquire) {
+                    let answer = client.get(format!("https://shop.test:{port}/open/x")).send().await;
+                    let ok = answer.is_ok_and(|answer| answer.status() == 200);
+                    if ok { &served } else { &failed }.fetch_add(1, Ordering::AcqRel);
+                }
+            })
+        })
+        .collect();
+    let mut last = Vec::new();
+    for _ in 0..10 {
+        let before = served.load(Ordering::Acquire);
+        let (next, der) = certificate("shop.test");
+        let changed = control.admin(Method::PUT, &format!("{certificates}/shop"), Some(next)).await;
+        assert_eq!(changed["propagation"]["acknowledged"], 1, "{changed}");
+        assert_eq!(shown(&client, &proxy).await, Some((200, der.clone())), "in force when the call has returned");
+        eventually("requests meanwhile", async || (served.load(Ordering::Acquire) > before).then_some(())).await;
+        last = der;
+    }
+    stop.store(true, Ordering::Release);
+    for task in load {
+        task.await.expect("the load ends");
+    }
+    assert_eq!(failed.load(Ordering::Acquire), 0, "of {} requests", served.load(Ordering::Acquire));
+
+    // One that a file names, too, is shown where it is more specific; here there is none. It outlives control.
+    control.process.kill();
+    proxy.restart();
+    assert_eq!(shown(&client, &proxy).await, Some((200, last)), "from the disk snapshot");
+    for entry in ["snapshot.bin", "deltas.log"] {
+        let bytes = std::fs::read(proxy.dir.join("proxy").join(entry)).or_else(|_| std::fs::read(proxy.dir.join(entry)));
+        let bytes = bytes.expect("the proxy's files");
+        assert!(!bytes.windows(11).any(|window| window == b"PRIVATE KEY"), "{entry} holds a key in clear");
     }
 }

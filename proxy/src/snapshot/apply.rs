@@ -103,6 +103,14 @@ impl Snapshot {
         changes.removed_credentials.iter().for_each(|hash| note(self.remove(hash)));
         changes.gateway_objects.iter().for_each(|object| note(self.change_object(writer, object)));
         changes.removed_gateway_objects.iter().for_each(|name| note(self.objects.remove(name)));
+        for certificate in &changes.certificates {
+            self.objects.put_certificate(certificate, writer.full.as_mut().map(|full| &mut full.objects));
+            note(true);
+        }
+        for name in &changes.removed_certificates {
+            self.objects.remove_certificate(name);
+            note(true);
+        }
         applied
     }
 

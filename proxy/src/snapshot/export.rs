@@ -38,6 +38,10 @@ impl Snapshot {
             write(v1::Changes { gateway_objects, ..Default::default() })?;
         }
 
+        for certificate in self.objects.export_certificates() {
+            write(v1::Changes { certificates: vec![certificate], ..Default::default() })?;
+        }
+
         let mut chunk = Vec::with_capacity(CHUNK_CREDENTIALS_MAX);
         let guard = self.credentials.map.guard();
         for (hash, credential) in self.credentials.map.iter(&guard) {

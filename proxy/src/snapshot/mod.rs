@@ -39,7 +39,8 @@ use signers::Signers;
 
 pub use apply::Applied;
 pub use lease::{Lease, Mode, uptime_ms};
-pub use objects::Objects;
+pub(crate) use objects::CERTIFICATE;
+pub use objects::{Objects, ToldCertificate};
 pub use signers::Signer;
 
 /// Internally concurrent: any number of readers, one writer at a time.

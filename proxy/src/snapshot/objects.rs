@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,6 +22,7 @@ use clearway_config::{
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 #[derive(Debug)]
 pub struct Objects {
@@ -36,6 +38,7 @@ struct Held {
     objects: Collection,
     /// What could not be read, as it came and with the reason: a later version of this program may read it.
     unreadable: BTreeMap<(String, String), (Vec<u8>, String)>,
+    certificates: BTreeMap<String, Arc<ToldCertificate>>,
 }
 
 /// What requests are routed by.
@@ -45,6 +48,24 @@ pub struct Built {
     /// What of that version is not in force.
     pub refused: Arc<v1::Refused>,
 }
+
+/// A certificate as control tells it, unread. Its key is not printed, and gone from memory with it.
+pub struct ToldCertificate {
+    pub name: String,
+    /// PEM.
+    pub chain: Vec<u8>,
+    /// PEM.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ToldCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToldCertificate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What certificates are among the objects that are named.
+pub(crate) const CERTIFICATE: &str = "certificate";
 
 /// Those that a whole snapshot has named so far.
 pub(super) type Named = HashSet<(String, String)>;
@@ -112,6 +133,33 @@ impl Objects {
         objects.collect()
     }
 
+    /// Control's certificates, by name.
+    pub fn certificates(&self) -> Vec<Arc<ToldCertificate>> {
+        self.held.lock().certificates.values().cloned().collect()
+    }
+
+    pub(super) fn put_certificate(&self, wire: &v1::Certificate, named: Option<&mut Named>) {
+        if let Some(named) = named {
+            named.insert((CERTIFICATE.to_owned(), wire.name.clone()));
+        }
+        let mut held = self.held.lock();
+        let is_same = |held: &Arc<ToldCertificate>| held.chain == wire.chain && *held.key == wire.key;
+        if held.certificates.get(&wire.name).is_some_and(is_same) {
+            return;
+        }
+        let key = Zeroizing::new(wire.key.clone());
+        let told = ToldCertificate { name: wire.name.clone(), chain: wire.chain.clone(), key };
+        held.certificates.insert(wire.name.clone(), Arc::new(told));
+        self.note();
+    }
+
+    pub(super) fn remove_certificate(&self, name: &str) {
+        let mut held = self.held.lock();
+        if held.certificates.remove(name).is_some() {
+            self.note();
+        }
+    }
+
     /// Whether it was understood. One that is not goes, rather than staying as it was before.
     pub(super) fn put(&self, wire: &v1::GatewayObject, named: Option<&mut Named>) -> bool {
         if let Some(named) = named {
@@ -158,9 +206,10 @@ impl Objects {
         for (kind, name) in &gone {
             held.objects.remove(*kind, name);
         }
-        let unreadable = held.unreadable.len();
+        let others = held.unreadable.len() + held.certificates.len();
         held.unreadable.retain(|id, _| named.contains(id));
-        if !gone.is_empty() || held.unreadable.len() != unreadable {
+        held.certificates.retain(|name, _| is_named(CERTIFICATE, name));
+        if !gone.is_empty() || held.unreadable.len() + held.certificates.len() != others {
             self.note();
         }
     }
@@ -178,6 +227,17 @@ impl Objects {
             spec: serde_json::Value::Object(object.spec).to_string().into_bytes(),
         };
         objects.map(wire).chain(unreadable).collect()
+    }
+
+    /// As the messages they came in, keys and all: for the disk, which seals them.
+    pub(super) fn export_certificates(&self) -> Vec<v1::Certificate> {
+        let certificate = |told: Arc<ToldCertificate>| v1::Certificate {
+            name: told.name.clone(),
+            chain: told.chain.clone(),
+            key: told.key.to_vec(),
+            sealed_key: Vec::new(),
+        };
+        self.certificates().into_iter().map(certificate).collect()
     }
 
     /// The lock is held, so that a version and its document belong together.

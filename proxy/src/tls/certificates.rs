@@ -63,6 +63,13 @@ impl Certificates {
         self.index.store(Arc::new(Index::of(given.iter().flatten())));
     }
 
+    /// The first host of `certificate` for which this machine's files have given one, which comes first.
+    pub(crate) fn taken_by_files(&self, certificate: &Certificate) -> Option<String> {
+        let given = self.given.lock();
+        let files = || given[Origin::Files as usize].iter().flat_map(|file| file.names());
+        certificate.names().find(|name| files().any(|taken| taken == *name)).map(str::to_owned)
+    }
+
     /// The certificate for a name in any case, or the default.
     pub(crate) fn find(&self, name: Option<&str>) -> Option<Arc<Certificate>> {
         self.index.load().find(name).cloned()

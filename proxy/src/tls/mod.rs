@@ -14,5 +14,6 @@ mod opened;
 pub(crate) mod self_signed;
 #[cfg(test)]
 pub(crate) mod testing;
+mod told;
 
 pub(crate) use opened::Tls;

@@ -2,18 +2,20 @@
 
 use std::{path::Path, sync::Arc};
 
-use clearway_config::settings::process::GatewaySettings;
+use clearway_config::{settings::process::GatewaySettings, sync::v1::RefusedObject};
 
 use super::{
     acceptor::Acceptor,
     certificates::{Certificates, Origin},
     files::{TlsError, TlsFiles},
     self_signed,
+    told::Told,
 };
 use crate::{
     acme::{Renewal, challenges::Challenges},
     gateway::now_s,
     metrics::Metrics,
+    snapshot::ToldCertificate,
 };
 
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(crate) struct Tls {
     certificates: Arc<Certificates>,
     files: TlsFiles,
     challenges: Arc<Challenges>,
+    told: Told,
 }
 
 impl Tls {
@@ -47,7 +50,7 @@ impl Tls {
             .clone()
             .map(|acme| Renewal::new(acme, &data_dir.join("acme"), certificates.clone(), challenges.clone(), metrics.clone()));
         certificates.observe(now_s());
-        Ok(Some((Self { certificates, files, challenges }, renewal)))
+        Ok(Some((Self { certificates, files, challenges, told: Told::default() }, renewal)))
     }
 
     /// Reads what the settings name and says what is wrong with it; serves nothing.
@@ -62,6 +65,16 @@ impl Tls {
     /// Where the control plane's certificates go.
     pub(crate) fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
+    }
+
+    /// Shows control's certificates beside the others.
+    pub(crate) fn follow_control(&self, told: Vec<Arc<ToldCertificate>>) {
+        self.told.follow(told, &self.certificates);
+    }
+
+    /// What of control's certificates is not shown.
+    pub(crate) fn refused(&self) -> Vec<RefusedObject> {
+        self.told.refused(&self.certificates)
     }
 
     pub(crate) fn acceptor(&self) -> &Arc<Acceptor> {
@@ -79,6 +92,7 @@ impl Tls {
 }
 
 fn require_certificates(settings: &GatewaySettings) -> Result<(), TlsError> {
-    let any = !settings.tls.certificates.is_empty() || settings.acme.is_some() || settings.tls.self_signed;
+    let any =
+        !settings.tls.certificates.is_empty() || settings.acme.is_some() || settings.tls.self_signed || settings.tls.from_control;
     if any { Ok(()) } else { Err(TlsError::Nothing) }
 }

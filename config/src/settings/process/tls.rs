@@ -21,6 +21,8 @@ pub struct TlsSettings {
     /// A certificate for localhost, made in the data directory, where there is none for any name: for
     /// trying out, and refused by every client that is not told to trust it.
     pub self_signed: bool,
+    /// The control plane's certificates are enough: none of this machine's own is needed to start.
+    pub from_control: bool,
     pub client_certificates: ClientCertificates,
     /// PEM of the authorities that sign clients' certificates; relative to this settings file.
     pub client_ca_file: Option<PathBuf>,

@@ -95,7 +95,7 @@ fn read_base(file: File, vault: &Vault, snapshot: &Snapshot) -> Result<(Header, 
 /// What did not open is asked for again, with everything else.
 fn ask_anew_unless(unsealed: bool, on_disk: &mut OnDisk) {
     if !unsealed && !std::mem::take(&mut on_disk.store_id).is_empty() {
-        tracing::warn!("signing secrets on disk are sealed by another key: those keys are refused until control is heard");
+        tracing::warn!("secrets on disk are sealed by another key: what needs them is refused until control is heard");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signing secrets on their way to the disk and back: in the files they stand sealed, by a key of this proxy alone.
+//! Signing secrets and certificates' keys on their way to the disk and back: in the files they stand sealed, by a key of this proxy alone.
 
 use std::{
     fs,
@@ -30,21 +30,33 @@ impl Vault {
         Ok(Self(key))
     }
 
-    /// Before it is written: no signing secret is left in clear.
+    /// Before it is written: no signing secret and no certificate's key is left in clear.
     pub(super) fn seal(&self, changes: &mut v1::Changes) {
         for credential in changes.credentials.iter_mut().filter(|credential| !credential.signing_secret.is_empty()) {
             let plain = zeroize::Zeroizing::new(std::mem::take(&mut credential.signing_secret));
             credential.sealed_signing_secret = self.0.seal(&context(credential), fresh(), &plain);
         }
+        for certificate in changes.certificates.iter_mut().filter(|certificate| !certificate.key.is_empty()) {
+            let plain = zeroize::Zeroizing::new(std::mem::take(&mut certificate.key));
+            certificate.sealed_key = self.0.seal(&context_of_certificate(certificate), fresh(), &plain);
+        }
     }
 
-    /// After it was read: whether all of it opened. A key whose signing secret did not is held without, and so refused.
+    /// After it was read: whether all of it opened. A key whose signing secret did not is held without, and so refused;
+    /// a certificate without its key is not shown.
     pub(super) fn unseal(&self, changes: &mut v1::Changes) -> bool {
         let mut opened = true;
         for credential in changes.credentials.iter_mut().filter(|credential| !credential.sealed_signing_secret.is_empty()) {
             let sealed = std::mem::take(&mut credential.sealed_signing_secret);
             match self.0.open(&context(credential), &sealed) {
                 Ok(plain) => credential.signing_secret = plain.to_vec(),
+                Err(_) => opened = false,
+            }
+        }
+        for certificate in changes.certificates.iter_mut().filter(|certificate| !certificate.sealed_key.is_empty()) {
+            let sealed = std::mem::take(&mut certificate.sealed_key);
+            match self.0.open(&context_of_certificate(certificate), &sealed) {
+                Ok(plain) => certificate.key = plain.to_vec(),
                 Err(_) => opened = false,
             }
         }
@@ -55,6 +67,11 @@ impl Vault {
 /// It opens for its own key and secret only.
 fn context(credential: &v1::Credential) -> Vec<u8> {
     [b"signing_secret\0", credential.key_id.as_slice(), credential.hash.as_slice()].concat()
+}
+
+/// It opens for its own certificate only.
+fn context_of_certificate(certificate: &v1::Certificate) -> Vec<u8> {
+    [b"certificate\0", certificate.name.as_bytes(), b"\0", certificate.chain.as_slice()].concat()
 }
 
 fn fresh() -> [u8; KEY_BYTES] {

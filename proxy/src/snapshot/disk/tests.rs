@@ -280,3 +280,27 @@ async fn without_the_key_of_its_files_a_proxy_refuses_what_signs_and_asks_anew()
     assert!(seen(&after.snapshot, 2).is_some());
     assert!(after.disk.settle().await.unwrap().store_id.is_empty());
 }
+
+#[tokio::test]
+async fn a_certificates_key_is_on_disk_sealed_and_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = open(dir.path());
+    let certificate = |name: &str| v1::Certificate {
+        name: name.into(),
+        chain: b"a chain".to_vec(),
+        key: b"the plain key".to_vec(),
+        sealed_key: Vec::new(),
+    };
+    let changes = |name: &str| v1::Changes { certificates: vec![certificate(name)], ..Default::default() };
+    proxy.full(1, changes("one")).await;
+    proxy.delta(delta(2, changes("other"))).await;
+    proxy.disk.settle().await.unwrap();
+    for file in [load::BASE, load::LOG] {
+        let bytes = fs::read(dir.path().join(file)).unwrap();
+        assert!(!bytes.windows(13).any(|window| window == b"the plain key"), "{file}");
+    }
+    drop(proxy);
+    let told = open(dir.path()).snapshot.objects().certificates();
+    assert_eq!(told.iter().map(|told| told.name.as_str()).collect::<Vec<_>>(), ["one", "other"]);
+    assert!(told.iter().all(|told| *told.key == b"the plain key"));
+}
