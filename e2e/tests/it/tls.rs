@@ -81,7 +81,8 @@ fn certificate(host: &str) -> (Value, Vec<u8>) {
     (json!({ "chain": made.pem(), "key": key.serialize_pem() }), made.der().to_vec())
 }
 
-/// A client that makes a connection for every request, and says what it was shown.
+/// A client that makes a connection for every request, and says what it was shown. A session that it takes up again
+/// shows nothing anew: whoever wants to know what is shown now asks with a new client.
 fn curious(proxy: &Proxy) -> Client {
     let address: SocketAddr =
         proxy.encrypted.as_deref().and_then(|url| url.strip_prefix("https://")).expect("encrypted").parse().expect("an address");
@@ -95,7 +96,8 @@ fn curious(proxy: &Proxy) -> Client {
         .expect("a client")
 }
 
-async fn shown(client: &Client, proxy: &Proxy) -> Option<(u16, Vec<u8>)> {
+async fn shown(proxy: &Proxy) -> Option<(u16, Vec<u8>)> {
+    let client = curious(proxy);
     let port = proxy.encrypted.as_deref()?.rsplit(':').next()?.to_owned();
     let answer = client.get(format!("https://shop.test:{port}/open/x")).send().await.ok()?;
     let der = answer.extensions().get::<TlsInfo>()?.peer_certificate()?.to_vec();
@@ -110,17 +112,16 @@ async fn a_certificate_put_by_the_api_is_shown_from_then_on_without_a_failed_req
     let open = "\n[[routes]]\nname = \"open\"\npath = \"/open\"\nupstream = \"svc\"\nauth = \"open\"\n";
     let mut proxy = fleet.encrypted_proxy("gateway", &format!("{}{open}", upstream.routes()), &control);
     control.attached(1).await;
-    let client = curious(&proxy);
-    assert!(shown(&client, &proxy).await.is_none(), "there is nothing to show yet");
+    assert!(shown(&proxy).await.is_none(), "there is nothing to show yet");
 
     let certificates = "/api/v1/admin/certificates";
     let (first, der) = certificate("shop.test");
     let made = control.admin(Method::PUT, &format!("{certificates}/shop"), Some(first)).await;
     assert_eq!(made["propagation"]["acknowledged"], 1, "{made}");
-    assert_eq!(shown(&client, &proxy).await, Some((200, der)));
+    assert_eq!(shown(&proxy).await, Some((200, der)));
 
     let (stop, failed, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let url = proxy.encrypted.clone();
+    let (url, client) = (proxy.encrypted.clone(), curious(&proxy));
     let load: Vec<_> = (0..2)
         .map(|_| {
             let (client, stop, failed, served) = (client.clone(), stop.clone(), failed.clone(), served.clone());
@@ -140,7 +141,7 @@ async fn a_certificate_put_by_the_api_is_shown_from_then_on_without_a_failed_req
         let (next, der) = certificate("shop.test");
         let changed = control.admin(Method::PUT, &format!("{certificates}/shop"), Some(next)).await;
         assert_eq!(changed["propagation"]["acknowledged"], 1, "{changed}");
-        assert_eq!(shown(&client, &proxy).await, Some((200, der.clone())), "in force when the call has returned");
+        assert_eq!(shown(&proxy).await, Some((200, der.clone())), "in force when the call has returned");
         eventually("requests meanwhile", async || (served.load(Ordering::Acquire) > before).then_some(())).await;
         last = der;
     }
@@ -153,7 +154,7 @@ async fn a_certificate_put_by_the_api_is_shown_from_then_on_without_a_failed_req
     // One that a file names, too, is shown where it is more specific; here there is none. It outlives control.
     control.process.kill();
     proxy.restart();
-    assert_eq!(shown(&client, &proxy).await, Some((200, last)), "from the disk snapshot");
+    assert_eq!(shown(&proxy).await, Some((200, last)), "from the disk snapshot");
     for entry in ["snapshot.bin", "deltas.log"] {
         let bytes = std::fs::read(proxy.dir.join("proxy").join(entry)).or_else(|_| std::fs::read(proxy.dir.join(entry)));
         let bytes = bytes.expect("the proxy's files");
