@@ -41,6 +41,8 @@ const FEATURES: &[Feature] = &[
         "[[policies]]\nname = \"p\"\nresponse_headers = { set = { x-a = \"1\" }, remove = [\"x-b\"] }",
     ),
     ("deprecation", BARE, POLICY, "[[policies]]\nname = \"p\"\ndeprecated = { since = \"2026-01-01\" }"),
+    ("compression, not asked for", BARE, POLICY, "[[policies]]\nname = \"p\"\ncompression = {}"),
+    ("cache, miss", BARE, POLICY, "[[policies]]\nname = \"p\"\ncache = {}"),
     ("JSON of answers", BARE, POLICY, "[[policies]]\nname = \"p\"\nresponse_json = { rename = { \"/a\" = \"/b\" } }"),
 ];
 const POLICY: &str = "auth = \"open\"\npolicies = [\"p\"]";

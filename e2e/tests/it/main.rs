@@ -2,6 +2,7 @@
 //! `upstream.rs` are what they stand on.
 
 mod authentication;
+mod clients;
 mod conservation;
 mod corpus;
 mod differential;
