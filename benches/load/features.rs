@@ -82,7 +82,7 @@ fn heading(connections: usize, rounds: u32, slice: Duration) {
         "\n{connections} connections, {rounds} slices of {} ms each in turn; processor time is the median slice's\n",
         slice.as_millis()
     );
-    println!("{:<28} {:>10} {:>8} {:>8}", "", "CPU us/req", "ratio", "more us");
+    println!("{:<28} {:>10} {:>8} {:>8} {:>8}", "", "CPU us/req", "ratio", "more us", "start s");
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -90,7 +90,8 @@ fn report(systems: &[System]) {
     let bare = systems[0].cpu_us();
     for system in systems {
         let cpu = system.cpu_us();
-        println!("{:<28} {:>10.2} {:>8.3} {:>+8.2}", system.name, cpu, cpu / bare, cpu - bare);
+        let started = system.started_in.as_secs_f64();
+        println!("{:<28} {:>10.2} {:>8.3} {:>+8.2} {:>8.2}", system.name, cpu, cpu / bare, cpu - bare, started);
     }
     println!();
 }
