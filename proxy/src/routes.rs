@@ -113,6 +113,8 @@ struct Seen {
     /// What the files looked like when they were last read.
     stamps: Vec<Option<(SystemTime, u64)>>,
     content: u64,
+    /// Which files said nothing at all.
+    blank: Vec<bool>,
     files: FileDocuments,
     /// What control says, as far as it could be taken.
     objects: Arc<Document>,
@@ -130,12 +132,13 @@ impl RouteFiles {
         let stamps = files.iter().map(stamp).collect();
         let sources = read(&files)?;
         let content = content(&sources);
+        let blank = sources.iter().map(Source::is_blank).collect();
         let read = FileDocuments::read(sources)?;
         let objects = Arc::new(Document::default());
         let (gateway, refused) = read.with(&objects, &control)?;
         debug_assert_eq!(gateway.upstreams[CONTROL].name, CONTROL_UPSTREAM);
         Ok(Self {
-            seen: Mutex::new(Seen { stamps, content, files: read, objects, pending: None, refused }),
+            seen: Mutex::new(Seen { stamps, content, blank, files: read, objects, pending: None, refused }),
             current: ArcSwap::from_pointee(Table::new(&gateway, None, &metrics)?),
             files,
             control,
@@ -163,6 +166,12 @@ impl RouteFiles {
             if content == seen.content {
                 return Ok(None);
             }
+            let blank: Vec<_> = sources.iter().map(Source::is_blank).collect();
+            if let Some((emptied, _)) = sources.iter().zip(blank.iter().zip(&seen.blank)).find(|(_, (now, was))| **now && !**was)
+            {
+                // Whoever writes a file in place empties it first.
+                return Err(emptied.fault_in_all("is empty; a file that says nothing on purpose says so in a comment"));
+            }
             let files = FileDocuments::read(sources)?;
             // What control's last change was in conflict with may be gone.
             let pending = seen.pending.take();
@@ -179,7 +188,7 @@ impl RouteFiles {
                     (table, refused.unwrap_or(left_out))
                 }
             };
-            (seen.content, seen.files, seen.refused) = (content, files, refused);
+            (seen.content, seen.blank, seen.files, seen.refused) = (content, blank, files, refused);
             Ok(Some(table))
         });
         self.swap(table);
@@ -307,6 +316,18 @@ mod tests {
         std::fs::write(&file, ROUTE.replace("NAME", "third")).unwrap();
         files.follow(false);
         assert_eq!(name(), "third");
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_does_not_take_its_routes_away() {
+        let (_dir, file, files) = open(&ROUTE.replace("NAME", "one"));
+        std::fs::write(&file, "").unwrap();
+        files.follow(true);
+        files.follow(true);
+        assert_eq!(files.current().routes.all()[0].name, "one");
+        std::fs::write(&file, "# nothing\n").unwrap();
+        files.follow(true);
+        assert!(files.current().routes.all().is_empty());
     }
 
     #[test]

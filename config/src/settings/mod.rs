@@ -83,6 +83,16 @@ impl Source {
         &self.text
     }
 
+    /// Whether there is nothing in it, as in a file that is just being written.
+    pub fn is_blank(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    /// A mistake that is no place's but the whole file's.
+    pub fn fault_in_all(&self, message: impl Into<String>) -> SettingsError {
+        SettingsError { file: self.file.clone(), line: None, key: None, message: message.into() }
+    }
+
     /// As a gateway's document; not checked beyond its words.
     pub fn document(&self) -> Result<Document, SettingsError> {
         self.parse()
