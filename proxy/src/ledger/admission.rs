@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clearway_config::{AccountId, KeyId, RequestId};
 use clearway_filters::quota::{self, Standing};
 
-use super::{Ledger, in_flight::State};
+use super::Ledger;
 
 /// What is noted for a request that was dropped before it had an answer: the client has gone.
 pub const STATUS_CLIENT_GONE: u16 = 499;
@@ -22,7 +22,7 @@ pub struct Admission {
 
 impl Admission {
     pub(super) fn of(ledger: Arc<Ledger>, record: u32, standing: Standing) -> Self {
-        Self { record: Some(Unlogged { ledger, record }), standing }
+        Self { record: Some(ledger.owed(record)), standing }
     }
 
     /// What is left of its limits, as of the admission.
@@ -33,7 +33,7 @@ impl Admission {
     /// Says that it will be finished soon: its counts then come from memory meanwhile.
     #[inline]
     pub fn ends_soon(&self) {
-        if let Some(Unlogged { ledger, record }) = &self.record {
+        if let Some(Unlogged { ledger, record, .. }) = &self.record {
             let (account, key) = ledger.map.records()[*record as usize].slots();
             ledger.prefetch(account, key);
         }
@@ -42,7 +42,7 @@ impl Admission {
     /// Releases the concurrency; the answer is over. What is returned is kept until the request's line is in the access log.
     pub fn finish(mut self, status: u16, duration_ms: u64) -> Unlogged {
         let record = self.record.take().expect("only finishing and dropping take it, and both end here");
-        record.ledger.release(record.record, status, duration_ms);
+        record.ledger.end(record.record, status, duration_ms);
         record
     }
 }
@@ -50,7 +50,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
-            record.ledger.release(record.record, STATUS_CLIENT_GONE, 0);
+            record.ledger.end(record.record, STATUS_CLIENT_GONE, 0);
         }
     }
 }
@@ -61,18 +61,26 @@ impl Drop for Admission {
 pub struct Unlogged {
     ledger: Arc<Ledger>,
     record: u32,
+    settled: bool,
 }
 
 impl Unlogged {
-    pub(super) fn of(ledger: Arc<Ledger>, record: u32) -> Self {
-        Self { ledger, record }
+    /// Which of the ledger's records it is.
+    pub(super) fn record(&self) -> u32 {
+        self.record
+    }
+
+    /// Another process has been told, and frees the record.
+    pub(super) fn settled(mut self) {
+        self.settled = true;
     }
 }
 
 impl Drop for Unlogged {
     fn drop(&mut self) {
-        self.ledger.map.records()[self.record as usize].set_state(State::Free);
-        self.ledger.free.give_back(self.record);
+        if !self.settled {
+            self.ledger.forget(self.record);
+        }
     }
 }
 
@@ -92,7 +100,13 @@ pub struct Interrupted {
 }
 
 impl Ledger {
-    fn release(&self, record: u32, status: u16, duration_ms: u64) {
+    /// What is to be dropped when the record's line is settled.
+    #[inline]
+    pub(super) fn owed(self: &Arc<Self>, record: u32) -> Unlogged {
+        Unlogged { ledger: self.clone(), record, settled: false }
+    }
+
+    pub(super) fn release(&self, record: u32, status: u16, duration_ms: u64) {
         let record = &self.map.records()[record as usize];
         let (account, key) = record.slots();
         // Both at once: a lock waits for its cache line before the next is asked for.

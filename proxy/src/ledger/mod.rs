@@ -15,7 +15,9 @@
 mod admission;
 mod directory;
 mod error;
+mod handover;
 mod in_flight;
+mod inherited;
 mod journal;
 mod mapping;
 mod marks;
@@ -29,10 +31,10 @@ mod usage;
 use std::{
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
-use clearway_config::{Limits, RequestId};
+use clearway_config::{ErrorCode, Limits, RequestId};
 use clearway_filters::{
     Reject,
     quota::{Now, Standing, Windows, decide},
@@ -42,12 +44,16 @@ use parking_lot::Mutex;
 pub use admission::{Admission, Interrupted, STATUS_CLIENT_GONE, Unlogged};
 pub use directory::Subject;
 pub use error::LedgerError;
+pub(crate) use handover::hand_line;
+pub use handover::{Ending, Heir};
+pub use inherited::{Adopted, Inherited};
 pub use mapping::{IN_FLIGHT_MAX, SlotId};
 pub use open::Opened;
 pub use spool::SpooledDay;
 pub use usage::Total;
 
 use directory::{Directory, KIND_ACCOUNT, KIND_KEY};
+use handover::Keeping;
 use in_flight::{FreeRecords, State};
 use journal::Journal;
 use mapping::{Mapping, Slot, SlotGuard};
@@ -63,9 +69,18 @@ pub struct Ledger {
     journal: Mutex<Journal>,
     /// Held while days are spooled.
     spooling: Mutex<()>,
+    keeping: Keeping,
+    /// Asks the process before for ends of requests that it has not told of yet.
+    news: OnceLock<Box<dyn News>>,
     id: [u8; 16],
     file: PathBuf,
     spool: PathBuf,
+}
+
+/// Where ends of requests are heard of that another process serves.
+pub trait News: std::fmt::Debug + Send + Sync {
+    /// Takes in what has been told and not been heard. False where nobody tells anything any more.
+    fn hear(&self) -> bool;
 }
 
 /// The steps of an admission. A kill before [`Step::Committed`] leaves nothing, a kill from there on leaves all of it.
@@ -111,7 +126,21 @@ impl Ledger {
         account: (SlotId, &Limits),
         key: (SlotId, &Limits),
     ) -> Result<Admission, Reject> {
-        self.admit_in_steps(now, request, from, account, Some(key), |_| {})
+        let admitted = self.admit_in_steps(now, request, from, account, Some(key), |_| {});
+        if self.is_worth_again(&admitted) { self.admit_in_steps(now, request, from, account, Some(key), |_| {}) } else { admitted }
+    }
+
+    /// Asked by whom a predecessor tells its requests' ends: what it has told has happened before a request that
+    /// comes after it, also where nobody has heard it yet.
+    pub fn hears(&self, news: Box<dyn News>) {
+        // A ledger is adopted once.
+        let _ = self.news.set(news);
+    }
+
+    #[inline]
+    fn is_worth_again(&self, admitted: &Result<Admission, Reject>) -> bool {
+        let Err(reject) = admitted else { return false };
+        self.news.get().is_some_and(|news| reject.code() == ErrorCode::ConcurrencyExceeded && news.hear())
     }
 
     /// [`Ledger::admit`] for a request that comes without a key: it is counted for its account alone.
@@ -122,7 +151,8 @@ impl Ledger {
         from: IpAddr,
         account: (SlotId, &Limits),
     ) -> Result<Admission, Reject> {
-        self.admit_in_steps(now, request, from, account, None, |_| {})
+        let admitted = self.admit_in_steps(now, request, from, account, None, |_| {});
+        if self.is_worth_again(&admitted) { self.admit_in_steps(now, request, from, account, None, |_| {}) } else { admitted }
     }
 
     /// [`Ledger::admit`], telling `reached` how far it is: what a kill leaves behind at each step is tested.
@@ -136,6 +166,10 @@ impl Ledger {
         key: Option<(SlotId, &Limits)>,
         reached: impl Fn(Step),
     ) -> Result<Admission, Reject> {
+        if self.is_given() {
+            // Whoever asks is held up before it comes here.
+            return Err(Reject::LedgerUnavailable);
+        }
         // Accounts are locked before keys, so that no two requests wait for each other. Asking both for their
         // kind also fetches both cache lines at once, where the locks would fetch one after the other.
         let account_slot = self.slot_of_kind(account, KIND_ACCOUNT)?;
@@ -181,6 +215,10 @@ impl Ledger {
     /// Brings to disk what has changed in memory: bounds what a power cut can take. Takes as long as the disk does.
     /// Also makes room ahead for subjects to come.
     pub fn flush(&self) -> Result<(), LedgerError> {
+        self.keeping.while_kept(|| self.save()).unwrap_or(Ok(()))
+    }
+
+    fn save(&self) -> Result<(), LedgerError> {
         self.journal.lock().save(&self.map, &self.marks).map_err(LedgerError::io("save", &self.file))?;
         self.map.grow_ahead().map_err(LedgerError::io("grow", &self.file))
     }

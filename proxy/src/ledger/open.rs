@@ -2,10 +2,11 @@
 //! something back to a state in which every admission happened wholly or not at all.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use clearway_config::RequestId;
@@ -13,8 +14,9 @@ use clearway_filters::quota::{Now, Windows};
 use parking_lot::Mutex;
 
 use super::{
-    Interrupted, Ledger, LedgerError, SlotId, Subject, Unlogged,
+    Interrupted, Ledger, LedgerError, SlotId, Subject,
     directory::{Directory, KIND_ACCOUNT, KIND_KEY, subject_of},
+    handover::Keeping,
     in_flight::{FreeRecords, State},
     mapping::{self, Mapping, Record},
     marks::Marks,
@@ -39,9 +41,26 @@ pub struct Opened {
     pub interrupted: Vec<Interrupted>,
 }
 
+/// Whether requests in flight are still being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// Their process is dead.
+    ByNobody,
+    /// Their process tells of their ends.
+    Served,
+}
+
 impl Ledger {
     /// Opens the ledger in `dir`, for this process alone; makes a new one where there is none.
     pub fn open(dir: &Path, now: &Now) -> Result<Opened, LedgerError> {
+        let (ledger, owed) = Self::open_for(dir, now, Owed::ByNobody)?;
+        ledger.spool_ended_days(now)?;
+        let interrupted = owed.into_iter().map(|record| interrupted(&ledger, record)).collect::<Result<_, _>>()?;
+        Ok(Opened { ledger, interrupted })
+    }
+
+    /// The ledger, and the records that a line in the access log is owed for.
+    pub(super) fn open_for(dir: &Path, now: &Now, owed: Owed) -> Result<(Arc<Self>, Vec<u32>), LedgerError> {
         let (file, spool) = (dir.join(FILE), dir.join(SPOOL));
         fs::create_dir_all(&spool).map_err(LedgerError::io("create", &spool))?;
         let opened = match OpenOptions::new().read(true).write(true).open(&file) {
@@ -61,7 +80,7 @@ impl Ledger {
         let slots = map.slots();
         let journal = replay(&map, dir.join(JOURNALS), id)?;
         let directory = Directory::rebuild(&map).map_err(damaged)?;
-        let owed = recover(&map).map_err(damaged)?;
+        let owed = recover(&map, owed).map_err(damaged)?;
         if map.slots() < slots {
             // Before slots are given to others: no record on disk may be of those who had them.
             map.flush_head().map_err(LedgerError::io("write", &file))?;
@@ -71,15 +90,15 @@ impl Ledger {
             marks: Marks::new(map.slots()),
             journal: Mutex::new(journal),
             spooling: Mutex::new(()),
+            keeping: Keeping::default(),
+            news: OnceLock::new(),
             map,
             directory,
             id,
             file,
             spool,
         });
-        ledger.spool_ended_days(now)?;
-        let interrupted = owed.into_iter().map(|record| interrupted(&ledger, record)).collect::<Result<_, _>>()?;
-        Ok(Opened { ledger, interrupted })
+        Ok((ledger, owed))
     }
 }
 
@@ -121,9 +140,9 @@ fn read_header(mut opened: &File, file: &Path) -> Result<[u8; 16], LedgerError> 
 }
 
 /// Brings every record and slot to rest; returns the records that a line in the access log is owed for.
-fn recover(map: &Mapping) -> Result<Vec<u32>, &'static str> {
+fn recover(map: &Mapping, by: Owed) -> Result<Vec<u32>, &'static str> {
     let is_lost = |slot| map.slot(slot).is_none() && map.has_room_for(slot).unwrap_or(false);
-    let mut owed = Vec::new();
+    let (mut owed, mut served) = (Vec::new(), HashMap::<u32, u32>::new());
     for (number, record) in (0..).zip(map.records()) {
         let (account, key) = record.slots();
         match record.state().ok_or("an in-flight record is in no known state")? {
@@ -144,13 +163,19 @@ fn recover(map: &Mapping) -> Result<Vec<u32>, &'static str> {
             return Err("an in-flight record is of nobody");
         }
         owed.push(number);
+        if by == Owed::Served && record.state() == Some(State::Admitted) {
+            for slot in [account, key].into_iter().filter(|&slot| slot != SlotId::NOBODY) {
+                *served.entry(slot.0).or_default() += 1;
+            }
+        }
     }
-    // Nobody is being served yet.
-    for slot in (0..map.slots()).filter_map(|slot| map.slot(SlotId(slot))) {
+    // Nobody is being served but these.
+    for (id, slot) in (0..map.slots()).filter_map(|slot| Some((slot, map.slot(SlotId(slot))?))) {
         let slot = slot.lock();
         let windows = slot.windows();
-        if windows.concurrent > 0 {
-            slot.set_windows(&Windows { concurrent: 0, ..windows });
+        let concurrent = served.get(&id).copied().unwrap_or(0);
+        if windows.concurrent != concurrent {
+            slot.set_windows(&Windows { concurrent, ..windows });
         }
     }
     Ok(owed)
@@ -174,7 +199,7 @@ fn redo(map: &Mapping, record: &Record) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn interrupted(ledger: &Arc<Ledger>, number: u32) -> Result<Interrupted, LedgerError> {
+pub(super) fn interrupted(ledger: &Arc<Ledger>, number: u32) -> Result<Interrupted, LedgerError> {
     let record = &ledger.map.records()[number as usize];
     let (account, key) = record.slots();
     let (account, key) = match (subject_of(&ledger.map, account), subject_of(&ledger.map, key)) {
@@ -192,6 +217,6 @@ fn interrupted(ledger: &Arc<Ledger>, number: u32) -> Result<Interrupted, LedgerE
         key,
         admitted_ms: record.admitted_ms.load(Ordering::Relaxed),
         finished,
-        unlogged: Unlogged::of(ledger.clone(), number),
+        unlogged: ledger.owed(number),
     })
 }

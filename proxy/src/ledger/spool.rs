@@ -30,6 +30,10 @@ const TAIL_BYTES: usize = 4;
 impl Ledger {
     /// Closes all days before `now` and writes their totals to the spool. Cheap when there are none.
     pub fn spool_ended_days(&self, now: &Now) -> Result<(), LedgerError> {
+        self.keeping.while_kept(|| self.spool_days_before(now)).unwrap_or(Ok(()))
+    }
+
+    fn spool_days_before(&self, now: &Now) -> Result<(), LedgerError> {
         let _alone = self.spooling.lock();
         let progress = self.map.progress();
         let spooled = progress.spooled_day.load(Ordering::Acquire);
@@ -40,7 +44,7 @@ impl Ledger {
         for day in self.days_with_counts(spooled, ended) {
             self.write_day(day)?;
         }
-        self.flush()?;
+        self.save()?;
         progress.spooled_day.store(ended, Ordering::Release);
         Ok(())
     }

@@ -31,24 +31,29 @@ impl Ledger {
     ///
     /// What is taken is not offered again until it changes; a report that failed is put back by [`Ledger::restore`].
     pub fn totals(&self, max: usize) -> Vec<Total> {
-        let mut totals = Vec::new();
-        self.marks.drain(Mark::Report, self.map.slots(), max, |slot| {
-            let total = read_total(&self.map, slot, None);
-            totals.extend(total);
-            total.is_some()
-        });
-        totals
+        let read = || {
+            let mut totals = Vec::new();
+            self.marks.drain(Mark::Report, self.map.slots(), max, |slot| {
+                let total = read_total(&self.map, slot, None);
+                totals.extend(total);
+                total.is_some()
+            });
+            totals
+        };
+        self.keeping.while_kept(read).unwrap_or_default()
     }
 
     /// Tells of every subject whether it is a key and how many of its requests were admitted on `day`. Walks all
     /// slots, locking each for a moment: for people who look now and then, not for requests.
     pub fn each_admitted(&self, day: u32, mut tell: impl FnMut(SlotId, bool, u64)) {
-        for slot in (0..self.map.slots()).map(SlotId) {
-            if let Some(counted) = self.map.slot(slot) {
-                let admitted = counted.lock().windows().admitted_on(day);
-                tell(slot, counted.kind() == KIND_KEY, admitted);
+        self.keeping.while_kept(|| {
+            for slot in (0..self.map.slots()).map(SlotId) {
+                if let Some(counted) = self.map.slot(slot) {
+                    let admitted = counted.lock().windows().admitted_on(day);
+                    tell(slot, counted.kind() == KIND_KEY, admitted);
+                }
             }
-        }
+        });
     }
 
     /// Whose slot this is.

@@ -115,6 +115,27 @@ impl Mapping {
         Ok(Some(mapping))
     }
 
+    /// Lets another process lock the file.
+    pub(super) fn unlock_file(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+
+    /// [`io::ErrorKind::WouldBlock`] where another process has it.
+    pub(super) fn lock_file(&self) -> io::Result<()> {
+        Ok(self.file.try_lock()?)
+    }
+
+    /// Unlocks every slot, since another process may have died with some of them locked. Whoever calls this has
+    /// this file alone, and no thread of this process has a slot or asks for one.
+    pub(super) fn reset_locks(&self) {
+        let slots = self.slots() as usize;
+        for (index, segment) in self.segments.iter().enumerate().map_while(|(index, cell)| Some((index, cell.get()?))) {
+            for slot in 0..SEGMENT_SLOTS.min(slots.saturating_sub(index * SEGMENT_SLOTS)) {
+                reset_lock(segment, slot);
+            }
+        }
+    }
+
     pub(super) fn progress(&self) -> &Progress {
         // SAFETY: the head is HEAD_BYTES long, PROGRESS_OFFSET + size_of::<Progress>() lies within (asserted
         // above) and is aligned, since mappings begin at a page. The mapping lives as long as `self`, and
@@ -275,7 +296,8 @@ fn name_in(segment: &MmapRaw, at: usize) -> &Name {
 fn reset_lock(segment: &MmapRaw, at: usize) {
     debug_assert!(at < SEGMENT_SLOTS);
     // SAFETY: `at` is below SEGMENT_SLOTS, so the lock lies within the segment and is aligned. The callers
-    // hold the only access to this slot: at opening nobody has the mapping yet, at appending the slot is not in use.
+    // hold the only access to this slot: at opening nobody has the mapping yet, at appending the slot is not in use,
+    // and a ledger that is taken back has been nobody's here since it was given.
     unsafe { (&raw mut (*segment.as_mut_ptr().cast::<Slot>().add(at)).lock).write(RawMutex::INIT) }
 }
 

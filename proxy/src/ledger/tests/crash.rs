@@ -12,7 +12,7 @@ use super::*;
 const FILE: &str = "ledger.bin";
 
 /// The ledger as a kill would leave it at this moment.
-fn copy_of(dir: &Path) -> TempDir {
+pub(super) fn copy_of(dir: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     fs::copy(dir.join(FILE), copy.path().join(FILE)).unwrap();
     copy_journals(dir, copy.path());

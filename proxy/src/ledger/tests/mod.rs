@@ -4,6 +4,7 @@ mod concurrent;
 mod crash;
 mod days;
 mod files;
+mod handover;
 mod kill;
 mod power;
 
