@@ -45,6 +45,10 @@ pub struct Args {
     /// Check settings and routes, and exit.
     #[arg(long)]
     pub check: bool,
+    /// Take the place of the process that runs over the data directory, without a request failing. Where that does
+    /// not work, it goes on.
+    #[arg(long)]
+    pub upgrade: bool,
     /// Drain when standard input ends, as it does when the parent process is gone.
     #[arg(long)]
     pub exit_with_stdin: bool,

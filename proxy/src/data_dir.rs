@@ -3,18 +3,20 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use clearway_config::ProxyId;
+use parking_lot::Mutex;
 
 /// Held while the process lives; the kernel lets go of the lock when it ends, however it does.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     proxy_id: ProxyId,
-    _lock: File,
+    /// Shared with the process that takes over, while both live; `None` before it is this one's.
+    lock: Mutex<Option<File>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,8 @@ pub enum DataDirError {
     Unwritable { path: PathBuf, source: io::Error },
     #[error("data directory {path} is in use by another process")]
     InUse { path: PathBuf },
+    #[error("data directory {path} has not been used yet: start without --upgrade")]
+    Unused { path: PathBuf },
     #[error("{path} does not hold a proxy id; remove it to be a new proxy")]
     MalformedId { path: PathBuf },
 }
@@ -41,7 +45,30 @@ impl DataDir {
             Err(TryLockError::Error(source)) => return Err(DataDirError::Unwritable { path, source }),
         }
         let proxy_id = identity(&path, now_ms, random)?;
-        Ok(Self { path, proxy_id, _lock: lock })
+        Ok(Self { path, proxy_id, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Of a directory that another process has: its lock comes by [`DataDir::receive`].
+    pub(crate) fn beside(data_dir: &Path) -> Result<Self, DataDirError> {
+        let path = data_dir.join("proxy");
+        let proxy_id = known_identity(&path)?.ok_or_else(|| DataDirError::Unused { path: path.clone() })?;
+        Ok(Self { path, proxy_id, lock: Mutex::new(None) })
+    }
+
+    /// The lock, as another process can have it too: it is free when both have let go of it.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        let lock = self.lock.lock();
+        Ok(lock.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()?.into())
+    }
+
+    /// Takes a lock that another process has shared.
+    pub(crate) fn receive(&self, lock: OwnedFd) {
+        *self.lock.lock() = Some(lock.into());
+    }
+
+    /// Leaves the directory to the process that the lock was shared with.
+    pub(crate) fn leave(&self) {
+        *self.lock.lock() = None;
     }
 
     pub fn path(&self) -> &Path {
@@ -54,15 +81,20 @@ impl DataDir {
 }
 
 fn identity(dir: &Path, now_ms: u64, random: u128) -> Result<ProxyId, DataDirError> {
+    if let Some(id) = known_identity(dir)? {
+        return Ok(id);
+    }
+    let id = ProxyId::new(now_ms, random);
+    write_private(&dir.join("proxy.id"), format!("{id}\n").as_bytes())
+        .map_err(|source| DataDirError::Unwritable { path: dir.to_owned(), source })?;
+    Ok(id)
+}
+
+fn known_identity(dir: &Path) -> Result<Option<ProxyId>, DataDirError> {
     let path = dir.join("proxy.id");
     match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map_err(|_| DataDirError::MalformedId { path }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let id = ProxyId::new(now_ms, random);
-            write_private(&path, format!("{id}\n").as_bytes())
-                .map_err(|source| DataDirError::Unwritable { path: dir.to_owned(), source })?;
-            Ok(id)
-        }
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| DataDirError::MalformedId { path }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(DataDirError::Unwritable { path, source }),
     }
 }

@@ -50,7 +50,8 @@ fn run(args: &Args) -> Result<(), StartError> {
         return Ok(());
     }
     let descriptors = descriptors::raise();
-    let proxy = Proxy::start(Options { settings, routes, keys: Keys::FromControl })?;
+    let options = Options { settings, routes, keys: Keys::FromControl };
+    let proxy = if args.upgrade { Proxy::take_over(options)? } else { Proxy::start(options)? };
     let (gateway, metrics) = (proxy.gateway(), proxy.metrics());
     if let Some(missing) = proxy.wait_until_ready(READY_WITHIN) {
         tracing::warn!("serving, but {missing}");
@@ -60,15 +61,26 @@ fn run(args: &Args) -> Result<(), StartError> {
         say(format_args!(r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"metrics":"http://{metrics}"}}"#));
     }
     tracing::info!(%gateway, %metrics, descriptors, "requests are taken");
-    proxy.background().block_on(until_stopped(&proxy, args.exit_with_stdin))?;
-    tracing::info!("draining");
-    let stopped = proxy.stop();
+    let stopped = match proxy.background().block_on(until_ended(&proxy, args.exit_with_stdin))? {
+        Ended::Stopped => {
+            tracing::info!("draining");
+            proxy.stop()
+        }
+        Ended::Succeeded => proxy.retire(),
+    };
     tracing::info!(connections.cut = stopped.connections_cut, "stopped");
     Ok(())
 }
 
-/// Returns on SIGTERM or SIGINT, or when standard input ends if that is asked for.
-async fn until_stopped(proxy: &Proxy, with_stdin: bool) -> Result<(), StartError> {
+/// Why a process does not go on.
+enum Ended {
+    Stopped,
+    /// Another process has taken over.
+    Succeeded,
+}
+
+/// Returns on SIGTERM or SIGINT, when standard input ends if that is asked for, or when another process has taken over.
+async fn until_ended(proxy: &Proxy, with_stdin: bool) -> Result<Ended, StartError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hang_up = signal(SignalKind::hangup())?;
     let orphaned = Arc::new(Notify::new());
@@ -82,9 +94,10 @@ async fn until_stopped(proxy: &Proxy, with_stdin: bool) -> Result<(), StartError
     }
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            () = orphaned.notified() => return Ok(()),
+            _ = terminate.recv() => return Ok(Ended::Stopped),
+            _ = interrupt.recv() => return Ok(Ended::Stopped),
+            () = orphaned.notified() => return Ok(Ended::Stopped),
+            () = proxy.succeeded() => return Ok(Ended::Succeeded),
             _ = hang_up.recv() => proxy.reload(),
         }
     }

@@ -3,55 +3,51 @@
 //! What can be wrong is found in the order in which an operator would want to hear of it, and before
 //! anything is served: settings, data directory, addresses, routes, ledger, log.
 
+mod parts;
+
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clearway_config::settings::{Gateway, Settings, SettingsError, UpstreamAddress};
 use clearway_filters::quota::Now;
-use tokio::{
-    runtime::{self, Runtime},
-    task::JoinHandle,
-};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    access_log::{self, AccessLog},
     admin::Vitals as _,
-    auth::Replays,
-    cache::Cache,
+    background::TICK,
     data_dir::{DataDir, DataDirError},
     follow,
     gateway::{
-        Bodies, Revalidations, State,
-        front::Front,
-        gate::Gate as ConnectionGate,
-        mirror::Mirror,
-        now_ms, random,
-        server::{self, Listener, Server},
+        State, now_ms, random,
+        server::{self, Server},
     },
-    ledger::{Ledger, LedgerError},
-    metrics::Metrics,
-    routes::RouteFiles,
-    snapshot::{Snapshot, disk::Disk},
-    spans::{ExporterError, Spans},
-    sync,
+    ledger::{Adopted, Ledger, LedgerError},
+    metrics::UpgradeResult,
+    snapshot::Snapshot,
+    spans::ExporterError,
     tls::{Tls, certificates::Certificates, files::TlsError},
+    upgrade::{
+        UpgradeError, give,
+        heir::Successor,
+        inherit::{Hearing, Inheritance},
+        take::Taking,
+    },
     vitals::Health,
 };
+use parts::{Listeners, Parts};
 
-/// How often the ledger is flushed.
-const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether the keys have come.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the last spans may take on their way to the collector.
 const SPANS_FLUSHED_WITHIN: Duration = Duration::from_secs(2);
-/// Threads for everything but requests.
-const BACKGROUND_THREADS: usize = 2;
+/// How long the last that is to be told to a process that has taken over may take.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where keys, accounts and plans come from.
 #[derive(Debug)]
@@ -92,6 +88,8 @@ pub enum StartError {
     Tracing(#[from] ExporterError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     #[error("the process cannot start its threads")]
     Threads(#[from] io::Error),
 }
@@ -109,8 +107,14 @@ pub struct Proxy {
     drain_timeout: Duration,
     /// Sends spans, where there is a collector.
     exporter: Option<JoinHandle<()>>,
-    /// Held to the end.
-    _data_dir: DataDir,
+    /// Held to the end, or until another process has taken over.
+    data_dir: Arc<DataDir>,
+    /// What a process that wants to take over is given.
+    listeners: give::Listeners,
+    /// The process that has taken over.
+    successor: watch::Receiver<Option<Arc<Successor>>>,
+    /// Whether the process before has ended, where this one has taken over.
+    predecessor: Option<watch::Receiver<bool>>,
 }
 
 /// What [`Proxy::stop`] came to.
@@ -133,113 +137,45 @@ fn control_address(settings: &Settings) -> Result<UpstreamAddress, StartError> {
 impl Proxy {
     /// Returns once requests are taken. Not from within a runtime: it starts its own.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let Options { settings, routes, keys } = options;
-        let control = control_address(&settings)?;
-        let data_dir = DataDir::take(&settings.data_dir, now_ms(), random())?;
-        let gateway_listener = bind("gateway", settings.gateway.addr)?;
-        let tls_listener = settings.gateway.tls_addr.map(|addr| bind("encrypted gateway", addr)).transpose()?;
-        let gateway_tls = tls_listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let metrics_listener = bind("metrics listener", settings.metrics.proxy_addr)?;
-        let (gateway, metrics_addr) = (gateway_listener.local_addr()?, metrics_listener.local_addr()?);
-
-        let metrics = Arc::new(Metrics::new());
-        let routes = Arc::new(RouteFiles::open(routes, control, metrics.clone())?);
-        let (tls, renewal) = Tls::open(&settings.gateway, data_dir.path(), &metrics)?.unzip();
-        let opened = Ledger::open(data_dir.path(), &Now::at(now_ms()))?;
-        let shape = Arc::new(access_log::Shape::new(&settings.access_log));
-        let instance = data_dir.proxy_id().to_string();
-        let (spans, exporter) = Spans::open(&settings.tracing, &instance, !shape.hides_path(), metrics.clone())?;
-        let log = access_log::Options {
-            enabled: settings.access_log.enabled,
-            file: settings.access_log_file(),
-            sample: settings.access_log.sample,
-            shape,
-        };
-        let log_file = log.file.clone().unwrap_or_else(|| "-".into()).display().to_string();
-        let access_log = AccessLog::open(log, opened.interrupted, metrics.clone())
-            .map_err(|source| StartError::AccessLog { file: log_file, source })?;
-        let background = runtime::Builder::new_multi_thread()
-            .worker_threads(BACKGROUND_THREADS)
-            .thread_name("background")
-            .enable_all()
-            .build()?;
-        let (snapshot, client) = match keys {
-            Keys::Held(snapshot) => (snapshot, None),
-            Keys::FromControl => {
-                let snapshot = Arc::new(Snapshot::new());
-                let disk = Disk::open(data_dir.path(), &settings.snapshot_key_file(data_dir.path()), snapshot.clone())
-                    .map_err(|source| StartError::Snapshot { path: data_dir.path().to_owned(), source })?;
-                let usage = Arc::new(sync::LedgerUsage::new(opened.ledger.clone()));
-                let options = sync::Options::new(&settings, data_dir.proxy_id());
-                (snapshot.clone(), Some(sync::Client::new(options, snapshot, disk, usage)))
-            }
-        };
-
-        // What control has said before counts from the first request on.
-        follow::build_objects(&routes, &snapshot, tls.as_ref());
-        let mirror = Mirror::start(background.handle(), metrics.clone());
-        let bodies = Arc::<Bodies>::default();
-        let state = Arc::new(State {
-            routes,
-            snapshot,
-            ledger: opened.ledger,
-            metrics: metrics.clone(),
-            access_log,
-            spans,
-            mirror,
-            cache: Cache::new(settings.gateway.cache.size.as_u64(), bodies.clone()),
-            bodies,
-            revalidations: Revalidations::default(),
-            trusted_proxies: settings.gateway.trusted_proxies.clone(),
-            front: Front::new(&settings.gateway.tls, gateway_tls),
-            limits: settings.gateway.limits,
-            gate: Arc::new(ConnectionGate::new(&settings.gateway.limits, &settings.gateway.trusted_proxies, metrics.clone())),
-            replays: Replays::new(settings.gateway.signatures.remembered_max, now_ms() / 1000),
-            signed_body_max: settings.gateway.signatures.body_max.as_u64(),
-            tls,
-            draining: false.into(),
-        });
-        let server = Server::start(&state, threads(settings.gateway.threads), settings.gateway.upstream_idle_max)?;
-        let health = Arc::new(Health::new(state.clone(), client.as_ref().map(sync::Client::connected)));
-        let mut proxy = Self {
-            state,
-            server,
-            background,
-            gateway,
-            gateway_tls,
-            metrics: metrics_addr,
-            health,
-            drain_timeout: settings.gateway.drain_timeout,
-            exporter: None,
-            _data_dir: data_dir,
-        };
-        proxy.run_background(gateway_listener, tls_listener, metrics_listener)?;
-        if let Some(renewal) = renewal.flatten() {
-            proxy.background.spawn(renewal.run());
-        }
-        proxy.exporter = exporter.map(|exporter| proxy.background.spawn(exporter.run()));
-        if let Some(client) = client {
-            // Dropped with the runtime; what waits for the disk is then written.
-            proxy.background.spawn(client.run());
-        }
-        Ok(proxy)
+        let control = control_address(&options.settings)?;
+        let data_dir = DataDir::take(&options.settings.data_dir, now_ms(), random())?;
+        let listeners = Listeners::bind(&options.settings)?;
+        let parts = Parts::prepare(options, control, data_dir)?;
+        let opened = Ledger::open(parts.data_dir.path(), &Now::at(now_ms()))?;
+        let disk = parts.open_disk(None)?;
+        parts.assemble(listeners, opened.ledger, opened.interrupted, disk)?.serve()
     }
 
-    fn run_background(&self, gateway: TcpListener, tls: Option<TcpListener>, metrics: TcpListener) -> io::Result<()> {
-        let _entered = self.background.enter();
-        self.background.spawn(crate::admin::serve(tokio::net::TcpListener::from_std(metrics)?, self.health.clone()));
-        self.background.spawn(follow::files(self.state.clone()));
-        self.background.spawn(follow::objects(self.state.clone()));
-        self.background.spawn(watch_upstreams(self.state.clone()));
-        self.background.spawn(keep_ledger(self.state.ledger.clone(), self.health.clone()));
-        self.background.spawn(note_rates(self.health.clone()));
-        self.background.spawn(crate::memory::watch(self.state.gate.clone(), self.state.limits.memory));
-        self.background.spawn(crate::jwks::keep(self.state.routes.clone(), self.state.metrics.clone()));
-        self.background.spawn(self.server.accept(Listener::Plain, tokio::net::TcpListener::from_std(gateway)?));
-        if let Some(tls) = tls {
-            self.background.spawn(self.server.accept(Listener::Encrypted, tokio::net::TcpListener::from_std(tls)?));
-        }
-        Ok(())
+    /// Returns once requests are taken in the place of the process that runs over this data directory. An error: that
+    /// one goes on. Not from within a runtime.
+    pub fn take_over(options: Options) -> Result<Self, StartError> {
+        let control = control_address(&options.settings)?;
+        let data_dir = DataDir::beside(&options.settings.data_dir)?;
+        let parts = Parts::prepare(options, control, data_dir)?;
+        let seen = parts.look_ahead()?;
+        let mut taking = parts.background.block_on(Taking::greet(parts.data_dir.path()))?;
+        let listeners = Listeners::received(&mut taking, &parts.settings)?;
+
+        let received = parts.background.block_on(taking.begin())?;
+        parts.data_dir.receive(received.lock);
+        let Adopted { ledger, inherited } = Ledger::adopt(parts.data_dir.path(), &Now::at(now_ms()))?;
+        let disk = parts.open_disk(Some(seen))?;
+        parts.snapshot.lease().renew(received.lease_until_ms, 0);
+        let mut assembled = parts.assemble(listeners, ledger, Vec::new(), disk)?;
+        let proxy = &mut assembled.proxy;
+        let told = proxy.background.block_on(taking.ready())?;
+
+        // Requests are this process' to decide, and nobody else's.
+        let in_flight = inherited.len();
+        let inheritance = Inheritance::new(told, inherited, proxy.state.clone(), proxy.server.controls().clone());
+        proxy.state.ledger.hears(Box::new(Hearing(inheritance.clone())));
+        proxy.predecessor = Some(inheritance.over());
+        proxy.background.spawn(inheritance.attend());
+        proxy.state.metrics.upgraded(UpgradeResult::TakenOver);
+        let proxy = assembled.serve()?;
+        let waited_us = u64::try_from(received.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(requests.inherited = in_flight, waited_us, "taken over");
+        Ok(proxy)
     }
 
     /// Where clients connect.
@@ -298,21 +234,53 @@ impl Proxy {
         self.state.access_log.reopen();
     }
 
+    /// Ends when another process has taken over: then [`Proxy::retire`] is what is left to do.
+    pub fn succeeded(&self) -> impl Future<Output = ()> + use<> {
+        let mut successor = self.successor.clone();
+        async move {
+            if successor.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Says that it is not ready, stops accepting, lets requests in flight finish within the drain
     /// timeout, and writes what is to be kept.
     pub fn stop(self) -> Stopped {
         self.state.draining.store(true, Ordering::Release);
-        let connections_cut = self.background.block_on(self.server.drain(self.drain_timeout));
-        self.state.access_log.close();
-        if let Some(exporter) = self.exporter {
-            self.state.spans.close();
-            // A collector that is gone holds up no stop.
-            let _ = self.background.block_on(async { tokio::time::timeout(SPANS_FLUSHED_WITHIN, exporter).await });
+        self.listeners.lock().clear();
+        self.end(Server::drain)
+    }
+
+    /// [`Proxy::stop`] when another process has taken over: lets what it was serving end within the drain timeout.
+    pub fn retire(self) -> Stopped {
+        self.end(Server::retire)
+    }
+
+    fn end<F: Future<Output = usize>>(self, drain: impl FnOnce(Server, Duration) -> F) -> Stopped {
+        let Self { state, server, background, drain_timeout, exporter, successor, predecessor, .. } = self;
+        let deadline = Instant::now() + drain_timeout;
+        let connections_cut = background.block_on(drain(server, drain_timeout));
+        if let Some(mut over) = predecessor.filter(|_| successor.borrow().is_some()) {
+            // What the process before still tells is passed on.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let _ = background.block_on(async { timeout(left, over.wait_for(|over| *over)).await.is_ok() });
         }
-        if let Err(e) = self.state.ledger.flush() {
+        state.access_log.close();
+        if let Some(exporter) = exporter {
+            state.spans.close();
+            // A collector that is gone holds up no stop.
+            let _ = background.block_on(async { timeout(SPANS_FLUSHED_WITHIN, exporter).await });
+        }
+        let successor = successor.borrow().clone();
+        if let Some(successor) = successor {
+            // A successor that hears nothing has ended, or settles what it has not heard of.
+            let _ = background.block_on(async { timeout(TOLD_WITHIN, successor.flushed()).await });
+        }
+        if let Err(e) = state.ledger.flush() {
             tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot be flushed");
         }
-        self.background.shutdown_timeout(TICK);
+        background.shutdown_timeout(TICK);
         Stopped { connections_cut }
     }
 }
@@ -340,40 +308,4 @@ fn bind(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError>
 /// 0 is one a core.
 fn threads(asked: usize) -> usize {
     if asked == 0 { thread::available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
-}
-
-/// Checks the upstreams of the routes of the moment.
-async fn watch_upstreams(state: Arc<State>) {
-    let watched = move || state.routes.current().upstreams.iter().filter(|u| u.is_watched()).cloned().collect();
-    crate::upstreams::health::watch(watched).await;
-}
-
-/// Writes the ledger to disk every second, and closes days that are over.
-async fn keep_ledger(ledger: Arc<Ledger>, health: Arc<Health>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let ledger = ledger.clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            ledger.spool_ended_days(&Now::at(now_ms()))?;
-            ledger.flush()
-        });
-        match kept.await {
-            Ok(Ok(())) => health.ledger_flushed(),
-            Ok(Err(e)) => tracing::error!(error = &e as &dyn std::error::Error, "ledger cannot be kept on disk"),
-            Err(_) => tracing::error!("keeping the ledger panicked"),
-        }
-    }
-}
-
-/// Notes what rates are reckoned from.
-async fn note_rates(health: Arc<Health>) {
-    let mut ticks = tokio::time::interval(crate::status::RATES_EVERY);
-    // The first is at once; the start has been noted.
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        health.note_rates();
-    }
 }

@@ -1,4 +1,5 @@
-//! One plane as a child process: started, waited for, started again when it dies, stopped.
+//! One plane as a child process: started, waited for, started again when it dies, followed by a new one of its kind
+//! when that is asked for, stopped.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -6,8 +7,9 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 
@@ -36,6 +38,11 @@ impl Plane {
         }
     }
 
+    /// Whether a new process can take over from a running one without a request failing.
+    fn can_be_followed(self) -> bool {
+        self == Self::Proxy
+    }
+
     fn title(self) -> &'static str {
         match self {
             Plane::Control => "the control plane",
@@ -43,6 +50,9 @@ impl Plane {
         }
     }
 }
+
+/// What a plane is started with that is to follow a running one.
+const FOLLOW: &str = "--upgrade";
 
 /// A plane that runs until it is stopped.
 #[derive(Debug)]
@@ -63,7 +73,8 @@ impl Supervised {
         };
         let again = pinned(args, &ready);
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(supervise(plane, again, child, stopped));
+        let upgrade = signal(SignalKind::user_defined2()).map_err(|e| Fatal::new(format!("cannot listen for signals: {e}")))?;
+        let task = tokio::spawn(supervise(plane, again, child, stopped, upgrade));
         Ok(Self { ready, stop, task })
     }
 
@@ -93,8 +104,10 @@ fn pinned(mut args: Vec<String>, ready: &Value) -> Vec<String> {
     args
 }
 
-async fn supervise(plane: Plane, args: Vec<String>, mut child: Child, mut stopped: oneshot::Receiver<()>) {
+async fn supervise(plane: Plane, args: Vec<String>, mut child: Child, mut stopped: oneshot::Receiver<()>, mut upgrade: Signal) {
     let mut delay = Duration::from_secs(1);
+    // Processes that others have followed, and that end what they had begun.
+    let mut followed = JoinSet::new();
     loop {
         // Waiting would close it, and its end is what tells the plane to stop.
         let lifeline = child.stdin.take();
@@ -102,7 +115,26 @@ async fn supervise(plane: Plane, args: Vec<String>, mut child: Child, mut stoppe
             status = child.wait() => status.map_or_else(|e| e.to_string(), |s| s.to_string()),
             _ = &mut stopped => {
                 drop(lifeline);
-                return terminate(plane, child).await;
+                terminate(plane, child).await;
+                return while followed.join_next().await.is_some() {};
+            }
+            _ = upgrade.recv(), if plane.can_be_followed() => {
+                let arguments = args.iter().cloned().chain([FOLLOW.to_owned()]).collect();
+                match launch(plane, arguments).await {
+                    Ok((next, _)) => {
+                        let before = std::mem::replace(&mut child, next);
+                        followed.spawn(async move {
+                            let _held = lifeline;
+                            terminate(plane, before).await;
+                        });
+                        eprintln!("clearway: {} is a new process", plane.title());
+                    }
+                    Err(why) => {
+                        child.stdin = lifeline;
+                        eprintln!("clearway: {why}");
+                    }
+                }
+                continue;
             }
         };
         eprintln!("clearway: {} ended ({died}); starting it again", plane.title());
@@ -175,7 +207,7 @@ fn beside(binary: &str) -> Result<PathBuf, Fatal> {
     }
 }
 
-/// Waits for a plane whose standard input has been closed: it drains and ends as on SIGTERM.
+/// Waits for a plane whose standard input has been closed, or that another has followed: it drains and ends.
 async fn terminate(plane: Plane, mut child: Child) {
     if timeout(STOPPED_WITHIN, child.wait()).await.is_err() {
         eprintln!("clearway: {} did not stop within {} s; killing it", plane.title(), STOPPED_WITHIN.as_secs());

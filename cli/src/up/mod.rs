@@ -2,7 +2,8 @@
 //!
 //! Control starts first, since the proxy needs its addresses. At the end the proxy stops first, so
 //! that the API calls it still serves find control alive. A plane that dies is started again: the
-//! other one keeps running meanwhile.
+//! other one keeps running meanwhile. On SIGUSR2 the gateway's program is started anew, as it then lies beside this
+//! one, and takes over from the running gateway: no request fails by it.
 
 mod banner;
 mod child;

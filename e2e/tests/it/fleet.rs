@@ -107,7 +107,8 @@ impl Fleet {
         self.proxy_with(name, routes, control, &control.sync, &[("--gateway-tls-addr", "127.0.0.1:0")])
     }
 
-    fn proxy_with(&self, name: &str, routes: &str, control: &Control, sync: &str, more: &[(&str, &str)]) -> Proxy {
+    /// [`Fleet::proxy`] with more flags.
+    pub(crate) fn proxy_with(&self, name: &str, routes: &str, control: &Control, sync: &str, more: &[(&str, &str)]) -> Proxy {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("a writable directory");
         std::fs::write(dir.join("clearway.toml"), format!("{}\n[gateway]\nname = \"{name}\"\n", self.settings))
@@ -258,6 +259,15 @@ impl Proxy {
             pin(&mut args, "--gateway-tls-addr", url);
         }
         Self { process, name: name.to_owned(), dir, url, encrypted, metrics, args }
+    }
+
+    /// Lets a new process take over; the one before, or what the new one said when it could not.
+    pub(crate) fn upgrade(&mut self, more: &[&str]) -> Result<Process, String> {
+        let mut args = self.args.clone();
+        args.push("--upgrade".to_owned());
+        args.extend(more.iter().map(|&flag| flag.to_owned()));
+        let (process, _) = Process::start("clearway-proxy", &args, &self.dir)?;
+        Ok(std::mem::replace(&mut self.process, process))
     }
 
     /// Kills what is left of the process and starts again on the same address and directory.

@@ -2,6 +2,7 @@
 //! `upstream.rs` are what they stand on.
 
 mod authentication;
+mod binary_upgrade;
 mod clients;
 mod conservation;
 mod corpus;

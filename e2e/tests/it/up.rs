@@ -39,9 +39,13 @@ impl Up {
         Self { child, ready }
     }
 
-    async fn stop(mut self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|s| s.success()));
+    }
+
+    async fn stop(mut self) {
+        self.signal("TERM");
         let status = eventually("clearway to stop", async || self.child.try_wait().expect("our child")).await;
         assert_eq!(status.code(), Some(0));
     }
@@ -86,6 +90,14 @@ async fn a_fresh_directory_becomes_a_gateway_with_keys_that_work_and_a_second_st
         .expect("curl runs");
     assert_eq!(String::from_utf8_lossy(&encrypted.stdout), "200 2", "{}", String::from_utf8_lossy(&encrypted.stderr));
     let first = up.ready.clone();
+
+    up.signal("USR2");
+    eventually("a new gateway to take over", async || {
+        let metrics = crate::client().get(format!("{}/metrics", word(&up.ready, "metrics"))).send().await.ok()?;
+        metrics.text().await.ok()?.contains("clearway_upgrades_total{result=\"taken_over\"} 1").then_some(())
+    })
+    .await;
+    assert_eq!(demo(&up.ready, "pro").await, 200, "the new one serves where the old one did");
 
     let keys = |ready: &Value, args: &[&str]| {
         let output = Command::new(binary("clearway"))

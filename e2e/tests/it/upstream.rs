@@ -1,4 +1,5 @@
-//! The service behind the gateways: counts what reaches it, and holds `/slow` until it is told.
+//! The service behind the gateways: counts what reaches it, and holds `/slow` until it is told. `/stream` goes on
+//! until then, and `/socket` says what it hears for as long as it hears.
 
 use std::sync::{
     Arc, Mutex,
@@ -15,6 +16,7 @@ use tokio::{
 pub(crate) struct Upstream {
     pub(crate) url: String,
     seen: Arc<AtomicU64>,
+    slow: Arc<AtomicU64>,
     last: Arc<Mutex<String>>,
     held: Arc<watch::Sender<bool>>,
 }
@@ -25,6 +27,7 @@ impl Upstream {
         let upstream = Self {
             url: format!("http://{}", listener.local_addr().expect("a bound port")),
             seen: Arc::default(),
+            slow: Arc::default(),
             last: Arc::default(),
             held: Arc::new(watch::channel(true).0),
         };
@@ -51,6 +54,11 @@ impl Upstream {
         self.seen.load(Ordering::SeqCst)
     }
 
+    /// Requests for `/slow` that arrived.
+    pub(crate) fn slow(&self) -> u64 {
+        self.slow.load(Ordering::SeqCst)
+    }
+
     /// The last request's head as it arrived.
     pub(crate) fn last(&self) -> String {
         self.last.lock().expect("no test panics while holding it").clone()
@@ -61,6 +69,17 @@ impl Upstream {
         self.held.send_replace(false);
     }
 
+    /// A word now and then until held requests are released.
+    async fn stream(&self, to: &mut TcpStream) -> std::io::Result<()> {
+        to.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+        let mut held = self.held.subscribe();
+        while *held.borrow_and_update() {
+            to.write_all(b"4\r\nword\r\n").await?;
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(20), held.changed()).await;
+        }
+        to.write_all(b"3\r\nend\r\n0\r\n\r\n").await
+    }
+
     async fn serve(self, mut stream: TcpStream) {
         let mut buffer = Vec::new();
         loop {
@@ -68,8 +87,26 @@ impl Upstream {
                 let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
                 buffer.drain(..end + 4);
                 self.seen.fetch_add(1, Ordering::SeqCst);
-                let slow = head.starts_with("GET /slow");
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let slow = path.starts_with("/slow");
                 *self.last.lock().expect("no test panics while holding it") = head;
+                if path == "/stream" {
+                    if self.stream(&mut stream).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                if path == "/socket" {
+                    let (mut from, mut to) = stream.into_split();
+                    let begun =
+                        to.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+                    if begun.await.is_ok() {
+                        // Ends when the client does.
+                        let _ = tokio::io::copy(&mut from, &mut to).await;
+                    }
+                    return;
+                }
+                self.slow.fetch_add(u64::from(slow), Ordering::SeqCst);
                 if slow && self.held.subscribe().wait_for(|held| !held).await.is_err() {
                     return;
                 }

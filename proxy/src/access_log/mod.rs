@@ -22,9 +22,10 @@ use std::{
 
 use clearway_config::RequestId;
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
 use crate::{
-    ledger::{Interrupted, STATUS_CLIENT_GONE, Unlogged},
+    ledger::{Interrupted, Ledger, STATUS_CLIENT_GONE, Unlogged, hand_line},
     metrics::Metrics,
 };
 use file::Target;
@@ -58,6 +59,8 @@ pub(crate) struct AccessLog {
     /// Of 2^32 requests so many are logged.
     sampled: u64,
     shape: Arc<Shape>,
+    /// Whose tickets come with lines, and who says whether another process writes them.
+    ledger: Arc<Ledger>,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -74,17 +77,24 @@ struct Queue {
     bytes: Vec<u8>,
     lines: usize,
     tickets: Vec<Unlogged>,
+    /// Told when what is here has been written.
+    waiting: Vec<oneshot::Sender<()>>,
     reopen: bool,
     closed: bool,
 }
 
 impl AccessLog {
     /// Writes the lines that the last process owed, then takes new ones.
-    pub(crate) fn open(options: Options, interrupted: Vec<Interrupted>, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub(crate) fn open(
+        options: Options,
+        ledger: Arc<Ledger>,
+        interrupted: Vec<Interrupted>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), metrics });
         let Options { enabled, file, sample, shape } = options;
         if !enabled {
-            return Ok(Self { sampled: 0, shape, shared, writer: Mutex::default() });
+            return Ok(Self { sampled: 0, shape, ledger, shared, writer: Mutex::default() });
         }
         if let Some(fields) = shape.missing_proof() {
             tracing::warn!(fields, "access log leaves these out: its lines cannot be compared with what was counted");
@@ -98,7 +108,7 @@ impl AccessLog {
             let shared = shared.clone();
             move || shared.write(target)
         })?;
-        Ok(Self { sampled, shape, shared, writer: Mutex::new(Some(writer)) })
+        Ok(Self { sampled, shape, ledger, shared, writer: Mutex::new(Some(writer)) })
     }
 
     /// What lines say; asked when a request comes in for what is gone when it ends.
@@ -117,21 +127,55 @@ impl AccessLog {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
             line.write(&self.shape, scratch);
+            self.put(scratch, ticket);
+        });
+    }
+
+    /// Takes a line that has been written already, by the process before or for the one after.
+    pub(crate) fn put(&self, line: &[u8], ticket: Option<Unlogged>) {
+        if self.sampled == 0 {
+            return;
+        }
+        let Err(ticket) = hand_line(&self.ledger, ticket, line) else { return };
+        let mut queue = self.shared.queue.lock();
+        if queue.closed || queue.lines >= QUEUE_LINES_MAX || queue.bytes.len() + line.len() > QUEUE_BYTES_MAX {
+            drop(queue);
+            self.shared.metrics.access_log_dropped.inc();
+            return;
+        }
+        let was_empty = queue.bytes.is_empty();
+        queue.bytes.extend_from_slice(line);
+        queue.lines += 1;
+        queue.tickets.extend(ticket);
+        drop(queue);
+        if was_empty {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Takes the lines of requests whose process has died since this log was opened.
+    pub(crate) fn settle(&self, interrupted: Vec<Interrupted>) {
+        let mut bytes = Vec::new();
+        for lost in interrupted.into_iter().filter(|lost| is_sampled(lost.request, self.sampled)) {
+            bytes.clear();
+            line_of(&lost).write(&self.shape, &mut bytes);
+            self.put(&bytes, Some(lost.unlogged));
+        }
+    }
+
+    /// Ends when what has been taken is written and its tickets are given back.
+    pub(crate) async fn flush(&self) {
+        let (written, waits) = oneshot::channel();
+        {
             let mut queue = self.shared.queue.lock();
-            if queue.closed || queue.lines >= QUEUE_LINES_MAX || queue.bytes.len() + scratch.len() > QUEUE_BYTES_MAX {
-                drop(queue);
-                self.shared.metrics.access_log_dropped.inc();
+            if self.sampled == 0 || queue.closed {
                 return;
             }
-            let was_empty = queue.bytes.is_empty();
-            queue.bytes.extend_from_slice(scratch);
-            queue.lines += 1;
-            queue.tickets.extend(ticket);
-            drop(queue);
-            if was_empty {
-                self.shared.changed.notify_one();
-            }
-        });
+            queue.waiting.push(written);
+        }
+        self.shared.changed.notify_one();
+        // An error: the writer has ended, and nothing waits any more.
+        let _ = waits.await;
     }
 
     /// Opens the file anew: the operator has moved it.
@@ -186,6 +230,10 @@ impl Shared {
             batch.lines = 0;
             // The lines are in the file: the ledger may forget these requests.
             batch.tickets.clear();
+            for waits in batch.waiting.drain(..) {
+                // Whoever waited may have gone.
+                let _ = waits.send(());
+            }
             if closed {
                 return;
             }
@@ -195,15 +243,17 @@ impl Shared {
     /// Waits for lines, lets more gather, and takes them all. Says whether to reopen and whether it is over.
     fn gather(&self, batch: &mut Queue) -> (bool, bool) {
         let mut queue = self.queue.lock();
-        if queue.bytes.is_empty() && !queue.closed && !queue.reopen {
+        if queue.bytes.is_empty() && !queue.closed && !queue.reopen && queue.waiting.is_empty() {
             self.changed.wait_for(&mut queue, FOLLOW_EVERY);
         }
-        if !queue.bytes.is_empty() && !queue.closed && queue.bytes.len() < QUEUE_BYTES_MAX / 4 {
+        let in_haste = queue.closed || !queue.waiting.is_empty();
+        if !queue.bytes.is_empty() && !in_haste && queue.bytes.len() < QUEUE_BYTES_MAX / 4 {
             self.changed.wait_for(&mut queue, GATHER);
         }
         std::mem::swap(&mut queue.bytes, &mut batch.bytes);
         std::mem::swap(&mut queue.lines, &mut batch.lines);
         std::mem::swap(&mut queue.tickets, &mut batch.tickets);
+        std::mem::swap(&mut queue.waiting, &mut batch.waiting);
         (std::mem::take(&mut queue.reopen), queue.closed)
     }
 }

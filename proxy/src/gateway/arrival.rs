@@ -24,10 +24,12 @@ use crate::tls::acceptor::TlsFacts;
 
 /// Who is connected.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
-    pub(super) address: IpAddr,
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
     /// Of an encrypted connection.
-    pub(super) tls: Option<Arc<TlsFacts>>,
+    pub(crate) tls: Option<Arc<TlsFacts>>,
+    /// The next answer is the last on this connection: another process stands between it and the client.
+    pub(crate) parting: bool,
 }
 
 /// A request whose head has been read.
@@ -73,6 +75,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     exchange.trace = Trace::continue_or_start(traceparent, exchange.random, |id| state.spans.samples(id));
     exchange.tls.clone_from(&peer.tls);
     exchange.protocol = Some(protocol(parts));
+    exchange.parting = peer.parting;
     exchange.forwarded_proto = forwarded_proto(state, arrival);
 
     let mut words = Writer::with_capacity(256 + head.unwrap_or(target).len() / 4);

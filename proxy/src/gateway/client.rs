@@ -6,6 +6,7 @@
 use std::{
     future::poll_fn,
     io,
+    os::fd::{AsFd as _, BorrowedFd},
     pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Instant,
@@ -13,7 +14,11 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use clearway_config::settings::process::LimitSettings;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Empty},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::server::TlsStream;
 
 use super::{arrival::Peer, deadline::Deadline, refuse::DRAIN_TIME_MAX};
 
@@ -25,9 +30,32 @@ const READ_BYTES: usize = 4096;
 const READ_BYTES_MIN: usize = 512;
 
 /// What carries bytes: a socket, or encryption over one.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+    /// Where bytes are in no hands but the kernel's: another process could go on with it.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
 
-impl<W: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Wire for W {}
+impl Wire for TcpStream {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+impl Wire for UnixStream {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {}
+
+/// A wire that was taken away.
+impl Wire for Empty {}
+
+#[cfg(test)]
+impl Wire for tokio::io::DuplexStream {}
 
 /// One connection.
 pub(super) struct Client {

@@ -25,6 +25,7 @@ use tokio::sync::{Notify, futures::Notified, watch};
 
 use super::{
     Gateway, State, answer,
+    baton::passed,
     body::Body,
     client::Client,
     downstream::{Downstream, Frame},
@@ -35,9 +36,11 @@ use super::{
     },
     gate::Gate,
     handed,
+    moved::hand_on,
     refuse::BODY_LINGERED_MAX,
+    server::{Counted, Open},
 };
-use crate::metrics::Refused;
+use crate::{metrics::Refused, upgrade::message::Begun};
 
 /// A head of more bytes than this is one of those that there is only so much room for.
 const LONG_HEAD_BYTES: usize = 8 * 1024;
@@ -51,6 +54,10 @@ pub(super) struct Service {
     pub(super) closing: watch::Receiver<bool>,
     /// Let go of connections without a request.
     pub(super) hang_up: Arc<Notify>,
+    /// Requests that Pingora has and that are not decided.
+    pub(super) undecided: Arc<Open>,
+    /// True, for a connection whose next answer is its last.
+    pub(super) parting: watch::Receiver<bool>,
 }
 
 /// What a connection brings.
@@ -59,6 +66,8 @@ enum Next {
     Unreadable(ErrorCode),
     /// Nothing more, or not in time.
     End,
+    /// It was asked for while there is nothing.
+    HungUp,
 }
 
 impl Service {
@@ -66,8 +75,29 @@ impl Service {
     pub(super) async fn serve(&self, mut client: Client) {
         let mut head = Head::default();
         let mut hang_up = pin!(self.hang_up.notified());
+        let mut stays = false;
         loop {
-            let pingoras = match next(&mut client, &mut head, &self.state.gate, hang_up.as_mut()).await {
+            let brought = next(&mut client, &mut head, &self.state.gate, hang_up.as_mut()).await;
+            // From here to the decision nothing is waited for, but in Pingora's hands.
+            if matches!(brought, Next::Request(_))
+                && let Some(to) = self.state.baton.settled().await
+            {
+                if matches!(brought, Next::Request(Kind::Plain)) {
+                    put_back(&mut client.ahead, &head);
+                }
+                return hand_on(client, Begun::Http1, to).await;
+            }
+            let pingoras = match brought {
+                Next::HungUp => match self.state.baton.successor() {
+                    Some(to) if client.wire.socket().is_some() => return hand_on(client, Begun::Http1, to).await,
+                    // It cannot go without its next request. That is waited for, until connections are hung up again.
+                    Some(_) if !stays => {
+                        stays = true;
+                        hang_up.set(self.hang_up.notified());
+                        continue;
+                    }
+                    Some(_) | None => return,
+                },
                 Next::Request(Kind::Plain) => {
                     if let Some(answer) = self.challenge(&client, &head) {
                         if client.write_all(answer.as_bytes()).await.is_ok() {
@@ -116,14 +146,29 @@ impl Service {
         ))
     }
 
+    /// A request goes to Pingora undecided; nothing may have been waited for since the baton was asked.
+    pub(super) fn pass(&self) -> Counted {
+        Counted::new(self.undecided.clone())
+    }
+
+    /// Serves a connection that speaks HTTP/2, or lets the successor do so.
+    pub(super) async fn begin_h2(self: &Arc<Self>, client: Client) {
+        match self.state.baton.begin_h2().await {
+            Ok(unfinished) => self.serve_h2(client.wire, client.peer, unfinished).await,
+            Err(to) => hand_on(client, Begun::Http2, to).await,
+        }
+    }
+
     /// Serves one request by Pingora. The connection comes back if it can bring another.
     async fn by_pingora(&self, client: Client, frame: Frame, decided: Option<Box<Exchange>>) -> Option<Client> {
+        let parting = client.peer.parting;
         let stream: Stream = Box::new(Downstream::new(client, frame, self.state.clone()));
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(self.state.limits.idle_timeout.as_secs()));
         session.set_read_timeout(Some(self.state.limits.body_timeout));
         session.set_write_timeout(Some(self.state.limits.write_timeout));
-        let served = handed::along(decided, self.proxy.process_new_http(session, &self.closing));
+        let closing = if parting { &self.parting } else { &self.closing };
+        let served = passed(self.pass(), handed::along(decided, self.proxy.process_new_http(session, closing)));
         let (stream, _) = served.await?.consume();
         stream.into_any().downcast::<Downstream>().ok()?.into_client().await
     }
@@ -156,12 +201,15 @@ async fn next(client: &mut Client, head: &mut Head, gate: &Gate, mut hang_up: Pi
         looked = here;
         let more = poll_fn(|cx| match client.poll_ahead(cx) {
             Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending if here == 0 && hang_up.as_mut().poll(cx).is_ready() => Poll::Ready(Ok(0)),
+            Poll::Pending if here == 0 && hang_up.as_mut().poll(cx).is_ready() => {
+                Poll::Ready(Err(io::ErrorKind::Interrupted.into()))
+            }
             Poll::Pending => client.deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
         });
         match more.await {
             Ok(1..) => {}
             Err(e) if e.kind() == io::ErrorKind::TimedOut && here > 0 => return Next::Unreadable(ErrorCode::RequestTimeout),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Next::HungUp,
             Ok(0) | Err(_) => return Next::End,
         }
     }
@@ -191,7 +239,14 @@ mod tests {
 
     fn connection() -> (DuplexStream, Client) {
         let (theirs, ours) = duplex(1024);
-        (theirs, Client::new(Box::new(ours), Peer { address: [127, 0, 0, 1].into(), tls: None }, LimitSettings::default()))
+        (
+            theirs,
+            Client::new(
+                Box::new(ours),
+                Peer { address: [127, 0, 0, 1].into(), tls: None, parting: false },
+                LimitSettings::default(),
+            ),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,7 +278,7 @@ mod tests {
         let told = hang_up.notified();
         hang_up.notify_waiters();
         let began = tokio::time::Instant::now();
-        assert!(matches!(next(&mut client, &mut head, &gate, pin!(told)).await, Next::End));
+        assert!(matches!(next(&mut client, &mut head, &gate, pin!(told)).await, Next::HungUp));
         assert!(began.elapsed() < Duration::from_secs(1));
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Exchange {
     /// Of an encrypted connection: what its handshake has shown, the client's certificate among it.
     pub(super) tls: Option<Arc<TlsFacts>>,
     pub(super) forwarded_proto: ForwardedProto,
+    /// Its answer is the last on its connection.
+    pub(super) parting: bool,
     hold: Hold,
     /// What an anonymous request has been given instead.
     visit: Option<Visit>,
@@ -168,6 +170,7 @@ impl Exchange {
             room: None,
             tls: None,
             forwarded_proto: ForwardedProto::default(),
+            parting: false,
             hold: Hold::Nothing,
             visit: None,
             status: None,
@@ -297,9 +300,9 @@ impl Exchange {
         pace.left(&self.state.limits).is_zero()
     }
 
-    /// Whether the gateway is stopping.
+    /// Whether the gateway is stopping, or this connection is.
     pub(super) fn is_draining(&self) -> bool {
-        self.state.draining.load(Ordering::Relaxed)
+        self.parting || self.state.draining.load(Ordering::Relaxed)
     }
 
     pub(super) fn asked(&self) -> Asked<'_> {

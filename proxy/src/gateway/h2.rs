@@ -6,6 +6,7 @@
 //! connections, and a farewell while draining.
 
 use std::{
+    future::poll_fn,
     io::IoSlice,
     pin::{Pin, pin},
     sync::{
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use ::h2::Reason;
+use ::h2::{Ping, PingPong, Reason};
 use async_trait::async_trait;
 use clearway_config::settings::process::LimitSettings;
 use http::{
@@ -43,7 +44,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::{arrival::Peer, client::Wire, connection::Service, fast::stream::Streamed, frames::Frames, grpc, handed};
+use super::{
+    arrival::Peer,
+    baton::{Unfinished, passed},
+    client::Wire,
+    connection::Service,
+    fast::stream::Streamed,
+    frames::Frames,
+    grpc, handed,
+};
 use crate::metrics::Refused;
 
 /// Requests of one connection at the same time.
@@ -142,8 +151,8 @@ impl Drop for Active {
 
 impl Service {
     /// Serves a connection that speaks HTTP/2, to its end.
-    pub(super) async fn serve_h2(self: &Arc<Self>, wire: Box<dyn Wire>, peer: Peer) {
-        let limits = self.state.limits;
+    pub(super) async fn serve_h2(self: &Arc<Self>, wire: Box<dyn Wire>, peer: Peer, unfinished: Unfinished) {
+        let (limits, parting) = (self.state.limits, peer.parting);
         let flooded = Arc::new(Notify::new());
         let bytes = Bytes { wire, frames: Frames::new(), flooded: flooded.clone() };
         let begun = timeout(BEGIN_TIMEOUT, handshake(Box::new(bytes), Some(options(&limits)))).await;
@@ -162,13 +171,22 @@ impl Service {
         let mut closing = self.closing.clone();
         let mut hang_up = pin!(self.hang_up.notified());
         let (mut leaving, mut malformed, mut floods) = (false, 0, false);
+        // Its answer comes after all that the client sent before it knew that the connection ends.
+        let (mut ping, mut unfinished) = (h2.ping_pong(), Some(unfinished));
         loop {
             // Each of these can be dropped and asked again; the first one also moves every stream's bytes.
             let accepted = tokio::select! {
                 accepted = HttpSession::from_h2_conn(&mut h2, digest.clone()) => accepted,
-                _ = closing.wait_for(|closing| *closing), if !leaving => {
+                _ = closing.wait_for(|closing| *closing || parting), if !leaving => {
                     h2.graceful_shutdown();
                     leaving = true;
+                    if ping.as_mut().is_none_or(|ping| ping.send_ping(Ping::opaque()).is_err()) {
+                        ping = None;
+                    }
+                    continue;
+                }
+                () = answered(&mut ping), if leaving && unfinished.is_some() => {
+                    unfinished = None;
                     continue;
                 }
                 () = connection.has_been_idle(limits.idle_timeout), if !leaving => {
@@ -181,7 +199,8 @@ impl Service {
                     floods = true;
                     Ok(Some(H2Accept::Rejected))
                 }
-                () = hang_up.as_mut(), if connection.active.load(Ordering::Acquire) == 0 => return,
+                // Where another process has taken over, it is told what to do with what it still sends.
+                () = hang_up.as_mut(), if connection.active.load(Ordering::Acquire) == 0 && self.state.baton.is_here() => return,
             };
             match accepted {
                 Ok(Some(H2Accept::Session(session))) => self.serve_stream(session, &connection),
@@ -195,7 +214,7 @@ impl Service {
             if floods || malformed > MALFORMED_MAX || connection.is_abused() {
                 self.state.gate.turn_away(None, Refused::Flood);
                 h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                let _ = timeout(FAREWELL, std::future::poll_fn(|cx| h2.poll_closed(cx))).await;
+                let _ = timeout(FAREWELL, poll_fn(|cx| h2.poll_closed(cx))).await;
                 return;
             }
         }
@@ -205,6 +224,11 @@ impl Service {
         let (service, active) = (self.clone(), Active::new(connection.clone()));
         tokio::spawn(async move {
             let (mut stream, connection) = (stream, &active.0);
+            if service.state.baton.settled().await.is_some() {
+                // It has not been looked at: its client may send it again, elsewhere (RFC 9113, 8.7).
+                return stream.shutdown_with_reason(Reason::REFUSED_STREAM);
+            }
+            // From here to the decision nothing is waited for, but in Pingora's hands.
             stream.set_write_timeout(Some(service.state.limits.write_timeout));
             let decided = match is_short(&stream) {
                 false => None,
@@ -214,7 +238,7 @@ impl Service {
                 },
             };
             let session = ServerSession::new_http2(stream);
-            handed::along(decided, service.proxy.process_new_http(session, &service.closing)).await;
+            passed(service.pass(), handed::along(decided, service.proxy.process_new_http(session, &service.closing))).await;
         });
     }
 }
@@ -225,6 +249,15 @@ fn is_short(stream: &HttpSession) -> bool {
     // One that says how long its body is may be waited for, be it 0.
     let is_whole = stream.is_body_empty() && !request.headers.contains_key(CONTENT_LENGTH);
     is_whole && request.method != Method::CONNECT && !request.headers.contains_key(EXPECT) && !grpc::is_call(request)
+}
+
+/// Ends when the last ping has been answered, or cannot be any more.
+async fn answered(ping: &mut Option<PingPong>) {
+    match ping {
+        Some(ping) => drop(poll_fn(|cx| ping.poll_pong(cx)).await),
+        // It could not be sent: the connection is about to end.
+        None => std::future::pending().await,
+    }
 }
 
 /// A connection as Pingora wants it.

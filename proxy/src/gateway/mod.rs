@@ -9,6 +9,7 @@ mod admit;
 mod answer;
 mod arrival;
 mod attempt;
+pub(crate) mod baton;
 mod body;
 mod caching;
 mod client;
@@ -32,6 +33,7 @@ mod head;
 mod json;
 mod lent;
 pub(crate) mod mirror;
+pub(crate) mod moved;
 mod pace;
 mod refuse;
 pub(crate) mod server;
@@ -43,10 +45,7 @@ mod whole_body;
 
 use std::{
     net::Ipv4Addr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -69,7 +68,9 @@ use crate::{
     access_log::AccessLog, auth::Replays, cache::Cache, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot,
     spans::Spans, tls::Tls,
 };
-use arrival::{Arrival, Peer};
+use arrival::Arrival;
+pub(crate) use arrival::Peer;
+use baton::Baton;
 pub(crate) use caching::Revalidations;
 use decide::Stop;
 use downstream::Downstream;
@@ -104,6 +105,8 @@ pub(crate) struct State {
     pub(crate) tls: Option<Tls>,
     /// No further request is taken on any connection.
     pub(crate) draining: AtomicBool,
+    /// Whether requests are decided here.
+    pub(crate) baton: Arc<Baton>,
 }
 
 /// The phases. One a worker thread, over one [`State`].
@@ -150,14 +153,10 @@ impl Gateway {
             let arrival = Arrival::h2(request.as_ref(), request.raw_path(), follows, &connection.peer, has_room);
             return arrival::decide(&self.state, exchange, &arrival);
         }
-        let nobody = Peer { address: Ipv4Addr::UNSPECIFIED.into(), tls: None };
+        let nobody = Peer { address: Ipv4Addr::UNSPECIFIED.into(), tls: None, parting: false };
         let peer = connection.map_or(&nobody, Downstream::peer);
         let head = session.to_h1_raw();
         arrival::decide(&self.state, exchange, &Arrival::h1(request.as_ref(), &head, peer, has_room))
-    }
-
-    fn is_draining(&self) -> bool {
-        self.state.draining.load(Ordering::Relaxed)
     }
 }
 
@@ -181,7 +180,11 @@ impl ProxyHttp for Gateway {
             *exchange = shadow;
             return Ok(false);
         }
-        match self.decide(session, exchange) {
+        let decision = self.decide(session, exchange);
+        if exchange.due.is_none() {
+            baton::decided();
+        }
+        match decision {
             Ok(()) => {
                 if exchange.upgrade {
                     // Silence on an upgraded connection is not a fault, unless it lasts.
@@ -190,11 +193,14 @@ impl ProxyHttp for Gateway {
                         connection.tunnels();
                     }
                 }
-                if let Some(due) = exchange.due.take()
-                    && let Err(stop) = signed::settle(&self.state, session, exchange, *due).await?
-                {
-                    refuse::refuse(session, exchange, &stop).await.map_err(Error::into_down)?;
-                    return Ok(true);
+                if let Some(due) = exchange.due.take() {
+                    let settled = signed::settle(&self.state, session, exchange, *due).await;
+                    // Its charge has waited for its body.
+                    baton::decided();
+                    if let Err(stop) = settled? {
+                        refuse::refuse(session, exchange, &stop).await.map_err(Error::into_down)?;
+                        return Ok(true);
+                    }
                 }
                 let changed = if exchange.changes_bodies() { json::request(session, exchange).await } else { Ok(()) };
                 match changed {
@@ -341,7 +347,7 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        if self.is_draining() {
+        if exchange.is_draining() {
             session.set_keepalive(None);
         }
         let client: Version = session.req_header().version;

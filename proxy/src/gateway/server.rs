@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,16 +23,17 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc, oneshot, watch},
 };
 
 use super::{
     Gateway, State,
     arrival::Peer,
-    client::{Client, Wire},
+    client::Client,
     connection::Service,
     fast::{Fast, SWEEP_EVERY},
     gate::Place,
+    moved::{self, Arrived, hand_on_unread},
     sniff,
 };
 use crate::{
@@ -55,21 +57,46 @@ const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// The running workers.
 #[derive(Debug)]
 pub(crate) struct Server {
+    controls: Arc<Controls>,
+    threads: Vec<Option<JoinHandle<()>>>,
+}
+
+/// What is said to the workers and to those who accept for them.
+#[derive(Debug)]
+pub(crate) struct Controls {
     workers: Vec<Worker>,
-    stop_accepting: watch::Sender<bool>,
+    accepting: watch::Sender<Accepting>,
     open: Arc<Open>,
     state: Arc<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Worker {
-    connections: mpsc::UnboundedSender<Accepted>,
+    jobs: mpsc::UnboundedSender<Job>,
     load: Arc<AtomicUsize>,
     /// True: answer what comes with `Connection: close`.
     closing: watch::Sender<bool>,
     /// Let go of connections without a request.
     hang_up: Arc<Notify>,
-    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accepting {
+    Yes,
+    /// Connections wait in the kernel.
+    Paused,
+    /// Those that the kernel has completed already, and no more.
+    Last,
+    Done,
+}
+
+#[derive(Debug)]
+enum Job {
+    Serve(Accepted),
+    ServeHanded(Arrived, Held),
+    /// To be answered when no request is on its way to its decision.
+    Settle(oneshot::Sender<()>),
+    End,
 }
 
 /// A connection on its way to its worker.
@@ -90,7 +117,7 @@ pub(crate) enum Listener {
 
 /// Counts connections, and the accepting itself, so that a drain can wait for the last.
 #[derive(Debug, Default)]
-struct Open {
+pub(super) struct Open {
     count: AtomicUsize,
     none: Notify,
 }
@@ -111,29 +138,41 @@ impl Server {
     pub(crate) fn start(state: &Arc<State>, threads: usize, upstream_idle_max: usize) -> io::Result<Self> {
         let open = Arc::new(Open::default());
         let idle_max = upstream_idle_max.div_ceil(threads).max(1);
-        let workers = (0..threads).map(|n| Worker::start(n, state.clone(), idle_max)).collect::<io::Result<_>>()?;
-        Ok(Self { workers, stop_accepting: watch::Sender::new(false), open, state: state.clone() })
+        let started = (0..threads).map(|n| Worker::start(n, state.clone(), idle_max)).collect::<io::Result<Vec<_>>>()?;
+        let (workers, threads) = started.into_iter().map(|(worker, thread)| (worker, Some(thread))).unzip();
+        let accepting = watch::Sender::new(Accepting::Yes);
+        Ok(Self { controls: Arc::new(Controls { workers, accepting, open, state: state.clone() }), threads })
+    }
+
+    pub(crate) fn controls(&self) -> &Arc<Controls> {
+        &self.controls
     }
 
     /// Accepts until [`Server::drain`], each connection to the worker that has the fewest.
     pub(crate) fn accept(&self, kind: Listener, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
-        let workers: Vec<_> = self.workers.iter().map(|w| (w.connections.clone(), w.load.clone())).collect();
-        let (state, open) = (self.state.clone(), self.open.clone());
+        let Controls { workers, open, state, accepting } = &*self.controls;
+        let (workers, open, state) = (workers.clone(), open.clone(), state.clone());
         // While connections may still come, there is never none.
-        let accepting = Counted::new(open.clone());
-        let mut stop = self.stop_accepting.subscribe();
+        let counted = Counted::new(open.clone());
+        let mut accepting = accepting.subscribe();
         async move {
-            let _accepting = accepting;
+            let _accepting = counted;
             let mut last = 0..BACKLOG;
             let mut spares = Spares::hold(1);
             loop {
-                let accepted = tokio::select! {
-                    accepted = listener.accept(), if !*stop.borrow() => accepted,
+                let now = *accepting.borrow_and_update();
+                let accepted = match now {
+                    Accepting::Yes => tokio::select! {
+                        accepted = listener.accept() => accepted,
+                        Ok(()) = accepting.changed() => continue,
+                    },
+                    Accepting::Paused if accepting.changed().await.is_ok() => continue,
                     // Connections that the kernel has completed already are served.
-                    _ = stop.wait_for(|stop| *stop) => match last.next().and_then(|_| listener.accept().now_or_never()) {
+                    Accepting::Last => match last.next().and_then(|_| listener.accept().now_or_never()) {
                         Some(accepted) => accepted,
                         None => return,
                     },
+                    Accepting::Paused | Accepting::Done => return,
                 };
                 match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                     Ok((stream, peer)) => {
@@ -144,10 +183,9 @@ impl Server {
                                 continue;
                             }
                         };
-                        let least = workers.iter().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
-                        let Some((worker, load)) = least else { return };
-                        let held = Held::new(Counted::new(open.clone()), load.clone(), state.clone(), place);
-                        if worker.send(Accepted { listener: kind, stream, peer, held }).is_err() {
+                        let Some(worker) = least(&workers) else { return };
+                        let held = Held::new(Counted::new(open.clone()), worker.load.clone(), state.clone(), place);
+                        if worker.jobs.send(Job::Serve(Accepted { listener: kind, stream, peer, held })).is_err() {
                             return;
                         }
                     }
@@ -173,28 +211,112 @@ impl Server {
     /// were cut off because `timeout` passed.
     pub(crate) async fn drain(mut self, timeout: Duration) -> usize {
         let deadline = Instant::now() + timeout;
-        self.stop_accepting.send_replace(true);
-        for worker in &self.workers {
-            worker.closing.send_replace(true);
+        let controls = self.controls.clone();
+        controls.accepting.send_replace(Accepting::Last);
+        controls.close(true);
+        if !controls.open.wait(DRAIN_IDLE.min(timeout)).await {
+            controls.hang_up();
+            controls.open.wait(deadline.saturating_duration_since(Instant::now())).await;
         }
-        if !self.open.wait(DRAIN_IDLE.min(timeout)).await {
-            for worker in &self.workers {
-                worker.hang_up.notify_waiters();
-            }
-            self.open.wait(deadline.saturating_duration_since(Instant::now())).await;
+        self.end()
+    }
+
+    /// [`Server::drain`] where another process has taken over: connections go to it as soon as they can, and are not
+    /// hung up before `timeout` has passed.
+    pub(crate) async fn retire(mut self, timeout: Duration) -> usize {
+        let controls = self.controls.clone();
+        if !controls.open.wait(timeout).await {
+            controls.hang_up();
+            controls.open.wait(DRAIN_IDLE).await;
         }
-        let cut = self.open.count.load(Ordering::Acquire);
-        for worker in &mut self.workers {
-            worker.stop();
-        }
+        self.end()
+    }
+
+    fn end(&mut self) -> usize {
+        let cut = self.controls.open.count.load(Ordering::Acquire);
+        self.stop();
         cut
+    }
+
+    fn stop(&mut self) {
+        for (worker, thread) in self.controls.workers.iter().zip(&mut self.threads) {
+            // An error: it has ended already.
+            let _ = worker.jobs.send(Job::End);
+            if let Some(thread) = thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("gateway worker panicked");
+            }
+        }
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Controls {
+    /// Leaves connections in the kernel, or takes them.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.accepting.send_replace(if paused { Accepting::Paused } else { Accepting::Yes });
+    }
+
+    /// Lets go of the listeners, whatever still waits there: it is another process' to accept.
+    pub(crate) fn abandon_listeners(&self) {
+        self.accepting.send_replace(Accepting::Done);
+    }
+
+    /// Whether connections end with their next answer.
+    pub(crate) fn close(&self, closing: bool) {
+        for worker in &self.workers {
+            worker.closing.send_replace(closing);
+        }
+    }
+
+    /// Lets go of connections without a request.
+    pub(crate) fn hang_up(&self) {
+        for worker in &self.workers {
+            worker.hang_up.notify_waiters();
+        }
+    }
+
+    /// Ends when every worker has done what it was doing, and has decided what had been on its way to a decision.
+    pub(crate) async fn settle(&self) {
+        let settled = self.workers.iter().map(|worker| {
+            let (answer, settled) = oneshot::channel();
+            // An error: it has ended, and decides nothing.
+            let _ = worker.jobs.send(Job::Settle(answer));
+            settled
+        });
+        for settled in settled.collect::<Vec<_>>() {
+            let _ = settled.await;
+        }
+    }
+
+    /// Serves a connection that the process before has handed on.
+    pub(crate) fn serve_handed(&self, arrived: Arrived) {
+        match self.state.gate.enter(arrived.peer.address, descriptors::number(arrived.socket())) {
+            Ok(place) => {
+                let Some(worker) = least(&self.workers) else { return };
+                let held = Held::new(Counted::new(self.open.clone()), worker.load.clone(), self.state.clone(), place);
+                // An error: the process ends.
+                let _ = worker.jobs.send(Job::ServeHanded(arrived, held));
+            }
+            Err(why) => self.state.gate.turn_away(None, why),
+        }
+    }
+}
+
+fn least(workers: &[Worker]) -> Option<&Worker> {
+    workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed))
+}
+
 impl Worker {
-    fn start(number: usize, state: Arc<State>, idle_max: usize) -> io::Result<Self> {
+    fn start(number: usize, state: Arc<State>, idle_max: usize) -> io::Result<(Self, JoinHandle<()>)> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (connections, mut accepted) = mpsc::unbounded_channel();
+        let (jobs, mut waiting) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
         let closing = watch::Sender::new(false);
         let hang_up = Arc::new(Notify::new());
@@ -208,32 +330,30 @@ impl Worker {
             };
             let proxy = Arc::new(http_proxy(&Arc::new(conf), Gateway::new(state.clone())));
             let fast = Fast::new(state.clone(), idle_max);
-            let service = Arc::new(Service { state, fast, proxy, closing: watched, hang_up: told });
+            let (undecided, parting) = (Arc::<Open>::default(), watch::Sender::new(true).subscribe());
+            let service = Arc::new(Service { state, fast, proxy, closing: watched, hang_up: told, undecided, parting });
             tokio::spawn(sweep(service.clone()));
-            while let Some(connection) = accepted.recv().await {
-                tokio::spawn(serve(connection, service.clone()));
+            while let Some(job) = waiting.recv().await {
+                match job {
+                    Job::Serve(connection) => drop(tokio::spawn(serve(connection, service.clone()))),
+                    Job::ServeHanded(arrived, held) => drop(tokio::spawn(moved::serve(arrived, held, service.clone()))),
+                    Job::Settle(answer) => {
+                        let undecided = service.undecided.clone();
+                        tokio::spawn(async move {
+                            undecided.wait(Duration::MAX).await;
+                            // Whoever asked may have given up.
+                            let _ = answer.send(());
+                        });
+                    }
+                    Job::End => return,
+                }
             }
         };
         let thread = thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
-            // Ends when the sender is dropped; the connections that are left go down with the runtime.
+            // The connections that are left go down with the runtime.
             runtime.block_on(serve);
         })?;
-        Ok(Self { connections, load, closing, hang_up, thread: Some(thread) })
-    }
-
-    fn stop(&mut self) {
-        self.connections = mpsc::unbounded_channel().0;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("gateway worker panicked");
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.stop();
+        Ok((Self { jobs, load, closing, hang_up }, thread))
     }
 }
 
@@ -255,10 +375,10 @@ impl Open {
 
 /// One of what a drain waits for.
 #[derive(Debug)]
-struct Counted(Arc<Open>);
+pub(super) struct Counted(Arc<Open>);
 
 impl Counted {
-    fn new(open: Arc<Open>) -> Self {
+    pub(super) fn new(open: Arc<Open>) -> Self {
         open.count.fetch_add(1, Ordering::AcqRel);
         Self(open)
     }
@@ -274,7 +394,7 @@ impl Drop for Counted {
 
 /// One connection's place in the counts.
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     load: Arc<AtomicUsize>,
     state: Arc<State>,
     _counted: Counted,
@@ -326,31 +446,46 @@ async fn serve(connection: Accepted, service: Arc<Service>) {
     // Neither makes a difference to what is served.
     let _ = (stream.set_nodelay(true), SockRef::from(&stream).set_tcp_keepalive(&keepalive));
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let address = peer.ip();
-    let (limits, patience) = (service.state.limits, service.state.limits.handshake_timeout);
-    let begun = async {
-        match listener {
-            Listener::Plain => {
-                let is_h2 = sniff::is_h2(&stream, limits.idle_timeout).await.ok()?;
-                let wire: Box<dyn Wire> = Box::new(stream);
-                Some((wire, Peer { address, tls: None }, is_h2))
+    let peer = Peer { address: peer.ip(), tls: None, parting: false };
+    match listener {
+        Listener::Plain => serve_plain(stream, peer, &service).await,
+        Listener::Encrypted => serve_encrypted(stream, peer, &service).await,
+    }
+}
+
+/// Serves an unencrypted connection of which nothing has been read.
+pub(super) async fn serve_plain(stream: TcpStream, peer: Peer, service: &Arc<Service>) {
+    let limits = service.state.limits;
+    let is_h2 = tokio::select! {
+        is_h2 = sniff::is_h2(&stream, limits.idle_timeout) => is_h2,
+        // It has not asked for anything yet.
+        () = service.hang_up.notified() => {
+            if let Some(to) = service.state.baton.successor() {
+                hand_on_unread(stream, &peer, to);
             }
-            Listener::Encrypted => {
-                let accepted =
-                    service.state.tls.as_ref()?.acceptor().accept(stream, &service.state.gate.handshakes, patience).await?;
-                let wire: Box<dyn Wire> = Box::new(accepted.stream);
-                Some((wire, Peer { address, tls: Some(Arc::new(accepted.facts)) }, accepted.is_h2))
-            }
+            return;
         }
     };
-    let begun = tokio::select! {
-        begun = begun => begun,
-        // It has not asked for anything yet.
-        () = service.hang_up.notified() => None,
-    };
-    match begun {
-        Some((wire, peer, true)) => service.serve_h2(wire, peer).await,
-        Some((wire, peer, false)) => service.serve(Client::new(wire, peer, limits)).await,
-        None => {}
+    match is_h2 {
+        Ok(true) => service.begin_h2(Client::new(Box::new(stream), peer, limits)).await,
+        Ok(false) => service.serve(Client::new(Box::new(stream), peer, limits)).await,
+        Err(_) => {}
     }
+}
+
+async fn serve_encrypted(stream: TcpStream, peer: Peer, service: &Arc<Service>) {
+    let (limits, patience) = (service.state.limits, service.state.limits.handshake_timeout);
+    let Some(tls) = &service.state.tls else { return };
+    let mut handshake = pin!(tls.acceptor().accept(stream, &service.state.gate.handshakes, patience));
+    let accepted = loop {
+        tokio::select! {
+            accepted = &mut handshake => break accepted,
+            // It has not asked for anything yet. But where another process has taken over, it can ask there.
+            () = service.hang_up.notified() => if service.state.baton.is_here() { return },
+        }
+    };
+    let Some(accepted) = accepted else { return };
+    let peer = Peer { tls: Some(Arc::new(accepted.facts)), ..peer };
+    let client = Client::new(Box::new(accepted.stream), peer, limits);
+    if accepted.is_h2 { service.begin_h2(client).await } else { service.serve(client).await }
 }

@@ -183,6 +183,22 @@ impl KeyCache {
     }
 }
 
+/// Ends when each issuer of the current routes has been asked for its keys, or `within` has passed. While [`keep`] runs.
+pub(crate) async fn asked(routes: &RouteFiles, within: Duration) {
+    let all_asked = async {
+        let mut looks = tokio::time::interval(LOOK / 4);
+        loop {
+            looks.tick().await;
+            let table = routes.current();
+            if table.callers.key_caches().all(|cache| cache.timing.lock().next.is_some()) {
+                return;
+            }
+        }
+    };
+    // A request that needs the others' keys is told that they are not there.
+    let _ = tokio::time::timeout(within, all_asked).await;
+}
+
 /// Keeps the keys of the current routes' issuers fresh, for ever.
 pub(crate) async fn keep(routes: Arc<RouteFiles>, metrics: Arc<Metrics>) {
     let mut looks = tokio::time::interval(LOOK);

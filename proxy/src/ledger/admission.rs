@@ -22,7 +22,7 @@ pub struct Admission {
 
 impl Admission {
     pub(super) fn of(ledger: Arc<Ledger>, record: u32, standing: Standing) -> Self {
-        Self { record: Some(ledger.owed(record)), standing }
+        Self { record: Some(Unlogged { ledger, record, settled: false }), standing }
     }
 
     /// What is left of its limits, as of the admission.

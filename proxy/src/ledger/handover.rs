@@ -157,7 +157,9 @@ pub(crate) fn hand_line(ledger: &Ledger, ticket: Option<Unlogged>, line: &[u8]) 
     let record = ticket.as_ref().map(Unlogged::record);
     match ledger.keeping.tell(Ending::Line { record, line: line.to_vec() }) {
         None => {
-            ticket.map(Unlogged::settled);
+            if let Some(ticket) = ticket {
+                ticket.settled();
+            }
             Ok(())
         }
         Some(_) => Err(ticket),

@@ -127,7 +127,11 @@ impl Ledger {
         key: (SlotId, &Limits),
     ) -> Result<Admission, Reject> {
         let admitted = self.admit_in_steps(now, request, from, account, Some(key), |_| {});
-        if self.is_worth_again(&admitted) { self.admit_in_steps(now, request, from, account, Some(key), |_| {}) } else { admitted }
+        if self.is_worth_again(&admitted) {
+            self.admit_in_steps(now, request, from, account, Some(key), |_| {})
+        } else {
+            admitted
+        }
     }
 
     /// Asked by whom a predecessor tells its requests' ends: what it has told has happened before a request that

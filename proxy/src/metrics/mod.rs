@@ -26,6 +26,22 @@ pub(crate) use routes::{Answered, ByRoute, Series};
 /// The label of a request that reached no route.
 const NO_ROUTE: &str = "none";
 
+/// What a new process in the place of a running one came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpgradeResult {
+    TakenOver,
+    Failed,
+}
+
+impl UpgradeResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TakenOver => "taken_over",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -44,6 +60,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     jwks_fetches: IntCounterVec,
     pub(crate) cache: cache::CacheMetrics,
+    upgrades: IntCounterVec,
     pub(crate) encryption: encryption::Encryption,
     pub(crate) spans_exported: IntCounter,
     pub(crate) spans_dropped: IntCounterVec,
@@ -124,6 +141,11 @@ impl Metrics {
                 &["issuer", "result"],
             ),
             cache: cache::CacheMetrics::new(&registry),
+            upgrades: counters(
+                "clearway_upgrades_total",
+                "New processes in the place of a running one, by result: in the new process, taken_over; in the old one, failed.",
+                &["result"],
+            ),
             encryption: encryption::Encryption::new(&registry),
             spans_exported: counter("clearway_spans_exported_total", "Spans that the collector has taken."),
             spans_dropped: counters(
@@ -198,6 +220,11 @@ impl Metrics {
         self.jwks_fetches.with_label_values(&[issuer, if ok { "ok" } else { "failed" }]).inc();
     }
 
+    /// This process took another's place, or another failed to take this one's.
+    pub(crate) fn upgraded(&self, result: UpgradeResult) {
+        self.upgrades.with_label_values(&[result.as_str()]).inc();
+    }
+
     pub(crate) fn upstream_failed(&self, upstream: &str, kind: &'static str) {
         self.upstream_failures.with_label_values(&[upstream, kind]).inc();
     }
@@ -243,6 +270,9 @@ impl Metrics {
 
     /// A series is created by its first use; these are looked for before that.
     fn wanted_at_zero(&self) {
+        for result in [UpgradeResult::TakenOver, UpgradeResult::Failed] {
+            self.upgrades.with_label_values(&[result.as_str()]);
+        }
         for result in ["ok", "refused"] {
             self.reloads.with_label_values(&[result]);
         }

@@ -35,6 +35,11 @@ impl Lease {
         if self.mode.load(Ordering::Acquire) == AVAILABLE { Mode::Available } else { Mode::Strict }
     }
 
+    /// When a strict lease ends, of [`uptime_ms`]: the same clock for every process of this machine.
+    pub(crate) fn until_ms(&self) -> u64 {
+        self.valid_until_ms.load(Ordering::Acquire)
+    }
+
     /// How much longer, for people and metrics.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.valid_until_ms.load(Ordering::Acquire).saturating_sub(uptime_ms()))

@@ -63,6 +63,30 @@ pub struct Client {
     disk: Disk,
     usage: Arc<dyn UsageSource>,
     connected: watch::Sender<bool>,
+    rest: Arc<Rest>,
+}
+
+/// Lets its owner have a client end its connection and leave its files alone for a while.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    wanted: watch::Sender<bool>,
+    /// Whether it rests, with all that it has applied on disk.
+    rests: watch::Sender<Option<bool>>,
+}
+
+impl Rest {
+    /// Ends when the client rests: it hears and tells nothing, and leaves its files alone. False: what it has applied
+    /// is not all on disk.
+    pub(crate) async fn begin(&self) -> bool {
+        self.wanted.send_replace(true);
+        // The sender is `self`.
+        self.rests.subscribe().wait_for(Option::is_some).await.is_ok_and(|rests| *rests == Some(true))
+    }
+
+    /// Lets it go on.
+    pub(crate) fn end(&self) {
+        self.wanted.send_replace(false);
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -78,12 +102,19 @@ enum Broken {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Session(#[from] Ended),
+    #[error("it was asked to rest")]
+    Resting,
 }
 
 impl Client {
     /// `disk` is the one that `snapshot` was read from.
     pub fn new(options: Options, snapshot: Arc<Snapshot>, disk: Disk, usage: Arc<dyn UsageSource>) -> Self {
-        Self { options, snapshot, disk, usage, connected: watch::Sender::new(false) }
+        let rest = Arc::new(Rest { wanted: watch::Sender::new(false), rests: watch::Sender::new(None) });
+        Self { options, snapshot, disk, usage, connected: watch::Sender::new(false), rest }
+    }
+
+    pub(crate) fn rest(&self) -> Arc<Rest> {
+        self.rest.clone()
     }
 
     /// Whether the stream is open and both sides have proved themselves.
@@ -98,13 +129,36 @@ impl Client {
             let mut useful = false;
             let broken = self.attend(&mut useful).await;
             self.connected.send_replace(false);
+            if self.has_rested().await {
+                backoff = Backoff::default();
+                continue;
+            }
             if useful {
                 backoff = Backoff::default();
             }
             let pause = backoff.next();
             self.complain(&broken, pause);
-            tokio::time::sleep(pause).await;
+            let mut wanted = self.rest.wanted.subscribe();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = wanted.wait_for(|wanted| *wanted) => {}
+            }
+            self.has_rested().await;
         }
+    }
+
+    /// Rests for as long as that is wanted.
+    async fn has_rested(&self) -> bool {
+        let mut wanted = self.rest.wanted.subscribe();
+        if !*wanted.borrow() {
+            return false;
+        }
+        let is_on_disk = self.disk.rest().await.is_some_and(|on_disk| on_disk.failed.is_none());
+        self.rest.rests.send_replace(Some(is_on_disk));
+        // The sender lives as long as `self`.
+        let _ = wanted.wait_for(|wanted| !wanted).await;
+        self.rest.rests.send_replace(None);
+        true
     }
 
     /// A function of its own: an error behind `dyn` cannot be held across an await.
@@ -124,9 +178,22 @@ impl Client {
         self.objects_in_force().await;
         let (mut session, hello) = Session::begin(&self.snapshot, &self.disk, &*self.usage, on_disk, token);
         let hello = hello.from(&self.options);
-        let ended = match connect::attach(&self.options, hello).await {
-            Ok((incoming, outgoing)) => session.run(incoming, outgoing, &self.connected).await,
+        let mut rest = self.rest.wanted.subscribe();
+        let attached = tokio::select! {
+            attached = connect::attach(&self.options, hello) => attached,
+            _ = rest.wait_for(|wanted| *wanted) => return Broken::Resting,
+        };
+        let (incoming, outgoing) = match attached {
+            Ok(attached) => attached,
             Err(error) => return error.into(),
+        };
+        let ended = tokio::select! {
+            ended = session.run(incoming, outgoing, &self.connected) => Some(ended),
+            _ = rest.wait_for(|wanted| *wanted) => None,
+        };
+        let Some(ended) = ended else {
+            session.given_up();
+            return Broken::Resting;
         };
         *useful = session.was_useful();
         ended.into()

@@ -149,10 +149,15 @@ impl<'c> Session<'c> {
             }
             Err(ended) => ended,
         };
-        if self.batch_on_its_way {
+        self.given_up();
+        ended
+    }
+
+    /// Nothing more comes of it: what it has not heard of is to come again.
+    pub(super) fn given_up(&mut self) {
+        if std::mem::take(&mut self.batch_on_its_way) {
             self.usage.failed();
         }
-        ended
     }
 
     /// Control proves itself first: whoever cannot is told nothing that the token was used for.

@@ -1,6 +1,7 @@
 //! Who a client is by its certificate. Reads what the handshake has verified; verifies nothing itself.
 
 use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
@@ -8,7 +9,7 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 const NAMES_MAX: usize = 64;
 
 /// A client's own certificate, signed by an authority of the settings and valid now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientCertificate {
     /// Of the whole certificate as DER.
     pub fingerprint_sha256: [u8; 32],
@@ -17,7 +18,7 @@ pub struct ClientCertificate {
     pub subject: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AltName {
     /// In lower case.
     Dns(String),

@@ -36,6 +36,56 @@ pub(super) struct Files {
     pub(super) log_bytes: u64,
 }
 
+/// How far the files have been read while another process writes them.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    header: Header,
+    on_disk: OnDisk,
+    log_bytes: u64,
+}
+
+/// Reads the files of another process, which goes on writing them, and touches nothing. `None`: nothing could be read.
+pub(super) fn look(directory: &Path, vault: &Vault, snapshot: &Snapshot) -> io::Result<Option<Seen>> {
+    let file = match File::open(directory.join(BASE)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let Ok((header, mut on_disk)) = read_base(file, vault, snapshot) else { return Ok(None) };
+    let log = directory.join(LOG);
+    let mut log_bytes = 0;
+    if belongs(&log, &header) {
+        let mut from = BufReader::with_capacity(1 << 20, File::open(&log)?);
+        log_bytes = Header::read(LOG_MAGIC, &mut from).map_err(io::Error::other)?.1;
+        // What is being written right now is read later.
+        apply_log(&mut from, &mut log_bytes, vault, snapshot, &mut on_disk);
+    }
+    Ok(Some(Seen { header, on_disk, log_bytes }))
+}
+
+/// [`load`] after [`look`].
+pub(super) fn load_after(directory: &Path, vault: &Vault, snapshot: &Snapshot, seen: Option<Seen>) -> io::Result<Loaded> {
+    let Some(Seen { header, mut on_disk, log_bytes }) = seen else { return load(directory, vault, snapshot) };
+    let mut base = File::open(directory.join(BASE))?;
+    let is_same = Header::read(BASE_MAGIC, &mut base).is_ok_and(|(found, _)| found == header);
+    if !is_same || log_bytes == 0 {
+        // A whole base takes the place of what is in memory.
+        return load(directory, vault, snapshot);
+    }
+    let base_bytes = base.metadata()?.len();
+    let mut log = open_log(directory, &header)?;
+    log.seek(SeekFrom::Start(log_bytes))?;
+    let (log, log_bytes) = read_log(log, log_bytes, &header, vault, snapshot, &mut on_disk)?;
+    ask_anew_of_another_version(&header, &mut on_disk);
+    Ok(Loaded { on_disk, files: Some(Files { base_bytes, log, log_bytes }) })
+}
+
+fn ask_anew_of_another_version(header: &Header, on_disk: &mut OnDisk) {
+    if header.version != env!("CARGO_PKG_VERSION") {
+        // It is served, and asked for anew: the other version may have left out what it did not understand.
+        on_disk.store_id.clear();
+    }
+}
+
 pub(super) fn load(directory: &Path, vault: &Vault, snapshot: &Snapshot) -> io::Result<Loaded> {
     for unfinished in [NEXT_BASE, COMPACTED_BASE] {
         remove(&directory.join(unfinished))?;
@@ -55,12 +105,10 @@ pub(super) fn load(directory: &Path, vault: &Vault, snapshot: &Snapshot) -> io::
             return Ok(nothing);
         }
     };
-    let log = open_log(directory, &header)?;
-    let (log, log_bytes) = read_log(log, &header, vault, snapshot, &mut on_disk)?;
-    if header.version != env!("CARGO_PKG_VERSION") {
-        // It is served, and asked for anew: the other version may have left out what it did not understand.
-        on_disk.store_id.clear();
-    }
+    let mut log = open_log(directory, &header)?;
+    let (_, begins) = Header::read(LOG_MAGIC, &mut log).map_err(io::Error::other)?;
+    let (log, log_bytes) = read_log(log, begins, &header, vault, snapshot, &mut on_disk)?;
+    ask_anew_of_another_version(&header, &mut on_disk);
     Ok(Loaded { on_disk, files: Some(Files { base_bytes, log, log_bytes }) })
 }
 
@@ -127,13 +175,39 @@ pub(super) fn start_log(path: &Path, header: &Header) -> io::Result<(File, u64)>
     Ok((file, bytes))
 }
 
-/// Applies the log as far as it is whole and cuts off the rest, which was never acknowledged.
-fn read_log(log: File, header: &Header, vault: &Vault, snapshot: &Snapshot, on_disk: &mut OnDisk) -> io::Result<(File, u64)> {
+/// Applies the log, which stands at `good`, as far as it is whole and cuts off the rest, which was never acknowledged.
+fn read_log(
+    log: File,
+    mut good: u64,
+    header: &Header,
+    vault: &Vault,
+    snapshot: &Snapshot,
+    on_disk: &mut OnDisk,
+) -> io::Result<(File, u64)> {
     let mut from = BufReader::with_capacity(1 << 20, log);
-    let (_, mut good) = Header::read(LOG_MAGIC, &mut from).map_err(io::Error::other)?;
-    let damage = loop {
-        match frame::read_message(&mut from) {
-            Ok(None) => break None,
+    let damage = apply_log(&mut from, &mut good, vault, snapshot, on_disk);
+    let mut log = from.into_inner();
+    if let Some(damage) = damage {
+        let lost = log.metadata()?.len().saturating_sub(good);
+        tracing::warn!(%damage, bytes = lost, base = ?header.base_id, "end of the delta log cut off");
+        log.set_len(good)?;
+        log.sync_all()?;
+    }
+    log.seek(SeekFrom::Start(good))?;
+    Ok((log, good))
+}
+
+/// Applies what follows, and adds its bytes to `good`. Says why it stopped before the end.
+fn apply_log(
+    from: &mut impl io::Read,
+    good: &mut u64,
+    vault: &Vault,
+    snapshot: &Snapshot,
+    on_disk: &mut OnDisk,
+) -> Option<Damage> {
+    loop {
+        match frame::read_message(from) {
+            Ok(None) => return None,
             Ok(Some((message, bytes))) => {
                 match message {
                     Message::Delta(mut delta) => {
@@ -147,22 +221,13 @@ fn read_log(log: File, header: &Header, vault: &Vault, snapshot: &Snapshot, on_d
                     | Message::SnapshotBegin(_)
                     | Message::SnapshotChunk(_)
                     | Message::SnapshotEnd(_)
-                    | Message::UsageAck(_) => break Some(Damage::Format),
+                    | Message::UsageAck(_) => return Some(Damage::Format),
                 }
-                good += bytes;
+                *good += bytes;
             }
-            Err(damage) => break Some(damage),
+            Err(damage) => return Some(damage),
         }
-    };
-    let mut log = from.into_inner();
-    if let Some(damage) = damage {
-        let lost = log.metadata()?.len().saturating_sub(good);
-        tracing::warn!(%damage, bytes = lost, base = ?header.base_id, "end of the delta log cut off");
-        log.set_len(good)?;
-        log.sync_all()?;
     }
-    log.seek(SeekFrom::Start(good))?;
-    Ok((log, good))
 }
 
 pub(super) fn remove(path: &PathBuf) -> io::Result<()> {

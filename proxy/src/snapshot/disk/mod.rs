@@ -21,6 +21,7 @@ use clearway_config::sync::v1;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Mode, Snapshot};
+pub(crate) use load::Seen;
 use sealed::Vault;
 
 /// A log shorter than this, or than half its base, is left alone.
@@ -62,6 +63,8 @@ enum Job {
     Delta(v1::Delta),
     Mode(v1::HeartbeatReply),
     Settle(oneshot::Sender<OnDisk>),
+    /// [`Job::Settle`], and nothing is written before the next job.
+    Rest(oneshot::Sender<OnDisk>),
 }
 
 impl Disk {
@@ -72,6 +75,19 @@ impl Disk {
         Self::open_compacting_at(directory, key_file, snapshot, COMPACT_BYTES_MIN)
     }
 
+    /// Reads the files of another process, which goes on writing them, and touches nothing. `None`: nothing could be read.
+    pub(crate) fn look(directory: &Path, key_file: &Path, snapshot: &Snapshot) -> io::Result<Option<Seen>> {
+        load::look(directory, &Vault::open(key_file)?, snapshot)
+    }
+
+    /// [`Disk::open`] where another process has written to the files since they were looked at, and no longer does:
+    /// what came after is read, and no more where it follows what is known.
+    pub(crate) fn open_after(directory: &Path, key_file: &Path, snapshot: Arc<Snapshot>, seen: Option<Seen>) -> io::Result<Self> {
+        let vault = Vault::open(key_file)?;
+        let loaded = load::load_after(directory, &vault, &snapshot, seen)?;
+        Self::begin_writing(directory, vault, loaded, snapshot, COMPACT_BYTES_MIN)
+    }
+
     fn open_compacting_at(
         directory: &Path,
         key_file: &Path,
@@ -80,6 +96,16 @@ impl Disk {
     ) -> io::Result<Self> {
         let vault = Vault::open(key_file)?;
         let loaded = load::load(directory, &vault, &snapshot)?;
+        Self::begin_writing(directory, vault, loaded, snapshot, compact_bytes_min)
+    }
+
+    fn begin_writing(
+        directory: &Path,
+        vault: Vault,
+        loaded: load::Loaded,
+        snapshot: Arc<Snapshot>,
+        compact_bytes_min: u64,
+    ) -> io::Result<Self> {
         snapshot.lease().set_mode(if loaded.on_disk.available { Mode::Available } else { Mode::Strict });
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let (publish, state) = watch::channel(loaded.on_disk.clone());
@@ -97,6 +123,13 @@ impl Disk {
     pub async fn settle(&self) -> Option<OnDisk> {
         let (answer, settled) = oneshot::channel();
         self.put(Job::Settle(answer)).await;
+        settled.await.ok()
+    }
+
+    /// [`Disk::settle`], after which nothing touches the files until something is put again.
+    pub(crate) async fn rest(&self) -> Option<OnDisk> {
+        let (answer, settled) = oneshot::channel();
+        self.put(Job::Rest(answer)).await;
         settled.await.ok()
     }
 

@@ -145,6 +145,13 @@ impl Writer {
                 self.full = None;
                 settled.push(answer);
             }
+            Job::Rest(answer) => {
+                self.full = None;
+                self.stop_compacting();
+                // It is begun again when the log has doubled, and not right after this.
+                self.compact_bytes_min = self.files.as_ref().map_or(self.compact_bytes_min, |files| files.log_bytes * 2);
+                settled.push(answer);
+            }
         }
         Ok(())
     }
