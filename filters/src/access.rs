@@ -20,6 +20,13 @@ pub struct Held<'a> {
     pub scopes: &'a Scopes,
 }
 
+impl Held<'_> {
+    /// Whether it is neither revoked nor expired.
+    pub fn is_live(&self, now_ms: u64) -> bool {
+        !self.revoked && self.expires_at.is_none_or(|at| at > now_ms)
+    }
+}
+
 /// Revoked, expired, suspended, address, scope: in this order.
 pub fn check(held: &Held<'_>, wanted: &Scopes, address: IpAddr, now_ms: u64) -> Result<(), Reject> {
     if held.revoked {

@@ -65,8 +65,12 @@ impl Replays {
         if presented.created_s() > self.started_s { Ok(()) } else { Err(Refusal::Expired) }
     }
 
-    /// Accepts it, this once.
+    /// Accepts it, this once. One that has ended since it was verified, while its body came, is refused: that it was seen
+    /// before may be forgotten by now.
     pub(crate) fn remember(&self, Mark { mark, until_s }: Mark, now_s: u64) -> Result<(), Refusal> {
+        if until_s <= now_s {
+            return Err(Refusal::Expired);
+        }
         let number = until_s / SLICE_S;
         let mut shard = self.shard(mark).lock();
         shard.forget(now_s / SLICE_S);
@@ -144,6 +148,16 @@ mod tests {
             }
         }
         assert_eq!(replays.len(), 3);
+    }
+
+    #[test]
+    fn a_signature_that_has_ended_is_not_accepted_however_late_its_body_comes() {
+        let replays = Replays::new(1_000, 0);
+        let mark = mark(7, 10);
+        assert_eq!(replays.remember(mark, NOW_S), Ok(()));
+        for late_s in [10, 10 + SLICE_S, 10 + 2 * SLICE_S] {
+            assert_eq!(replays.remember(mark, NOW_S + late_s), Err(Refusal::Expired), "{late_s}");
+        }
     }
 
     #[test]

@@ -153,7 +153,15 @@ impl Caller<'_, '_> {
         access::check(&found.held(), self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
         self.narrow(found.policies(), facts)?;
         let verified = match verified {
-            None if found.requires_signature() => Some(Verified::read(self.incoming, pinned, on.replays, Some(key))?),
+            None if found.requires_signature() => {
+                let verified = Verified::read(self.incoming, pinned, on.replays, Some(key))?;
+                // It may have been made beside another secret of the key, and ends with that one.
+                let beside = pinned.find(&verified.hash).ok_or(signature::Refusal::Invalid)?;
+                if beside.key_id() != key || !beside.held().is_live(self.incoming.now_ms) {
+                    return Err(signature::Refusal::Invalid.into());
+                }
+                Some(verified)
+            }
             verified => verified,
         };
         let account = (slot(on.ledger, found.account_slot(), || Subject::Account(account))?, found.account_limits());

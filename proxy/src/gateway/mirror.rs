@@ -37,6 +37,9 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Marks a copy for the upstream that gets it.
 const MARK: HeaderName = HeaderName::from_static("x-clearway-mirror");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Another gateway would accept it once more.
+const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
 /// Where copies go in.
 #[derive(Debug)]
@@ -113,7 +116,7 @@ impl Copying {
     /// Of the head that an upstream is sent.
     fn begin(upstream: Arc<Upstream>, head: &RequestHeader, hash: u64) -> Self {
         let mut head = head.clone();
-        for name in [AUTHORIZATION, API_KEY, EXPECT, TRANSFER_ENCODING, CONTENT_LENGTH] {
+        for name in [AUTHORIZATION, API_KEY, SIGNATURE, SIGNATURE_INPUT, EXPECT, TRANSFER_ENCODING, CONTENT_LENGTH] {
             head.remove_header(&name);
         }
         Self { upstream, head, body: BytesMut::new(), hash }

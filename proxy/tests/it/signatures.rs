@@ -273,6 +273,23 @@ fn a_revoked_or_rotated_key_signs_as_long_as_its_secrets_live() {
 }
 
 #[test]
+fn a_signing_secret_that_has_ended_signs_for_no_other_secret_of_its_key() {
+    let mut rig = rig();
+    rig.set_credential(v1::Credential { signing_secret: vec![9; 32], key_id: key_id(2).to_vec(), ..signing(3) });
+    let ask = |rig: &Rig, path: &str, secret| {
+        let mut lines = Signer { secret, ..Signer::of("GET", path, None) }.lines();
+        lines.push(bearer(3));
+        rig.ask(request("GET", path, &lines.iter().map(String::as_str).collect::<Vec<_>>(), ""))
+    };
+    assert_eq!(ask(&rig, "/svc/a", SECRET).status, 200, "while they overlap, any signs for any");
+    for ended in [v1::Credential { revoked: true, ..signing(2) }, v1::Credential { expires_at: Some(1), ..signing(2) }] {
+        rig.set_credential(ended);
+        assert_eq!(ask(&rig, "/svc/b", SECRET).error(), "signature_invalid");
+    }
+    assert_eq!(ask(&rig, "/svc/b", [9; 32]).status, 200);
+}
+
+#[test]
 fn a_signature_does_not_go_with_a_request_that_is_no_longer_the_signed_one() {
     let rig = rig();
     for (bytes, way) in [
