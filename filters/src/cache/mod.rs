@@ -112,8 +112,8 @@ pub fn keep(settings: &Cache, status: u16, headers: &HeaderMap, known: bool, now
     if said.no_store || said.no_cache || said.private {
         return Err(Unkept::Said);
     }
-    let varies =
-        headers.get_all(VARY).iter().any(|value| value.as_bytes().split(|&b| b == b',').any(|word| word.trim_ascii() == b"*"));
+    let mut varied_by = headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    let varies = varied_by.any(|word| is_in_no_key(word.trim_ascii(), settings.shared));
     let encoded = headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if varies || encoded || headers.contains_key(SET_COOKIE) || headers.contains_key(CONTENT_RANGE) {
         return Err(Unkept::Kind);
@@ -147,6 +147,14 @@ pub fn keep(settings: &Cache, status: u16, headers: &HeaderMap, known: bool, now
         stale_while_revalidate_s: stale(said.stale_while_revalidate),
         stale_if_error_s: stale(said.stale_if_error),
     })
+}
+
+/// Whether answers that vary by this are told apart by nothing: by anything at all, or by what the gateway tells upstreams
+/// of a request beside the headers of the client that are in the key.
+fn is_in_no_key(varied_by: &[u8], shared: bool) -> bool {
+    let of_request = [&b"*"[..], b"x-forwarded-for", b"x-request-id", b"traceparent"];
+    let of_caller = varied_by.split_at_checked(11).is_some_and(|(start, _)| start.eq_ignore_ascii_case(b"x-clearway-"));
+    of_request.iter().any(|name| varied_by.eq_ignore_ascii_case(name)) || (shared && of_caller)
 }
 
 /// Whether a header of an answer is kept with it. Others are of one hop, of one request, or are told anew each time.

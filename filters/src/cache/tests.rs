@@ -48,6 +48,24 @@ fn an_answer_is_kept_only_for_as_long_as_it_says() {
 }
 
 #[test]
+fn what_varies_by_a_word_of_the_gateways_that_is_in_no_key_is_not_kept() {
+    let shared = |vary: &str| {
+        let headers = map(&[("cache-control", "public, max-age=60"), ("vary", vary)]);
+        keep(&settings("\"shared\": true"), 200, &headers, true, NOW_S)
+    };
+    for vary in ["X-Forwarded-For", "accept, x-request-id", "Traceparent"] {
+        assert_eq!(kept(&[("cache-control", "max-age=60"), ("vary", vary)], false), Err(Unkept::Kind), "{vary}");
+        assert_eq!(shared(vary), Err(Unkept::Kind), "{vary}");
+    }
+    for vary in ["X-Clearway-Account-Id", "accept,x-clearway-plan"] {
+        assert_eq!(shared(vary), Err(Unkept::Kind), "{vary}");
+        let mine = kept(&[("cache-control", "public, max-age=60"), ("vary", vary)], true);
+        assert_eq!(mine, Ok(fresh(60)), "{vary}: the caller is in the key");
+    }
+    assert_eq!(shared("accept, x-forwarded-proto, x-forwarded-host"), Ok(fresh(60)));
+}
+
+#[test]
 fn what_says_no_sets_cookies_or_varies_by_everything_is_not_kept() {
     for value in ["no-store", "private", "no-cache", "private=\"x-a\"", "no-cache=\"set-cookie\"", "public, no-store"] {
         assert_eq!(kept(&[("cache-control", &format!("max-age=60, {value}"))], false), Err(Unkept::Said), "{value}");

@@ -140,17 +140,20 @@ impl Store {
     /// Gives out nothing of this any more, not even what is under way. Says how many answers that were.
     pub(crate) fn forget(&self, what: Forget) -> usize {
         let ids: Vec<Id> = match what {
-            Forget::Resource(resource) => forgotten(self.part_of(resource), |part| {
-                let asking = part.asking.get(&resource).into_iter().flatten().filter_map(Weak::upgrade).collect();
-                (part.of_resource.get(&resource).cloned().unwrap_or_default(), asking)
-            }),
+            Forget::Resource(resource) => forgotten(
+                self.part_of(resource),
+                |part| {
+                    let asking = part.asking.get(&resource).into_iter().flatten().filter_map(Weak::upgrade).collect();
+                    (part.of_resource.get(&resource).cloned().unwrap_or_default(), asking)
+                },
+                |_| true,
+            ),
             Forget::Route(route) => {
                 let of_route = |part: &Part| {
                     let ids = part.entries.iter().filter(|(_, entry)| entry.route == route).map(|(id, _)| *id).collect();
-                    let asking = part.asking.values().flatten().filter_map(Weak::upgrade);
-                    (ids, asking.filter(|asking| asking.route == route).collect())
+                    (ids, part.asking.values().flatten().filter_map(Weak::upgrade).collect())
                 };
-                self.parts.iter().flat_map(|part| forgotten(part, of_route)).collect()
+                self.parts.iter().flat_map(|part| forgotten(part, of_route, |asking| asking.route == route)).collect()
             }
         };
         ids.into_iter().filter(|id| self.remove(*id, true)).count()
@@ -210,11 +213,16 @@ impl Part {
     }
 }
 
-/// Marks who is asking for what is to be forgotten, and says what is there of it.
-fn forgotten(part: &Mutex<Part>, of: impl Fn(&Part) -> (Vec<Id>, Vec<Arc<Asking>>)) -> Vec<Id> {
+/// Marks those who are asking for what is to be forgotten, and says what is there of it. `of` may name more who ask than
+/// are meant: whoever it takes hold of is let go of here, where no lock is held.
+fn forgotten(
+    part: &Mutex<Part>,
+    of: impl Fn(&Part) -> (Vec<Id>, Vec<Arc<Asking>>),
+    is_meant: impl Fn(&Asking) -> bool,
+) -> Vec<Id> {
     let guard = part.lock();
     let (ids, asking) = of(&guard);
-    for asking in &asking {
+    for asking in asking.iter().filter(|asking| is_meant(asking)) {
         asking.forgotten.store(true, Ordering::Relaxed);
     }
     // Before those who ask are let go of: the last one to do so takes the lock.

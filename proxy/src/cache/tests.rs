@@ -95,3 +95,14 @@ async fn one_resource_takes_no_more_than_its_share() {
     assert!(cache.store.has_room(&key(&cache, "r", "/a", "0")), "in the place of itself");
     assert!(cache.store.has_room(&key(&cache, "r", "/b", "")));
 }
+
+#[test]
+fn a_route_is_forgotten_while_requests_of_others_come_and_go() {
+    let cache = cache(1 << 20);
+    let all = move || (0..64).map(|n| key(&cache, "s", &format!("/{n}"), "")).collect::<Vec<_>>();
+    let asks = std::thread::spawn(move || (0..2_000).for_each(|_| drop(all())));
+    while !asks.is_finished() {
+        cache.store.forget(Forget::Route(cache.store.route("r")));
+    }
+    asks.join().unwrap();
+}

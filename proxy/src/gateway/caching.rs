@@ -59,6 +59,11 @@ pub(super) fn begin(session: &mut Session, exchange: &mut Exchange) {
     }
     let request = session.req_header();
     let Some(asked) = Asked::read(&request.method, &request.headers, settings) else { return };
+    // HTTP/2 need not say that there is one.
+    if !exchange.background && !session.downstream_session.is_body_empty() {
+        return;
+    }
+    let request = session.req_header();
     let asked = if exchange.background { Asked::default() } else { asked };
     // What is asked in the name of another request is kept under that one's key.
     let key = exchange.cache_key().unwrap_or_else(|| key(request, exchange, settings));

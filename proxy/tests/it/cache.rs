@@ -192,6 +192,24 @@ fn an_upstream_sees_nothing_by_which_answers_are_not_told_apart() {
 }
 
 #[test]
+fn a_body_that_does_not_say_how_long_it_is_makes_no_answer_for_others() {
+    let rig = rig();
+    script(&rig, "Cache-Control: public, max-age=60", "x");
+    runtime().block_on(async {
+        let (send, _) = connect(rig.proxy().gateway()).await;
+        let request = || Request::builder().uri("http://api.example.com/open/scripted").body(()).unwrap();
+        let (answer, mut body) = send.clone().ready().await.unwrap().send_request(request(), false).unwrap();
+        body.send_data("what others do not send".into(), true).unwrap();
+        let mut answer = answer.await.unwrap().into_body();
+        while let Some(part) = answer.data().await {
+            assert_eq!(part.unwrap(), "x");
+        }
+        assert_eq!(ask(&send, request()).await.1["cache-status"], "clearway; fwd=uri-miss; stored");
+    });
+    assert_eq!(asked(&rig), 2);
+}
+
+#[test]
 fn what_may_not_be_kept_is_asked_for_each_time() {
     let rig = rig();
     for head in [
