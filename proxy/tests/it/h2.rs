@@ -1,6 +1,6 @@
 //! HTTP/2: what clients may do over it, and what they may not do to it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io::Write as _, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use clearway_config::Limits;
@@ -10,8 +10,8 @@ use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream, runti
 
 use crate::{
     curl::curl,
-    rig::{Rig, bearer, key},
-    upstream::DEADLINE,
+    rig::{Rig, bearer, key, routes},
+    upstream::{DEADLINE, Upstream},
 };
 
 pub(crate) fn runtime() -> Runtime {
@@ -93,6 +93,31 @@ fn cookies_that_came_one_by_one_reach_an_http_1_upstream_as_one() {
     let received = rig.upstream.last();
     assert_eq!(received.header("cookie"), ["a=1; b=2; c=3"]);
     assert_eq!((received.header("te"), received.header("host")), (vec![], vec!["api.example.com"]));
+}
+
+#[test]
+fn an_answer_that_its_upstream_breaks_off_is_not_taken_for_the_whole() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("\"http://{}\"", listener.local_addr().unwrap());
+    let (seen, half_is_seen) = std::sync::mpsc::channel();
+    let upstream = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").unwrap();
+        // What it was sent is unread: the connection is reset, not closed.
+        half_is_seen.recv().unwrap();
+    });
+    let rig = Rig::start_with(Upstream::start(), &routes(&address), |_| {});
+    runtime().block_on(async {
+        let (send, _) = connect(rig.proxy().gateway()).await;
+        let request = request("/svc/a", &[("x-api-key", &key(1))]);
+        let (answer, _) = send.ready().await.unwrap().send_request(request, true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "half");
+        seen.send(()).unwrap();
+        let end = body.data().await.expect("more than an end").unwrap_err();
+        assert!(end.is_reset(), "{end}");
+    });
+    upstream.join().unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Instant,
@@ -143,7 +144,7 @@ impl Asker for Stream<'_> {
         self.deadline.set(bounded(over.began + over.patience, over.until));
         let mut inbox = BytesMut::with_capacity(FIRST_READ_BYTES);
         let begun = loop {
-            if self.read(&mut over.upstream, &mut inbox).await? == 0 {
+            if self.read(&mut over.upstream, &mut inbox).await?.unwrap_or(0) == 0 {
                 let untouched = inbox.is_empty() && self.interim == 0;
                 return Err(if untouched { Broken::Untouched } else { Broken::Upstream });
             }
@@ -183,12 +184,11 @@ impl Stream<'_> {
         .await
     }
 
-    /// Reads more of the answer; 0 is the end.
-    async fn read(&mut self, upstream: &mut TcpStream, inbox: &mut BytesMut) -> Result<usize, Broken> {
+    /// Reads more of the answer; 0 is the end. What the upstream does is in the inner result.
+    async fn read(&mut self, upstream: &mut TcpStream, inbox: &mut BytesMut) -> Result<io::Result<usize>, Broken> {
         poll_fn(|cx| {
             if let Poll::Ready(read) = pin!(upstream.read_buf(inbox)).poll(cx) {
-                // An end is an end, however it came.
-                return Poll::Ready(Ok(read.unwrap_or(0)));
+                return Poll::Ready(Ok(read));
             }
             if self.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Broken::Client));
@@ -263,7 +263,8 @@ impl Stream<'_> {
             }
             self.deadline.set(bounded(Instant::now() + over.timeouts.read, over.until));
             inbox.reserve(READ_BYTES);
-            if self.read(&mut over.upstream, inbox).await? == 0 {
+            // A connection that is broken off is not the end of a body, not even of one that goes on to the end of it.
+            if self.read(&mut over.upstream, inbox).await?.map_err(|_| Broken::Upstream)? == 0 {
                 if body != Body::UntilClose {
                     return Err(Broken::Upstream);
                 }
