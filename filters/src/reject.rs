@@ -35,6 +35,12 @@ pub enum Reject {
     BodyTooLarge,
     /// The body has not come to its end in time.
     BodyTooSlow,
+    /// The body is not what its type says; says why.
+    MalformedBody(&'static str),
+    /// The body is of a type that the route does not take.
+    UnsupportedMediaType,
+    /// The body is compressed, and has to be read.
+    UnsupportedEncoding,
     KeyMissing,
     KeyMalformed,
     KeyUnknown,
@@ -76,6 +82,9 @@ impl Reject {
             Reject::Maintenance(_) => ErrorCode::Maintenance,
             Reject::BodyTooLarge => ErrorCode::BodyTooLarge,
             Reject::BodyTooSlow => ErrorCode::RequestTimeout,
+            Reject::MalformedBody(_) => ErrorCode::MalformedBody,
+            Reject::UnsupportedMediaType => ErrorCode::UnsupportedMediaType,
+            Reject::UnsupportedEncoding => ErrorCode::UnsupportedEncoding,
             Reject::KeyMissing => ErrorCode::KeyMissing,
             Reject::KeyMalformed => ErrorCode::KeyMalformed,
             Reject::KeyUnknown => ErrorCode::KeyUnknown,

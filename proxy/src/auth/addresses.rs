@@ -75,14 +75,29 @@ impl Drop for Visit {
 impl Addresses {
     /// Admits and counts a request, or refuses it and does not.
     pub(crate) fn admit(self: &Arc<Self>, now: &Now, route: &str, from: IpAddr, limits: &Limits) -> Result<Visit, Reject> {
-        let who = Who { route: self.hasher.hash_one(route), address: network(from) };
-        // Nobody outside can choose addresses that share a set: the hasher is seeded at random.
-        let set = usize::try_from(self.hasher.hash_one((who.route, who.address)) % SETS as u64).expect("less than SETS");
+        let (who, set) = self.find(route, from);
         let mut places = self.sets()[set].lock();
         let place = find_or_take(&mut places, who, now);
         let standing = quota::decide_alone(now, Subject::Address, &mut places[place].windows, limits)?;
         drop(places);
         Ok(Visit { addresses: self.clone(), set, place, standing })
+    }
+
+    /// Whether a request would be admitted now. Nothing is counted, and nothing is promised.
+    pub(crate) fn would_admit(&self, now: &Now, route: &str, from: IpAddr, limits: &Limits) -> Result<(), Reject> {
+        let (who, set) = self.find(route, from);
+        let mut places = *self.sets()[set].lock();
+        let place = find_or_take(&mut places, who, now);
+        quota::decide_alone(now, Subject::Address, &mut places[place].windows, limits)?;
+        Ok(())
+    }
+
+    /// Who asks, and in which set that is counted.
+    fn find(&self, route: &str, from: IpAddr) -> (Who, usize) {
+        let who = Who { route: self.hasher.hash_one(route), address: network(from) };
+        // Nobody outside can choose addresses that share a set: the hasher is seeded at random.
+        let set = usize::try_from(self.hasher.hash_one((who.route, who.address)) % SETS as u64).expect("less than SETS");
+        (who, set)
     }
 
     fn sets(&self) -> &[Mutex<Set>] {
@@ -152,8 +167,10 @@ mod tests {
         let ask = || addresses.admit(&Now::at(NOON_MS), "a", v4(1), &limits);
         let visit = ask().unwrap();
         assert_eq!(visit.standing().iter().next().map(|left| left.subject), Some(Subject::Address));
-        assert!(ask().is_err());
+        let look = || addresses.would_admit(&Now::at(NOON_MS), "a", v4(1), &limits);
+        assert!(ask().is_err() && look().is_err());
         drop(visit);
+        assert!(look().is_ok() && look().is_ok(), "looking takes no place");
         assert!(ask().is_ok());
     }
 

@@ -16,29 +16,20 @@ use clearway_filters::{
     jwt, policy,
     quota::Now,
     request::{Credential, RequestView},
-    signature::{self, Presented},
+    signature::{self, Body, Presented},
 };
 
 use super::{
-    decide::{Facts, Grounds, Incoming},
-    signed::{Bill, Due, Verified},
+    decide::{Charge, Facts, Grounds, Incoming},
+    due::{Bill, Due},
+    signed::{Seal, Verified},
     texts::{Word, Writer},
 };
 use crate::{
-    auth::Visit,
-    ledger::{Admission, Ledger, SlotId, Subject},
+    ledger::{Ledger, SlotId, Subject},
     snapshot::{Found, FoundAccount, SlotCache, View},
     tls::client::ClientCertificate,
 };
-
-/// What a request is charged to; nothing on an open route.
-#[derive(Debug, Default)]
-pub(super) struct Charge {
-    pub(super) admission: Option<Admission>,
-    pub(super) visit: Option<Visit>,
-    /// In place of an admission, where that has to wait for the body.
-    pub(super) due: Option<Box<Due>>,
-}
 
 /// A request on its way to being admitted.
 struct Caller<'c, 'r> {
@@ -46,7 +37,7 @@ struct Caller<'c, 'r> {
     view: &'c RequestView<'r>,
     route: &'c Route,
     on: &'c Grounds<'c>,
-    /// Whether a charge can wait for a signed body.
+    /// Whether a charge can wait for the body, which goes on to an upstream.
     waits: bool,
 }
 
@@ -61,7 +52,7 @@ pub(super) fn admit(
     words: &mut Writer,
 ) -> Result<Charge, Reject> {
     if route.auth == Auth::Open {
-        return Ok(Charge::default());
+        return Ok(Charge::Nothing);
     }
     let caller = Caller { incoming, view, route, on, waits };
     let chosen = match view.credential() {
@@ -84,15 +75,13 @@ pub(super) fn admit(
         return Err(Reject::AuthLeaseExpired);
     }
     let pinned = on.snapshot.pin();
-    let mut due = None;
-    let admission = match chosen {
-        Chosen::Key(key) => caller.by_key(&pinned, key, &mut due, facts, words)?,
-        Chosen::Signature => caller.by_signature(&pinned, &mut due, facts, words)?,
-        Chosen::Token(token) => Some(caller.by_token(&pinned, token, facts, words)?),
-        Chosen::Certificate => Some(caller.by_certificate(&pinned, facts, words)?),
-        Chosen::Nothing => return Err(Reject::CredentialMissing),
-    };
-    Ok(Charge { admission, visit: None, due })
+    match chosen {
+        Chosen::Key(key) => caller.by_key(&pinned, key, facts, words),
+        Chosen::Signature => caller.by_signature(&pinned, facts, words),
+        Chosen::Token(token) => caller.by_token(&pinned, token, facts, words),
+        Chosen::Certificate => caller.by_certificate(&pinned, facts, words),
+        Chosen::Nothing => Err(Reject::CredentialMissing),
+    }
 }
 
 /// Whether one of the request's signatures says that it is by a key of ours.
@@ -101,32 +90,19 @@ fn is_by_a_key(incoming: &Incoming<'_>) -> Result<bool, Reject> {
 }
 
 impl Caller<'_, '_> {
-    fn by_key(
-        &self,
-        pinned: &View<'_>,
-        key: &[u8],
-        due: &mut Option<Box<Due>>,
-        facts: &mut Facts,
-        words: &mut Writer,
-    ) -> Result<Option<Admission>, Reject> {
+    fn by_key(&self, pinned: &View<'_>, key: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
         facts.auth = Some(AuthMethod::Key);
         let hash = PlainKey::parse(key).map_err(|_| Reject::KeyMalformed)?.hash();
         let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
-        self.by_holder(pinned, &found, None, due, facts, words)
+        self.by_holder(pinned, &found, None, facts, words)
     }
 
     /// Nothing but the signature says whose key it is.
-    fn by_signature(
-        &self,
-        pinned: &View<'_>,
-        due: &mut Option<Box<Due>>,
-        facts: &mut Facts,
-        words: &mut Writer,
-    ) -> Result<Option<Admission>, Reject> {
+    fn by_signature(&self, pinned: &View<'_>, facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
         facts.auth = Some(AuthMethod::Signature);
         let verified = Verified::read(self.incoming, pinned, self.on.replays, None)?;
         let found = pinned.find(&verified.hash).ok_or(signature::Refusal::Invalid)?;
-        self.by_holder(pinned, &found, Some(verified), due, facts, words)
+        self.by_holder(pinned, &found, Some(verified), facts, words)
     }
 
     fn by_holder(
@@ -134,10 +110,9 @@ impl Caller<'_, '_> {
         pinned: &View<'_>,
         found: &Found<'_>,
         verified: Option<Verified>,
-        due: &mut Option<Box<Due>>,
         facts: &mut Facts,
         words: &mut Writer,
-    ) -> Result<Option<Admission>, Reject> {
+    ) -> Result<Charge, Reject> {
         let on = self.on;
         if let (Some(account), Some(key)) = (found.account_slot().load(), found.key_slot().load()) {
             // Their counts come from memory while the checks below run.
@@ -166,16 +141,20 @@ impl Caller<'_, '_> {
         };
         let account = (slot(on.ledger, found.account_slot(), || Subject::Account(account))?, found.account_limits());
         let key = (slot(on.ledger, found.key_slot(), || Subject::Key(key))?, found.key_limits());
-        let (request_id, address) = (self.incoming.request_id, self.view.address());
-        let Some(verified) = verified else {
-            return on.ledger.admit(&Now::at(self.incoming.now_ms), request_id, address, account, key).map(Some);
-        };
-        facts.signed = true;
-        let bill = Bill { request_id, address, account: (account.0, *account.1), key: (key.0, *key.1) };
-        verified.charge(bill, self.incoming.now_ms, on.replays, on.ledger, self.waits.then_some(due))
+        let (now, seal) = (Now::at(self.incoming.now_ms), verified.map(|verified| verified.seal));
+        facts.signed = seal.is_some();
+        if self.waits_for_body(seal.as_ref()) {
+            on.ledger.would_admit(&now, account, Some(key))?;
+            return Ok(self.due(Bill::Key { account: (account.0, *account.1), key: (key.0, *key.1) }, seal));
+        }
+        let admit = || on.ledger.admit(&now, self.incoming.request_id, self.view.address(), account, key).map(Charge::Admission);
+        match seal {
+            None => admit(),
+            Some(seal) => seal.once(self.incoming.now_ms, on.replays, admit),
+        }
     }
 
-    fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
+    fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
         facts.auth = Some(AuthMethod::Jwt);
         let verified = self.on.table.callers.token(token, &self.route.issuers, self.incoming.now_ms)?;
         let claims = &verified.claims;
@@ -190,7 +169,7 @@ impl Caller<'_, '_> {
         self.by_account(pinned.account(index), &claims.scopes, claims.subject.as_deref(), facts, words)
     }
 
-    fn by_certificate(&self, pinned: &View<'_>, facts: &mut Facts, words: &mut Writer) -> Result<Admission, Reject> {
+    fn by_certificate(&self, pinned: &View<'_>, facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
         facts.auth = Some(AuthMethod::Mtls);
         let certificate = certificate_of(self.incoming).ok_or(Reject::CertificateMissing)?;
         let mapping = self.on.table.callers.certificate(certificate)?;
@@ -206,7 +185,7 @@ impl Caller<'_, '_> {
         subject: Option<&str>,
         facts: &mut Facts,
         words: &mut Writer,
-    ) -> Result<Admission, Reject> {
+    ) -> Result<Charge, Reject> {
         let account = found.id();
         facts.account = Some(account);
         words.put(Word::AccountId, account);
@@ -221,8 +200,24 @@ impl Caller<'_, '_> {
         access::check(&held, self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
         self.narrow(found.policies(), facts)?;
         let slot = slot(self.on.ledger, found.slot(), || Subject::Account(account))?;
-        let (now, request_id) = (Now::at(self.incoming.now_ms), self.incoming.request_id);
-        self.on.ledger.admit_account(&now, request_id, self.view.address(), (slot, found.limits()))
+        let now = Now::at(self.incoming.now_ms);
+        if self.waits_for_body(None) {
+            self.on.ledger.would_admit(&now, (slot, found.limits()), None)?;
+            return Ok(self.due(Bill::Account((slot, *found.limits())), None));
+        }
+        let (request_id, address) = (self.incoming.request_id, self.view.address());
+        self.on.ledger.admit_account(&now, request_id, address, (slot, found.limits())).map(Charge::Admission)
+    }
+
+    /// Whether the request's body is read whole before anything is sent on, and may be refused.
+    fn waits_for_body(&self, seal: Option<&Seal>) -> bool {
+        let is_signed = seal.is_some_and(|seal| seal.digest.is_some());
+        let is_changed = || self.route.policy.request_json.is_some() && !self.view.is_upgrade();
+        self.waits && self.incoming.body == Body::Follows && (is_signed || is_changed())
+    }
+
+    fn due(&self, bill: Bill, seal: Option<Seal>) -> Charge {
+        Charge::Due(Box::new(Due { bill, address: self.view.address(), seal }))
     }
 
     /// Lets the account's own policies judge the request, after the route's have. Nearly no account has any.
@@ -242,8 +237,12 @@ impl Caller<'_, '_> {
     fn anonymous(&self) -> Result<Charge, Reject> {
         let limits = self.route.anonymous.as_ref().ok_or(Reject::CredentialMissing)?;
         let now = Now::at(self.incoming.now_ms);
-        let visit = self.on.table.callers.addresses().admit(&now, &self.route.name, self.view.address(), limits)?;
-        Ok(Charge { admission: None, visit: Some(visit), due: None })
+        let (addresses, from) = (self.on.table.callers.addresses(), self.view.address());
+        if self.waits_for_body(None) {
+            addresses.would_admit(&now, &self.route.name, from, limits)?;
+            return Ok(self.due(Bill::Anonymous, None));
+        }
+        addresses.admit(&now, &self.route.name, from, limits).map(Charge::Visit)
     }
 
     /// Where the route asks for a certificate beside the credential: both are of the same account.

@@ -106,7 +106,9 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
     let rate_limit = reject.standing().and_then(rate_limit);
     let (message, details) = match reject {
         Reject::Ambiguous(what) => (format!("The request can be read in more than one way: {what}."), json!({ "reason": what })),
-        Reject::Token(jwt::Refusal::Invalid(what)) => (code.meaning().to_owned(), json!({ "reason": what })),
+        Reject::Token(jwt::Refusal::Invalid(what)) | Reject::MalformedBody(what) => {
+            (code.meaning().to_owned(), json!({ "reason": what }))
+        }
         Reject::ScopeMissing(scope) => (format!("The key lacks the scope {scope}."), json!({ "scope": scope.as_str() })),
         Reject::Quota(refused) => (code.meaning().to_owned(), limit_met(&refused.refusal)),
         Reject::Maintenance(maintenance) => {
@@ -131,11 +133,10 @@ fn retry_after(reject: &Reject) -> Option<u64> {
     }
 }
 
-/// The answer to a request that was let through and failed, with the reason where there is more to say than its code.
-pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, reason: Option<&str>, standing: Option<&Standing>) -> Answer {
+/// The answer to a request that was let through and failed.
+pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, standing: Option<&Standing>) -> Answer {
     let rate_limit = standing.and_then(rate_limit);
-    let details = reason.map_or(serde_json::Value::Null, |reason| json!({ "reason": reason }));
-    let body = body(asked, code, code.meaning().to_owned(), details, rate_limit);
+    let body = body(asked, code, code.meaning().to_owned(), serde_json::Value::Null, rate_limit);
     Answer {
         status: code.status(),
         code: Some(code),
@@ -159,7 +160,7 @@ pub(crate) fn unreadable(code: ErrorCode) -> Vec<u8> {
         policies: None,
         origin: None,
     };
-    let body = failed(&asked, code, None, None).body;
+    let body = failed(&asked, code, None).body;
     let status = http::StatusCode::from_u16(code.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     let head = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nX-Request-Id: {request_id}\r\n\

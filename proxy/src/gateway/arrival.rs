@@ -14,7 +14,7 @@ use http::{
 
 use super::{
     State,
-    decide::{self, Grounds, Incoming, Stop},
+    decide::{self, Charge, Grounds, Incoming, Stop},
     exchange::{Exchange, ForwardedProto},
     forward, grpc, head,
     texts::{Word, Writer},
@@ -113,14 +113,13 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
         Ok(passage) => passage,
         Err(Stop::Refused(reject)) => return Err(refused(state, exchange, reject)),
         Err(Stop::Answered(mut answered)) => {
-            exchange.admitted(answered.admission.take(), answered.visit.take());
+            exchange.charged(std::mem::replace(&mut answered.charge, Charge::Nothing));
             return Err(Stop::Answered(answered));
         }
     };
     exchange.upgrade = passage.upgrade;
     exchange.target = passage.target;
-    exchange.due = passage.due;
-    exchange.admitted(passage.admission, passage.visit);
+    exchange.charged(passage.charge);
     if let Some(upstream) = exchange.upstream().cloned() {
         exchange.attempts.prepare(&upstream, &exchange.facts, &parts.headers);
     }

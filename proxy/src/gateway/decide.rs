@@ -29,9 +29,9 @@ use ipnet::IpNet;
 
 use super::{
     admit,
+    due::Due,
     front::Front,
     head,
-    signed::Due,
     texts::{Word, Writer},
 };
 use crate::{
@@ -100,12 +100,20 @@ pub(crate) struct Passage {
     pub(crate) upgrade: bool,
     /// The target to forward, where it is not spelled as it came.
     pub(crate) target: Option<Vec<u8>>,
-    /// Present where the route charges an account.
-    pub(crate) admission: Option<Admission>,
-    /// Present for an anonymous request.
-    pub(crate) visit: Option<Visit>,
-    /// In place of an admission, for a request that passes if its body is the one that was signed.
-    pub(crate) due: Option<Box<Due>>,
+    pub(crate) charge: Charge,
+}
+
+/// What a request has been charged.
+#[derive(Debug)]
+pub(crate) enum Charge {
+    /// On an open route, and for what is no request of anybody's.
+    Nothing,
+    /// To an account, and the key where it came by one.
+    Admission(Admission),
+    /// To the address of an anonymous request.
+    Visit(Visit),
+    /// Nothing yet: it passes if its body does.
+    Due(Box<Due>),
 }
 
 /// Why a request goes no further.
@@ -121,10 +129,7 @@ pub(crate) enum Stop {
 pub(crate) struct Answered {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// Present where the route charges an account.
-    pub(crate) admission: Option<Admission>,
-    /// Present for an anonymous request.
-    pub(crate) visit: Option<Visit>,
+    pub(crate) charge: Charge,
 }
 
 impl From<Reject> for Stop {
@@ -177,12 +182,7 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
         let mut headers = HeaderMap::from_iter([(LOCATION, location)]);
         let policies = Policies { route: &route.policy, account: facts.account_policy.as_deref() };
         policies.answer(&mut headers, facts.origin.as_ref(), false);
-        return Err(Stop::Answered(Box::new(Answered {
-            status: redirect.status,
-            headers,
-            admission: charge.admission,
-            visit: charge.visit,
-        })));
+        return Err(Stop::Answered(Box::new(Answered { status: redirect.status, headers, charge })));
     }
     // Settings leave a route without one only where nothing comes as far as this.
     let upstream = upstream(incoming, route, facts.account).ok_or(Reject::RouteNotFound)?;
@@ -190,9 +190,7 @@ pub(crate) fn decide(incoming: &Incoming<'_>, on: &Grounds<'_>, facts: &mut Fact
     Ok(Passage {
         upgrade: view.is_upgrade(),
         target: respelled(&matched.forwarded_path(view.path()), view.query(), target),
-        admission: charge.admission,
-        visit: charge.visit,
-        due: charge.due,
+        charge,
     })
 }
 
@@ -209,7 +207,7 @@ fn preflight(asked: &Asked<'_>, address: IpAddr, on: &Grounds<'_>, facts: &mut F
     if policy.addresses.as_ref().is_some_and(|addresses| !addresses::admit(addresses, address)) {
         return Err(Reject::AddressNotAllowed);
     }
-    Ok(Some(Answered { status: 204, headers: preflight.answer(cors), admission: None, visit: None }))
+    Ok(Some(Answered { status: 204, headers: preflight.answer(cors), charge: Charge::Nothing }))
 }
 
 /// Among a route's upstreams. `None` where it has none.

@@ -8,11 +8,11 @@ mod cached;
 mod conclude;
 
 use std::{
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
-use bytes::Bytes;
 use clearway_config::{
     ErrorCode, RequestId,
     settings::{
@@ -20,7 +20,11 @@ use clearway_config::{
         gateway::{Mirror, rewrite::HostRewrite},
     },
 };
-use clearway_filters::{policy::Policies, quota::Standing};
+use clearway_filters::{
+    Reject,
+    policy::Policies,
+    quota::{Now, Standing},
+};
 use http::Method;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -30,15 +34,15 @@ use super::{
     attempt::Attempts,
     caching::{Caching, Came},
     compress::Compressing,
-    decide::Facts,
+    decide::{Charge, Facts},
+    due::Due,
     json::Gathered,
     mirror::Copying,
     now_ms,
     pace::Pace,
-    signed::Due,
     texts::{Texts, Word},
     trace::{Trace, fresh_ids},
-    whole_body::{Held, Loan, Whole},
+    whole_body::{Held, Loan},
 };
 use crate::{
     auth::Visit,
@@ -87,10 +91,8 @@ pub(crate) struct Exchange {
     pub(super) copying: Option<Copying>,
     /// Whether it has been settled that it is copied, or is not.
     pub(super) mirrored: bool,
-    /// What waits for the request's body, which has been signed.
+    /// What waits for the request's body.
     pub(super) due: Option<Box<Due>>,
-    /// The body that was signed and has been read.
-    pub(super) whole: Option<Whole>,
     /// The client's session, where something of ours is in between.
     pub(super) loan: Option<Arc<Loan>>,
     /// What it holds of bodies that have been read.
@@ -179,7 +181,6 @@ impl Exchange {
             copying: None,
             mirrored: false,
             due: None,
-            whole: None,
             loan: None,
             held: None,
             rewritten: None,
@@ -243,11 +244,6 @@ impl Exchange {
         }
     }
 
-    /// Whether its route looks at bodies.
-    pub(super) fn changes_bodies(&self) -> bool {
-        self.route().is_some_and(|route| route.policy.touches_bodies())
-    }
-
     pub(super) fn bodies(&self) -> &Arc<Bodies> {
         &self.state.bodies
     }
@@ -258,9 +254,20 @@ impl Exchange {
         self.table.as_ref().zip(chosen).is_some_and(|(table, (route, upstream))| table.is_plain(route, upstream))
     }
 
-    pub(super) fn admitted(&mut self, admission: Option<Admission>, visit: Option<Visit>) {
-        self.hold = admission.map_or(Hold::Nothing, Hold::Place);
-        self.visit = visit;
+    pub(super) fn charged(&mut self, charge: Charge) {
+        match charge {
+            Charge::Nothing => {}
+            Charge::Admission(admission) => self.hold = Hold::Place(admission),
+            Charge::Visit(visit) => self.visit = Some(visit),
+            Charge::Due(due) => self.due = Some(due),
+        }
+    }
+
+    /// Charges an anonymous request to its address.
+    pub(super) fn visit(&self, now: &Now, address: IpAddr) -> Result<Visit, Reject> {
+        let anonymous = self.route().and_then(|route| Some((&route.name, route.anonymous.as_ref()?)));
+        let ((name, limits), table) = anonymous.zip(self.table.as_ref()).ok_or(Reject::CredentialMissing)?;
+        table.callers.addresses().admit(now, name, address, limits)
     }
 
     /// What is left of its limits, while it holds its place.
@@ -314,13 +321,6 @@ impl Exchange {
             policies: self.policies(),
             origin: self.facts.origin.as_ref(),
         }
-    }
-
-    /// The signed body, for upstreams to be sent it or what is made of it.
-    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
-        let whole = self.whole.take()?;
-        self.held = Some(whole.held);
-        Some(whole.bytes)
     }
 
     /// Whether it waits for a body before it is charged.

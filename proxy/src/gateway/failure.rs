@@ -108,7 +108,7 @@ pub(super) async fn answer(metrics: &Metrics, session: &mut Session, exchange: &
         // With what it kept back.
         whole_body::give_back(session, &loan);
     }
-    let mut answer = answer::failed(&exchange.asked(), code, None, exchange.standing());
+    let mut answer = answer::failed(&exchange.asked(), code, exchange.standing());
     answer.retry_after_s = exchange.attempts.retry_after_s().or(answer.retry_after_s);
     // Where the request's body stands is unknown: the connection is not used again.
     session.set_keepalive(None);

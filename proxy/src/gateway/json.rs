@@ -6,7 +6,7 @@ use clearway_config::{
     ErrorCode,
     settings::gateway::policy::json::{Fact, Json, Otherwise},
 };
-use clearway_filters::{json, policy::body::is_longer};
+use clearway_filters::{Reject, json, policy::body::is_longer};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
@@ -19,11 +19,7 @@ use pingora::{
     proxy::Session,
 };
 
-use super::{
-    exchange::Exchange,
-    texts::Word,
-    whole_body::{self, Held, Unread},
-};
+use super::{exchange::Exchange, texts::Word, whole_body::Held};
 
 /// Digests of a body, which is another one now (RFC 9530, RFC 3230, RFC 1864).
 pub(super) const DIGESTS: [HeaderName; 4] = [
@@ -33,19 +29,6 @@ pub(super) const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
 ];
 
-/// Why a request goes no further, and what its answer says about it.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) code: ErrorCode,
-    pub(super) reason: Option<&'static str>,
-}
-
-impl From<ErrorCode> for Fault {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, reason: None }
-    }
-}
-
 /// An answer's body that is being gathered.
 #[derive(Debug)]
 pub(super) struct Gathered {
@@ -53,71 +36,35 @@ pub(super) struct Gathered {
     held: Held,
 }
 
-/// Makes what upstreams are sent of a request's body. `Err(None)`: the client has gone.
-pub(super) async fn request(session: &mut Session, exchange: &mut Exchange) -> Result<(), Option<Fault>> {
-    let Some(policy) = exchange.route().map(|route| route.policy.clone()).filter(|_| !exchange.upgrade) else { return Ok(()) };
-    let changed = match &policy.request_json {
-        Some(json) => {
-            let body_max = exchange.policies().and_then(|policies| policies.body_max());
-            changed(session, exchange, json, body_max).await?
-        }
-        None => None,
-    };
-    // One that was signed has been read, changed or not.
-    let body = changed.or_else(|| exchange.take_whole());
-    if body.is_some() || policy.response_json.is_some() {
-        let loan = whole_body::lend(session, body);
-        exchange.loan = Some(loan);
-    }
-    Ok(())
-}
-
-async fn changed(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    json: &Json,
-    body_max: Option<u64>,
-) -> Result<Option<Bytes>, Option<Fault>> {
+/// How the request's body is to be changed, as far as its head tells.
+pub(super) fn edits<'e>(session: &mut Session, exchange: &'e Exchange) -> Result<Option<&'e Json>, Reject> {
+    let policy = exchange.route().map(|route| &route.policy).filter(|_| !exchange.upgrade);
+    let Some(json) = policy.and_then(|policy| policy.request_json.as_deref()) else { return Ok(None) };
     if session.as_mut().is_body_empty() {
         return Ok(None);
     }
     let headers = &session.req_header().headers;
     let unfit = if !json::is_json(headers) {
-        Some(ErrorCode::UnsupportedMediaType)
+        Some(Reject::UnsupportedMediaType)
     } else {
-        is_encoded(headers).then_some(ErrorCode::UnsupportedEncoding)
+        is_encoded(headers).then_some(Reject::UnsupportedEncoding)
     };
     match unfit {
-        Some(code) if json.otherwise == Otherwise::Refuse => return Err(Some(code.into())),
-        Some(_) => return Ok(None),
-        None => {}
+        Some(reject) if json.otherwise == Otherwise::Refuse => Err(reject),
+        Some(_) => Ok(None),
+        None => Ok(Some(json)),
     }
-    let max = body_max.map_or(json.size_max, |max| max.min(json.size_max));
-    if is_longer(headers, max) {
-        return Err(Some(ErrorCode::BodyTooLarge.into()));
-    }
-    let mut whole = match exchange.whole.take() {
-        Some(whole) if whole.bytes.len() as u64 > max => return Err(Some(ErrorCode::BodyTooLarge.into())),
-        Some(whole) => whole,
-        None => whole_body::read(session, max, exchange.bodies()).await.map_err(unread)?,
-    };
-    let edited = json::edit(&whole.bytes, &json.edits, |fact| known(exchange, fact));
-    let edited = edited.map_err(|e| Some(Fault { code: ErrorCode::MalformedBody, reason: Some(e.as_str()) }))?;
-    if !whole.held.add(edited.len()) {
-        return Err(Some(ErrorCode::GatewayOverloaded.into()));
-    }
-    exchange.held = Some(whole.held);
-    exchange.rewritten = Some(edited.len());
-    Ok(Some(edited.into()))
 }
 
-fn unread(unread: Unread) -> Option<Fault> {
-    match unread {
-        Unread::TooLarge => Some(ErrorCode::BodyTooLarge.into()),
-        Unread::TooSlow => Some(ErrorCode::RequestTimeout.into()),
-        Unread::NoRoom => Some(ErrorCode::GatewayOverloaded.into()),
-        Unread::Broken => None,
-    }
+/// What upstreams are sent of a request's body.
+pub(super) fn edited(json: &Json, body: &[u8], exchange: &Exchange) -> Result<Bytes, Reject> {
+    let edited = json::edit(body, &json.edits, |fact| known(exchange, fact));
+    edited.map(Bytes::from).map_err(|unusable| Reject::MalformedBody(unusable.as_str()))
+}
+
+/// Whether answers to this request may have to be gathered.
+pub(super) fn changes_answers(exchange: &Exchange) -> bool {
+    !exchange.upgrade && exchange.route().is_some_and(|route| route.policy.response_json.is_some())
 }
 
 /// Says to the upstream what its body is now, and that an answer is wanted whole and as it is.

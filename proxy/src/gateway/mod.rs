@@ -18,6 +18,7 @@ mod connection;
 mod deadline;
 pub(crate) mod decide;
 mod downstream;
+mod due;
 mod edits;
 mod exchange;
 mod failure;
@@ -193,27 +194,14 @@ impl ProxyHttp for Gateway {
                         connection.tunnels();
                     }
                 }
-                if let Some(due) = exchange.due.take() {
-                    let settled = signed::settle(&self.state, session, exchange, *due).await;
-                    // Its charge has waited for its body.
-                    baton::decided();
-                    if let Err(stop) = settled? {
-                        refuse::refuse(session, exchange, &stop).await.map_err(Error::into_down)?;
-                        return Ok(true);
-                    }
+                let settled = due::settle(&self.state, session, exchange).await;
+                // Its charge may have waited for its body.
+                baton::decided();
+                let settled = settled?;
+                if let Err(stop) = &settled {
+                    refuse::refuse(session, exchange, stop).await.map_err(Error::into_down)?;
                 }
-                let changed = if exchange.changes_bodies() { json::request(session, exchange).await } else { Ok(()) };
-                match changed {
-                    Ok(()) => {
-                        signed::lend(session, exchange);
-                        Ok(false)
-                    }
-                    Err(None) => Error::e_explain(ErrorType::ConnectionClosed, "the client has left").map_err(Error::into_down),
-                    Err(Some(fault)) => {
-                        refuse::fail(&self.state.metrics, session, exchange, fault).await.map_err(Error::into_down)?;
-                        Ok(true)
-                    }
-                }
+                Ok(settled.is_err())
             }
             Err(stop) => {
                 // It fails only where the client has gone.
@@ -250,7 +238,7 @@ impl ProxyHttp for Gateway {
 
     async fn proxy_upstream_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
         let Some(code) = caching::forbidden(exchange) else { return Ok(true) };
-        refuse::fail(&self.state.metrics, session, exchange, code.into()).await.map_err(Error::into_down)?;
+        refuse::fail(&self.state.metrics, session, exchange, code).await.map_err(Error::into_down)?;
         Ok(false)
     }
 

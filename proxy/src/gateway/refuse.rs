@@ -17,7 +17,6 @@ use super::{
     decide::Stop,
     exchange::Exchange,
     forward, grpc,
-    json::Fault,
 };
 use crate::metrics::Metrics;
 
@@ -50,11 +49,11 @@ pub(super) async fn refuse(session: &mut Session, exchange: &mut Exchange, stop:
     Ok(())
 }
 
-/// Answers a request that was admitted and whose body does not do.
-pub(super) async fn fail(metrics: &Metrics, session: &mut Session, exchange: &mut Exchange, fault: Fault) -> Result<()> {
-    exchange.failed(fault.code);
-    metrics.rejected(fault.code);
-    let answer = answer::failed(&exchange.asked(), fault.code, fault.reason, exchange.standing());
+/// Answers a request that was admitted and goes no further all the same.
+pub(super) async fn fail(metrics: &Metrics, session: &mut Session, exchange: &mut Exchange, code: ErrorCode) -> Result<()> {
+    exchange.failed(code);
+    metrics.rejected(code);
+    let answer = answer::failed(&exchange.asked(), code, exchange.standing());
     let read = drain(session, BODY_DRAINED_MAX).await;
     if !read {
         session.set_keepalive(None);

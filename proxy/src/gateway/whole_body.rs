@@ -15,12 +15,16 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use clearway_config::settings::process::LimitSettings;
 use http::header::EXPECT;
 use parking_lot::Mutex;
-use pingora::{protocols::http::ServerSession, proxy::Session};
+use pingora::{ErrorType, protocols::http::ServerSession, proxy::Session};
 use tokio::time::{Instant, timeout_at};
 
-use super::lent::{Lent, nobody};
+use super::{
+    lent::{Lent, nobody},
+    pace::Pace,
+};
 
 /// Bytes of all bodies together that are held at the same time.
 const ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -80,7 +84,12 @@ pub(super) enum Unread {
 }
 
 /// Reads the request's body, of `bytes_max` at most. One that the client sends only when asked is asked for.
-pub(super) async fn read(session: &mut Session, bytes_max: u64, bodies: &Arc<Bodies>) -> Result<Whole, Unread> {
+pub(super) async fn read(
+    session: &mut Session,
+    bytes_max: u64,
+    bodies: &Arc<Bodies>,
+    limits: &LimitSettings,
+) -> Result<Whole, Unread> {
     let mut held = bodies.none();
     let session = session.as_downstream_mut();
     if session.is_body_empty() {
@@ -89,11 +98,21 @@ pub(super) async fn read(session: &mut Session, bytes_max: u64, bodies: &Arc<Bod
     if session.get_header(EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         session.write_continue_response().await.map_err(|_| Unread::Broken)?;
     }
-    let end = Instant::now() + TIME_MAX;
+    let (end, mut pace) = (Instant::now() + TIME_MAX, Pace::default());
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
-        let chunk = timeout_at(end, session.read_request_body()).await.map_err(|_| Unread::TooSlow)?;
-        let Some(chunk) = chunk.map_err(|_| Unread::Broken)? else { break };
+        let began = Instant::now();
+        let patience = began + pace.left(limits).min(TIME_MAX);
+        let chunk = timeout_at(end.min(patience), session.read_request_body()).await.map_err(|_| Unread::TooSlow)?;
+        let Some(chunk) = chunk.map_err(|error| match error.etype() {
+            ErrorType::ReadTimedout => Unread::TooSlow,
+            _ => Unread::Broken,
+        })?
+        else {
+            break;
+        };
+        pace.waited(began.elapsed());
+        pace.moved(chunk.len());
         if (held.bytes + chunk.len()) as u64 > bytes_max {
             return Err(Unread::TooLarge);
         }

@@ -159,6 +159,23 @@ impl Ledger {
         if self.is_worth_again(&admitted) { self.admit_in_steps(now, request, from, account, None, |_| {}) } else { admitted }
     }
 
+    /// Whether a request would be admitted now. Nothing is counted, and nothing is promised.
+    pub fn would_admit(
+        &self,
+        now: &Now,
+        (account, account_limits): (SlotId, &Limits),
+        key: Option<(SlotId, &Limits)>,
+    ) -> Result<(), Reject> {
+        let account = self.slot_of_kind(account, KIND_ACCOUNT)?;
+        let (key, key_limits) = match key {
+            Some((key, limits)) => (Some(self.slot_of_kind(key, KIND_KEY)?), limits),
+            None => (None, &Limits::UNLIMITED),
+        };
+        let (account, key) = (account.lock(), key.map(Slot::lock));
+        let (mut account, mut key) = (account.windows(), key.as_ref().map(SlotGuard::windows).unwrap_or_default());
+        self.decide(now, (&mut account, account_limits), (&mut key, key_limits)).map(drop)
+    }
+
     /// [`Ledger::admit`], telling `reached` how far it is: what a kill leaves behind at each step is tested.
     #[inline]
     fn admit_in_steps(

@@ -7,6 +7,7 @@ mod acme;
 mod authority;
 mod bodies;
 mod cache;
+mod charge;
 mod client;
 mod compression;
 mod crash;

@@ -117,7 +117,7 @@ impl Fast {
     fn failed(&self, exchange: &mut Exchange, code: ErrorCode) -> Answer {
         exchange.failed(code);
         self.state.metrics.rejected(code);
-        let mut answer = answers::failed(&exchange.asked(), code, None, exchange.standing());
+        let mut answer = answers::failed(&exchange.asked(), code, exchange.standing());
         answer.retry_after_s = exchange.attempts.retry_after_s().or(answer.retry_after_s);
         answer
     }

@@ -99,8 +99,25 @@ fn a_slot_that_is_another_kinds_or_nobodys_is_refused_and_not_charged() {
     for (a, k) in [(k, a), (a, a), (a, SlotId(2)), (SlotId(u32::MAX), k)] {
         let refused = ledger.admit(&noon(), request(0), FROM, (a, unlimited), (k, unlimited)).unwrap_err();
         assert_eq!(refused, Reject::LedgerUnavailable);
+        assert_eq!(ledger.would_admit(&noon(), (a, unlimited), Some((k, unlimited))), Err(Reject::LedgerUnavailable));
     }
     assert_eq!((day_count(&ledger, &account(1)), ledger.in_flight()), (0, 0));
+}
+
+#[test]
+fn looking_whether_a_request_would_be_admitted_counts_nothing() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path()).ledger;
+    let (a, k) = (ledger.slot(&account(1)).unwrap(), ledger.slot(&key(1)).unwrap());
+    let (one, unlimited) = (&Limits { per_day: Some(1), ..Limits::UNLIMITED }, &Limits::UNLIMITED);
+    let look = |of_account, of_key| ledger.would_admit(&noon(), (a, of_account), Some((k, of_key)));
+    assert_eq!((look(one, one), look(one, one)), (Ok(()), Ok(())));
+    assert_eq!(ledger.would_admit(&noon(), (a, one), None), Ok(()));
+    assert_eq!((day_count(&ledger, &account(1)), day_count(&ledger, &key(1)), ledger.in_flight()), (0, 0, 0));
+    drop(admit(&ledger, &noon(), 1, 1).unwrap());
+    assert!(matches!(look(one, unlimited), Err(Reject::Quota(_))) && matches!(look(unlimited, one), Err(Reject::Quota(_))));
+    assert!(ledger.would_admit(&noon(), (a, one), None).is_err());
+    assert_eq!((look(unlimited, unlimited), day_count(&ledger, &account(1))), (Ok(()), 1));
 }
 
 #[test]
