@@ -17,8 +17,9 @@ use pingora::{Error, ErrorType, OrErr as _, Result, http::ResponseHeader, proxy:
 
 use super::{exchange::Exchange, json};
 
-/// What brotli looks back at, as a power of two: as much memory again an answer under way.
-const BROTLI_WINDOW: u32 = 19;
+/// What is looked back at, as a power of two. With the levels below, and by the encoders' own tables, it bounds the
+/// memory of an answer under way to a few MiB.
+const WINDOW: u32 = 19;
 const BROTLI_BUFFER: usize = 4096;
 
 /// An answer's body under way.
@@ -99,12 +100,17 @@ impl Encoder {
         let (gzip, br, zstd) = match level {
             Level::Fast => (1, 1, 1),
             Level::Normal => (6, 4, 3),
-            Level::Best => (9, 9, 12),
+            // Beyond these it is memory that grows, to tens of MiB an answer.
+            Level::Best => (9, 6, 9),
         };
         Ok(match coding {
             Coding::Gzip => Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(gzip))),
-            Coding::Br => Self::Br(Box::new(brotli::CompressorWriter::new(Vec::new(), BROTLI_BUFFER, br, BROTLI_WINDOW))),
-            Coding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), zstd)?),
+            Coding::Br => Self::Br(Box::new(brotli::CompressorWriter::new(Vec::new(), BROTLI_BUFFER, br, WINDOW))),
+            Coding::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), zstd)?;
+                encoder.window_log(WINDOW)?;
+                Self::Zstd(encoder)
+            }
         })
     }
 

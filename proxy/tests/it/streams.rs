@@ -55,7 +55,8 @@ fn upstream_and_client_are_told_the_same_by_either_protocol() {
         ("PUT", "/posts/a", vec![]),
     ] {
         let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        let lines: Vec<&str> = lines.iter().map(String::as_str).chain([key.as_str()]).collect();
+        let length = (method == "POST").then_some("Content-Length: 0");
+        let lines: Vec<&str> = lines.iter().map(String::as_str).chain([key.as_str()]).chain(length).collect();
         let mut client = rig.client();
         client.send(by_http_1(method, path, &lines, ""));
         let by_1 = if method == "HEAD" { client.read_head_only() } else { client.read() };

@@ -2,8 +2,8 @@
 
 use clearway_filters::{headers::Stripping, policy::Policies};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{COOKIE, HOST, TRANSFER_ENCODING},
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING},
     request::Parts,
 };
 use httparse::Header;
@@ -48,6 +48,10 @@ pub(super) fn request(to: &mut Vec<u8>, parts: &Parts, target: &[u8], exchange: 
     let host = named.or_else(authority).unwrap_or_else(|| exchange.texts.text(Word::Host).unwrap_or_default().as_bytes());
     write::put(to, HOST.as_str().as_bytes(), exchange.rewritten_host().unwrap_or(host));
     write::told(forward::told_upstream(exchange, host, |name, value| write::tell(to, name, value)));
+    if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+        // In HTTP/1.1 it is said of a method that usually has content (RFC 9110, 8.6).
+        write::put(to, CONTENT_LENGTH.as_str().as_bytes(), b"0");
+    }
     to.extend_from_slice(b"\r\n");
 }
 

@@ -18,7 +18,7 @@ impl Vault {
     /// The key in this file, which is made where it is missing.
     pub(super) fn open(file: &Path) -> io::Result<Self> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-        let key = match fs::read_to_string(file) {
+        let key = match fs::read_to_string(file).map(zeroize::Zeroizing::new) {
             Ok(text) => text.trim().parse().map_err(|why| io::Error::new(ErrorKind::InvalidData, why)).map_err(named)?,
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let key = SealingKey::new(fresh());
