@@ -9,8 +9,9 @@ use crate::{gateway::State, routes::RouteFiles, snapshot::Snapshot, tls::Tls};
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How many times as long as a table took to build nothing more is built, at most [`REST_MAX`].
-const REST_AFTER_BUILD: u32 = 4;
+/// How many times as long as a table took to build nothing more is built, at most [`REST_MAX`]: so that of a hundred
+/// requests fewer than one meet a build, however much changes.
+const REST_AFTER_BUILD: u32 = 100;
 const REST_MAX: Duration = Duration::from_millis(250);
 
 /// Looks at the files of routes and certificates every second, and at upstreams' names and certificates now and then.
