@@ -79,7 +79,7 @@ impl Proxy {
         // each may come by itself.
         let (outgoing, from) = mpsc::channel(512);
         let connected = watch::Sender::new(false);
-        let mut peer = Control { hello, to: Some(to), from };
+        let mut peer = Control { hello, to: Some(to), from, strict: None };
         let stream = ReceiverStream::new(incoming);
         let script = async {
             control(&mut peer).await;
@@ -95,6 +95,8 @@ struct Control {
     hello: v1::Hello,
     to: Option<mpsc::Sender<Result<FromControl, Status>>>,
     from: mpsc::Receiver<FromProxy>,
+    /// What it last said a proxy without a lease is to do.
+    strict: Option<bool>,
 }
 
 impl Control {
@@ -153,7 +155,12 @@ impl Control {
         while all.last() != Some(&revision) {
             match self.hear().await {
                 Some(ToControl::Ack(ack)) => all.push(ack.revision),
-                Some(ToControl::Heartbeat(_)) => {}
+                Some(ToControl::Heartbeat(heartbeat)) => {
+                    // A disk may take longer than a control plane may be silent.
+                    if let Some(strict) = self.strict {
+                        self.reply(heartbeat.sequence, strict).await;
+                    }
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -169,6 +176,7 @@ impl Control {
     }
 
     async fn reply(&mut self, sequence: u64, strict: bool) {
+        self.strict = Some(strict);
         self.say(ToProxy::HeartbeatReply(v1::HeartbeatReply { sequence, lease_ms: 10_000, strict })).await;
     }
 }
