@@ -106,6 +106,18 @@ ids! {
     ProxyId = "prx";
     /// One request through the gateway or to the control API.
     RequestId = "req";
+    /// A subscription of an account to events, and the URL that they are posted to.
+    WebhookId = "wh";
+    /// One secret (version) that a webhook's deliveries are signed by.
+    WebhookSecretId = "whs";
+    /// Something that happened. Receivers see it as `webhook-id`.
+    EventId = "evt";
+    /// One event on its way to one webhook, through every attempt.
+    DeliveryId = "dlv";
+    /// A merchant's store, whose products are a catalogue.
+    StoreId = "store";
+    /// A product of a store.
+    ProductId = "prod";
 }
 
 #[cfg(test)]

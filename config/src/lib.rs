@@ -1,10 +1,11 @@
-//! The words both planes share: ids, key format, error codes, limits, the sync contract, settings.
+//! The words both planes share: ids, key format, error codes, limits, the contracts between them, settings.
 //!
 //! Nothing here performs network IO, reads a clock or knows a runtime. The only files it reads are
 //! settings files, once, at the caller's request.
 
 mod base62;
 pub mod code;
+pub mod egress;
 pub mod envelope;
 pub mod id;
 pub mod key;
@@ -15,7 +16,10 @@ pub mod settings;
 pub mod sync;
 
 pub use code::ErrorCode;
-pub use id::{AccountId, AuditId, KeyId, ProxyId, RequestId, SecretId, SubscriptionId, UserId};
+pub use id::{
+    AccountId, AuditId, DeliveryId, EventId, KeyId, ProductId, ProxyId, RequestId, SecretId, StoreId, SubscriptionId, UserId,
+    WebhookId, WebhookSecretId,
+};
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;
 pub use scope::{Scope, Scopes};

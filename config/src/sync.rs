@@ -36,22 +36,31 @@ pub const REFUSED_REASON_CHARS_MAX: usize = 200;
 
 /// What control answers to a proxy's hello.
 pub fn control_mac(token: &[u8], proxy_nonce: &[u8], control_nonce: &[u8]) -> [u8; 32] {
-    mac(token, [b"clearway control", proxy_nonce, control_nonce]).finalize().into_bytes().into()
+    mac_of(token, [b"clearway control", proxy_nonce, control_nonce])
 }
 
 /// What a proxy answers to control's challenge.
 pub fn proxy_mac(token: &[u8], proxy_nonce: &[u8], control_nonce: &[u8]) -> [u8; 32] {
-    mac(token, [b"clearway proxy", control_nonce, proxy_nonce]).finalize().into_bytes().into()
+    mac_of(token, [b"clearway proxy", control_nonce, proxy_nonce])
 }
 
 /// Whether `got` is control's answer, in constant time.
 pub fn verify_control(token: &[u8], proxy_nonce: &[u8], control_nonce: &[u8], got: &[u8]) -> bool {
-    mac(token, [b"clearway control", proxy_nonce, control_nonce]).verify_slice(got).is_ok()
+    verify_mac(token, [b"clearway control", proxy_nonce, control_nonce], got)
 }
 
 /// Whether `got` is the proxy's answer, in constant time.
 pub fn verify_proxy(token: &[u8], proxy_nonce: &[u8], control_nonce: &[u8], got: &[u8]) -> bool {
-    mac(token, [b"clearway proxy", control_nonce, proxy_nonce]).verify_slice(got).is_ok()
+    verify_mac(token, [b"clearway proxy", control_nonce, proxy_nonce], got)
+}
+
+pub(crate) fn mac_of(token: &[u8], parts: [&[u8]; 3]) -> [u8; 32] {
+    mac(token, parts).finalize().into_bytes().into()
+}
+
+/// In constant time.
+pub(crate) fn verify_mac(token: &[u8], parts: [&[u8]; 3], got: &[u8]) -> bool {
+    mac(token, parts).verify_slice(got).is_ok()
 }
 
 fn mac(token: &[u8], parts: [&[u8]; 3]) -> Hmac<Sha256> {
@@ -72,6 +81,20 @@ impl fmt::Debug for v1::Credential {
             .field("expires_at", &self.expires_at)
             .field("require_signature", &self.require_signature)
             .finish_non_exhaustive()
+    }
+}
+
+/// Without what they are.
+impl fmt::Debug for v1::WebhookSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSecrets").field("signing", &self.signing).finish_non_exhaustive()
+    }
+}
+
+/// Without what it signs by.
+impl fmt::Debug for v1::WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSecret").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
 

@@ -63,6 +63,8 @@ fn merge(into: &mut v1::Changes, from: v1::Changes) {
     into.removed_gateway_objects.extend(from.removed_gateway_objects);
     into.certificates.extend(from.certificates);
     into.removed_certificates.extend(from.removed_certificates);
+    into.webhooks.extend(from.webhooks);
+    into.removed_webhooks.extend(from.removed_webhooks);
 }
 
 /// The inverse of [`super::removed_secret_id`].

@@ -15,7 +15,7 @@
 //! CREATE TABLE proxies (id TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, revision BIGINT NOT NULL,
 //!     lease_ms BIGINT, created_at BIGINT NOT NULL, last_seen_at BIGINT NOT NULL,  -- lease_ms NULL: told to serve without one
 //!     refused TEXT NOT NULL);                                                     -- JSON; empty: nothing
-//! CREATE TABLE stores (id TEXT PRIMARY KEY, created_at BIGINT NOT NULL);           -- one row: what numbers these revisions
+//! CREATE TABLE databases (id TEXT PRIMARY KEY, created_at BIGINT NOT NULL);        -- one row: what numbers these revisions
 //! ```
 
 mod changes;
@@ -61,11 +61,13 @@ pub enum ChangeKind {
     GatewayObject,
     /// Its id is the certificate's name.
     Certificate,
+    /// A webhook with all its secrets.
+    Webhook,
 }
 
 impl ChangeKind {
-    pub const ALL: [ChangeKind; 6] =
-        [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved, Self::GatewayObject, Self::Certificate];
+    pub const ALL: [ChangeKind; 7] =
+        [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved, Self::GatewayObject, Self::Certificate, Self::Webhook];
 
     /// As in `changes.kind`.
     pub const fn as_str(self) -> &'static str {
@@ -76,6 +78,7 @@ impl ChangeKind {
             Self::SecretRemoved => "secret_removed",
             Self::GatewayObject => "gateway_object",
             Self::Certificate => "certificate",
+            Self::Webhook => "webhook",
         }
     }
 

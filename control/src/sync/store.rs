@@ -78,15 +78,15 @@ pub(super) async fn store_id(db: &Db, fresh: &str, now_ms: i64) -> db::Result<St
     // Two processes that start at once must not both find none.
     tx.query(PerEngine { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_xact_lock(4991386027318862435)" }).execute().await?;
     tx.query(
-        "INSERT INTO stores (id, created_at)
+        "INSERT INTO databases (id, created_at)
          SELECT $1, $2
-         WHERE NOT EXISTS (SELECT 1 FROM stores)",
+         WHERE NOT EXISTS (SELECT 1 FROM databases)",
     )
     .bind(fresh.to_owned())
     .bind(now_ms)
     .execute()
     .await?;
-    let id = tx.query("SELECT id FROM stores").scalar().await?;
+    let id = tx.query("SELECT id FROM databases").scalar().await?;
     tx.commit().await?;
     Ok(id)
 }

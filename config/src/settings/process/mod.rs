@@ -3,6 +3,7 @@
 mod acme;
 mod cache;
 mod control;
+mod egress;
 mod gateway;
 mod limits;
 mod observe;
@@ -23,6 +24,7 @@ pub use self::{
     acme::{AcmeSettings, DOMAINS_MAX},
     cache::CacheSettings,
     control::ControlSettings,
+    egress::EgressSettings,
     gateway::GatewaySettings,
     limits::{HEADERS_BOUND, LimitSettings},
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
@@ -39,6 +41,7 @@ pub struct Settings {
     /// Holds the database, the ledger, the disk snapshot and the sync token. Relative to the working directory.
     pub data_dir: PathBuf,
     pub gateway: GatewaySettings,
+    pub egress: EgressSettings,
     pub control: ControlSettings,
     pub sync: SyncSettings,
     pub metrics: MetricsSettings,
@@ -54,6 +57,7 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             gateway: GatewaySettings::default(),
+            egress: EgressSettings::default(),
             control: ControlSettings::default(),
             sync: SyncSettings::default(),
             metrics: MetricsSettings::default(),
@@ -114,7 +118,12 @@ impl Settings {
                 message: message.into(),
             })
         };
-        if let Some((key, message)) = self.access_log.fault().or_else(|| self.tracing.fault()) {
+        if let Some((key, message)) = self
+            .access_log
+            .fault()
+            .or_else(|| self.tracing.fault())
+            .or_else(|| self.egress.fault().map(|(key, why)| (key, why.into())))
+        {
             return fault(key, &message);
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.sync.auth_lease) {

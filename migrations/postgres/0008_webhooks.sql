@@ -1,0 +1,184 @@
+-- A merchant's store is called one; what numbers revisions is a database.
+ALTER TABLE stores RENAME TO databases;
+
+-- How long an account's events, and what became of them, are kept.
+ALTER TABLE plans ADD COLUMN event_retention_days BIGINT NOT NULL DEFAULT 30 CHECK (event_retention_days > 0);
+
+-- What an account's X-<Brand>-Signature is called.
+ALTER TABLE accounts ADD COLUMN brand TEXT NOT NULL DEFAULT 'Clearway';
+
+-- Who is told of events. What is secret of it is sealed by a data key.
+CREATE TABLE webhooks (
+    id                   TEXT COLLATE "C" PRIMARY KEY,
+    account_id           TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
+    url                  TEXT NOT NULL,
+    description          TEXT NOT NULL,
+    events               JSONB NOT NULL,          -- types and patterns such as product.*
+    filter               TEXT,                    -- an expression; NULL takes every event of these types
+    headers              JSONB NOT NULL,
+    sealed_authorization BYTEA,
+    active               BOOLEAN NOT NULL,        -- as its owner wants it
+    retry_policy         JSONB NOT NULL,
+    rate_limit           BIGINT CHECK (rate_limit > 0),      -- attempts a second
+    concurrency          BIGINT NOT NULL CHECK (concurrency > 0),
+    ordering             TEXT NOT NULL CHECK (ordering IN ('none', 'object')),
+    brand                TEXT,                    -- NULL is the account's
+    ed25519              BOOLEAN NOT NULL,        -- signs by v1a too
+    timeouts             JSONB NOT NULL,
+    client_certificate   TEXT,
+    sealed_client_key    BYTEA,
+    oauth                JSONB,
+    sealed_oauth_secret  BYTEA,
+    version              BIGINT NOT NULL,
+    created_at           BIGINT NOT NULL,
+    updated_at           BIGINT NOT NULL
+);
+CREATE INDEX webhooks_account_id ON webhooks (account_id, id);
+
+-- How a webhook fares. Apart from webhooks, because it is written by deliveries and not by its owner.
+CREATE TABLE webhook_health (
+    webhook_id      TEXT COLLATE "C" PRIMARY KEY REFERENCES webhooks (id) ON DELETE CASCADE,
+    failing_since   BIGINT,                       -- no attempt has succeeded since
+    warned_at       BIGINT,
+    disabled_at     BIGINT,
+    disabled_reason TEXT,
+    -- No later than the earliest due_at of its deliveries; NULL where none is due. The queue of queues.
+    due_at          BIGINT
+);
+CREATE INDEX webhook_health_due_at ON webhook_health (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX webhook_health_failing_since ON webhook_health (failing_since) WHERE failing_since IS NOT NULL;
+
+-- What a webhook's deliveries are signed by: one current, and those that still overlap it.
+CREATE TABLE webhook_secrets (
+    id                  TEXT COLLATE "C" PRIMARY KEY,
+    webhook_id          TEXT COLLATE "C" NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    sealed_hmac_key     BYTEA NOT NULL,
+    sealed_ed25519_seed BYTEA,
+    ed25519_public_key  TEXT,
+    created_at          BIGINT NOT NULL,
+    expires_at          BIGINT
+);
+CREATE INDEX webhook_secrets_webhook_id ON webhook_secrets (webhook_id, id);
+CREATE INDEX webhook_secrets_expires_at ON webhook_secrets (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Types of events that an operator's own services emit.
+CREATE TABLE event_types (
+    name        TEXT COLLATE "C" PRIMARY KEY,
+    version     BIGINT NOT NULL,
+    description TEXT NOT NULL,
+    schema      JSONB NOT NULL,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL
+);
+
+-- One row: the last sequence that was given to an event, and how far events have become deliveries.
+CREATE TABLE event_sequence (
+    last       BIGINT NOT NULL,
+    fanned_out BIGINT NOT NULL
+);
+INSERT INTO event_sequence (last, fanned_out) VALUES (0, 0);
+
+-- The outbox: what happened, written together with what it speaks of, numbered in commit order.
+CREATE TABLE events (
+    sequence        BIGINT PRIMARY KEY,
+    id              TEXT COLLATE "C" NOT NULL,
+    account_id      TEXT COLLATE "C" NOT NULL,
+    type            TEXT COLLATE "C" NOT NULL,
+    version         BIGINT NOT NULL,
+    object_id       TEXT COLLATE "C",
+    body            TEXT NOT NULL,                -- what is posted, byte for byte
+    idempotency_key TEXT COLLATE "C",
+    fingerprint     BYTEA,                        -- of what came with that key
+    created_at      BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX events_id_key ON events (id);
+CREATE UNIQUE INDEX events_idempotency_key_key ON events (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX events_account_id ON events (account_id, sequence);
+
+-- One event on its way to one webhook.
+CREATE TABLE deliveries (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    webhook_id   TEXT COLLATE "C" NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    account_id   TEXT COLLATE "C" NOT NULL,
+    sequence     BIGINT NOT NULL REFERENCES events (sequence),
+    event_type   TEXT COLLATE "C" NOT NULL,
+    object_id    TEXT COLLATE "C",
+    -- waiting: behind an earlier one of the same object, where the webhook's ordering asks for it
+    state        TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'succeeded', 'failed', 'cancelled')),
+    due_at       BIGINT,                          -- of a pending one; claimed: when the claim ends
+    claimed_by   TEXT COLLATE "C",
+    attempts     BIGINT NOT NULL,
+    last_status  BIGINT,
+    last_failure TEXT,
+    created_at   BIGINT NOT NULL,
+    completed_at BIGINT
+);
+CREATE INDEX deliveries_due_at ON deliveries (webhook_id, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_webhook_id ON deliveries (webhook_id, id);
+CREATE INDEX deliveries_sequence ON deliveries (sequence);
+
+-- One try of a delivery.
+CREATE TABLE attempts (
+    delivery_id       TEXT COLLATE "C" NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    number            BIGINT NOT NULL,
+    started_at        BIGINT NOT NULL,
+    duration_us       BIGINT NOT NULL,
+    status            BIGINT,
+    failure           TEXT,
+    reason            TEXT,
+    address           TEXT,
+    request_headers   JSONB NOT NULL,
+    response_headers  JSONB NOT NULL,
+    response_body     TEXT NOT NULL,
+    response_body_cut BOOLEAN NOT NULL,
+    next_attempt_at   BIGINT,
+    PRIMARY KEY (delivery_id, number)
+);
+
+-- Control processes that have claimed deliveries: what one leaves behind is taken by others.
+CREATE TABLE dispatchers (
+    id      TEXT COLLATE "C" PRIMARY KEY,
+    seen_at BIGINT NOT NULL
+);
+
+CREATE TABLE stores (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    account_id TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
+    name       TEXT NOT NULL,
+    currency   TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE INDEX stores_account_id ON stores (account_id, id);
+
+CREATE TABLE products (
+    id          TEXT COLLATE "C" PRIMARY KEY,
+    store_id    TEXT COLLATE "C" NOT NULL REFERENCES stores (id),
+    account_id  TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
+    sku         TEXT COLLATE "C",
+    title       TEXT NOT NULL,
+    description TEXT NOT NULL,
+    price       BIGINT NOT NULL CHECK (price >= 0),
+    currency    TEXT NOT NULL,
+    quantity    BIGINT,                           -- NULL: not counted
+    image_url   TEXT,
+    active      BOOLEAN NOT NULL,
+    attributes  JSONB NOT NULL,
+    version     BIGINT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL
+);
+CREATE INDEX products_store_id ON products (store_id, id);
+CREATE UNIQUE INDEX products_sku_key ON products (store_id, sku) WHERE sku IS NOT NULL;
+
+-- Mail on its way out.
+CREATE TABLE mails (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    recipient  TEXT NOT NULL,
+    subject    TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    due_at     BIGINT NOT NULL,
+    attempts   BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX mails_due_at ON mails (due_at);
