@@ -35,9 +35,10 @@ CREATE TABLE webhooks (
 ) STRICT;
 CREATE INDEX webhooks_account_id ON webhooks (account_id, id);
 
--- How a webhook fares. Apart from webhooks, because it is written by deliveries and not by its owner.
+-- How a webhook fares. Apart from webhooks, because it is written by deliveries and not by its owner; without a reference
+-- to them, because what is left of one that was deleted says whose deliveries are still to be cancelled.
 CREATE TABLE webhook_health (
-    webhook_id      TEXT PRIMARY KEY REFERENCES webhooks (id) ON DELETE CASCADE,
+    webhook_id      TEXT PRIMARY KEY,
     failing_since   INTEGER,                       -- no attempt has succeeded since
     warned_at       INTEGER,
     disabled_at     INTEGER,
@@ -46,7 +47,6 @@ CREATE TABLE webhook_health (
     due_at          INTEGER
 ) STRICT;
 CREATE INDEX webhook_health_due_at ON webhook_health (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX webhook_health_failing_since ON webhook_health (failing_since) WHERE failing_since IS NOT NULL;
 
 -- What a webhook's deliveries are signed by: one current, and those that still overlap it.
 CREATE TABLE webhook_secrets (
@@ -71,12 +71,11 @@ CREATE TABLE event_types (
     updated_at  INTEGER NOT NULL
 ) STRICT;
 
--- One row: the last sequence that was given to an event, and how far events have become deliveries.
+-- One row: the last sequence that was given to an event. Locked until the commit, so that sequences are in commit order.
 CREATE TABLE event_sequence (
-    last       INTEGER NOT NULL,
-    fanned_out INTEGER NOT NULL
+    last INTEGER NOT NULL
 ) STRICT;
-INSERT INTO event_sequence (last, fanned_out) VALUES (0, 0);
+INSERT INTO event_sequence (last) VALUES (0);
 
 -- The outbox: what happened, written together with what it speaks of, numbered in commit order.
 CREATE TABLE events (
@@ -95,31 +94,40 @@ CREATE UNIQUE INDEX events_id_key ON events (id);
 CREATE UNIQUE INDEX events_idempotency_key_key ON events (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX events_account_id ON events (account_id, sequence);
 
--- One event on its way to one webhook.
+-- One event on its way to one webhook. Most are written once, when they have succeeded, and are then in three indexes; the
+-- other indexes hold what is unfinished or has failed. No references: each would cost a look at every insert, and what a
+-- deleted webhook leaves behind is cancelled and swept in small parts.
 CREATE TABLE deliveries (
-    id           TEXT PRIMARY KEY,
-    webhook_id   TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
-    account_id   TEXT NOT NULL,
-    sequence     INTEGER NOT NULL REFERENCES events (sequence),
-    event_type   TEXT NOT NULL,
-    object_id    TEXT,
-    -- waiting: behind an earlier one of the same object, where the webhook's ordering asks for it
-    state        TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'succeeded', 'failed', 'cancelled')),
-    due_at       INTEGER,                          -- of a pending one; claimed: when the claim ends
-    claimed_by   TEXT,
-    attempts     INTEGER NOT NULL,
-    last_status  INTEGER,
-    last_failure TEXT,
-    created_at   INTEGER NOT NULL,
-    completed_at INTEGER
+    id             TEXT PRIMARY KEY,
+    account_id     TEXT NOT NULL,
+    webhook_id     TEXT NOT NULL,
+    sequence       INTEGER NOT NULL,               -- the event's
+    event_type     TEXT NOT NULL,
+    object_id      TEXT,
+    -- The object whose deliveries follow one another, where the webhook's ordering asks for it.
+    order_key      TEXT,
+    -- waiting: behind an earlier one of the same order_key
+    state          TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'succeeded', 'failed', 'cancelled')),
+    due_at         INTEGER,                        -- of a pending one; of a claimed one, when the claim ends
+    claimed        INTEGER NOT NULL CHECK (claimed IN (0, 1)), -- in the memory of who holds dispatch
+    attempts       INTEGER NOT NULL,
+    schedule_start INTEGER NOT NULL,               -- attempts that were made before its schedule last began
+    last_status    INTEGER,
+    last_failure   TEXT,
+    created_at     INTEGER NOT NULL,
+    completed_at   INTEGER
 ) STRICT;
+CREATE INDEX deliveries_account_id ON deliveries (account_id, id);
+CREATE UNIQUE INDEX deliveries_webhook_id_sequence_key ON deliveries (webhook_id, sequence);
 CREATE INDEX deliveries_due_at ON deliveries (webhook_id, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX deliveries_webhook_id ON deliveries (webhook_id, id);
-CREATE INDEX deliveries_sequence ON deliveries (sequence);
+CREATE INDEX deliveries_claimed ON deliveries (id) WHERE claimed;
+CREATE INDEX deliveries_order_key ON deliveries (webhook_id, order_key, sequence) WHERE order_key IS NOT NULL AND completed_at IS NULL;
+CREATE INDEX deliveries_unfinished ON deliveries (sequence) WHERE completed_at IS NULL;
+CREATE INDEX deliveries_failed ON deliveries (webhook_id, sequence) WHERE state IN ('failed', 'cancelled');
 
--- One try of a delivery.
+-- One try of a delivery. Headers are JSON that nobody searches.
 CREATE TABLE attempts (
-    delivery_id       TEXT NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    delivery_id       TEXT NOT NULL,
     number            INTEGER NOT NULL,
     started_at        INTEGER NOT NULL,
     duration_us       INTEGER NOT NULL,
@@ -135,11 +143,14 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 ) STRICT;
 
--- Control processes that have claimed deliveries: what one leaves behind is taken by others.
-CREATE TABLE dispatchers (
-    id      TEXT PRIMARY KEY,
-    seen_at INTEGER NOT NULL
+-- One row: how far events have become deliveries, and which control process makes them and has them attempted. Whoever
+-- writes either does so only while it is the holder.
+CREATE TABLE dispatch (
+    fanned_out INTEGER NOT NULL,
+    holder     TEXT,
+    seen_at    INTEGER NOT NULL
 ) STRICT;
+INSERT INTO dispatch (fanned_out, holder, seen_at) VALUES (0, NULL, 0);
 
 CREATE TABLE stores (
     id         TEXT PRIMARY KEY,
