@@ -5,7 +5,8 @@
 //! counters are arguments. In the order in which a request meets them: [`request`] reads it once
 //! into one canonical view, [`route`] finds where it goes, [`policy`] does what the route asks for besides,
 //! [`access`] checks who sends it, [`quota`] charges it, [`split`] picks among a route's upstreams, [`headers`] says what
-//! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`].
+//! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`]. What goes out instead
+//! of coming in is signed by [`webhook`].
 
 pub mod access;
 pub mod cache;
@@ -22,5 +23,6 @@ pub mod request;
 pub mod route;
 pub mod signature;
 pub mod split;
+pub mod webhook;
 
 pub use reject::Reject;
