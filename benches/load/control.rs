@@ -40,8 +40,9 @@ const LEASE_MS: u64 = 10_000;
 const EVERY: Duration = Duration::from_millis(1);
 
 /// What changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
+    #[default]
     Nothing,
     /// A limit of one key after the other.
     Keys,

@@ -43,7 +43,7 @@ const FEATURES: &[Feature] = &[
     ("deprecation", BARE, POLICY, "[[policies]]\nname = \"p\"\ndeprecated = { since = \"2026-01-01\" }"),
     ("compression, not asked for", BARE, POLICY, "[[policies]]\nname = \"p\"\ncompression = {}"),
     ("cache, miss", BARE, POLICY, "[[policies]]\nname = \"p\"\ncache = {}"),
-    ("JSON of answers", BARE, POLICY, "[[policies]]\nname = \"p\"\nresponse_json = { rename = { \"/a\" = \"/b\" } }"),
+    ("JSON of answers", BARE, POLICY, "[[policies]]\nname = \"p\"\nresponse_json = { rename = { \"/a\" = \"b\" } }"),
 ];
 const POLICY: &str = "auth = \"open\"\npolicies = [\"p\"]";
 const ROUTES: [usize; 3] = [10, 1_000, 100_000];

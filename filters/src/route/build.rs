@@ -98,9 +98,9 @@ impl Routes {
 
     fn branch(&mut self, from: NodeId, segment: &str) -> NodeId {
         let to = self.plant();
-        let edge = Edge { from, to, segment: segment.as_bytes().into() };
+        let edge = Edge { from, to, segment: segment.into() };
         let hasher = &self.hasher;
-        let hash = |edge: &Edge| hasher.hash_one((edge.from, &*edge.segment));
+        let hash = |edge: &Edge| hasher.hash_one((edge.from, edge.segment.as_bytes()));
         self.edges.insert_unique(hash(&edge), edge, hash);
         self.nodes[from as usize].literals = true;
         to

@@ -42,7 +42,7 @@ impl Routes {
 
     pub(super) fn next(&self, from: NodeId, segment: &[u8]) -> Option<NodeId> {
         let hash = self.hasher.hash_one((from, segment));
-        self.edges.find(hash, |edge| edge.from == from && *edge.segment == *segment).map(|edge| edge.to)
+        self.edges.find(hash, |edge| edge.from == from && edge.segment.as_bytes() == segment).map(|edge| edge.to)
     }
 }
 

@@ -29,6 +29,7 @@ use clearway_config::settings::{
     Route,
     gateway::path::{PARAMS_MAX, PathTemplate},
 };
+use compact_str::CompactString;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use http::{HeaderMap, Method};
@@ -40,9 +41,11 @@ pub use precedence::Precedence;
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
-    exact_hosts: HashMap<Box<str>, NodeId, FixedState>,
+    /// Names and segments stand in the tables themselves where they are short: a look-up that follows no pointer
+    /// waits less for memory.
+    exact_hosts: HashMap<CompactString, NodeId, FixedState>,
     /// By what stands behind `*.`.
-    wildcard_hosts: HashMap<Box<str>, NodeId, FixedState>,
+    wildcard_hosts: HashMap<CompactString, NodeId, FixedState>,
     /// Labels behind `*.` at most.
     wildcard_labels_max: usize,
     any_host: Option<NodeId>,
@@ -72,7 +75,7 @@ struct Node {
 struct Edge {
     from: NodeId,
     to: NodeId,
-    segment: Box<[u8]>,
+    segment: CompactString,
 }
 
 /// A route at its node.

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use clearway_config::sync::v1::{self, from_control::Message};
@@ -24,6 +25,9 @@ use crate::snapshot::Snapshot;
 
 /// Messages written with one flush at most.
 const BATCH_MAX: usize = 1_024;
+/// Where changes come thick, from one flush to the next: requests notice the processor time of a flush. A change
+/// that comes alone waits for nothing.
+const FLUSH_EVERY: Duration = Duration::from_millis(4);
 
 pub(super) struct Writer {
     directory: PathBuf,
@@ -36,6 +40,8 @@ pub(super) struct Writer {
     compact_bytes_min: u64,
     vault: Vault,
     mode: v1::HeartbeatReply,
+    /// When the last flush began.
+    flushed: Option<Instant>,
 }
 
 /// A whole snapshot on its way to the disk.
@@ -73,11 +79,15 @@ impl Writer {
             compact_bytes_min,
             vault,
             mode,
+            flushed: None,
         }
     }
 
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         while let Some(job) = waiting.blocking_recv() {
+            if let Some(rest) = self.flushed.and_then(|at| FLUSH_EVERY.checked_sub(at.elapsed())) {
+                thread::sleep(rest);
+            }
             let mut settled = Vec::new();
             let mut frames = Vec::new();
             let mut batch = OnDisk { failed: None, ..self.state.clone() };
@@ -164,6 +174,7 @@ impl Writer {
         }
         // Before the first base there is nothing that these could follow; the base will hold the mode.
         let Some(files) = &mut self.files else { return Ok(()) };
+        self.flushed = Some(Instant::now());
         files.log.write_all(&frames)?;
         files.log.sync_data()?;
         files.log_bytes += frames.len() as u64;
