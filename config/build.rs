@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut messages = prost_build::Config::new();
     messages
         .skip_protoc_run()
+        // An event goes to many webhooks: its body is shared, not copied.
+        .bytes(["clearway.egress.v1.Attempt.body"])
         .extern_path(".clearway.sync.v1", "crate::sync::v1")
         .compile_fds(protox::compile([egress], ["proto"])?)?;
     Ok(())

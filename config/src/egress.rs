@@ -21,6 +21,18 @@ pub const BATCH_ATTEMPTS_MAX: usize = 256;
 /// Bytes of an event's body at most.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of the bodies in one message at most, unless it is one body alone; keeps a message well under gRPC's 4 MiB default.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Attempts that a proxy may have in flight at most.
+pub const ATTEMPTS_MAX: u32 = 65_536;
+
+/// Bytes of bodies that a proxy may have in flight at most.
+pub const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes in what names a process.
+pub const INSTANCE_BYTES: usize = 16;
+
 /// Bytes that are kept of a receiver's answer at most.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -47,9 +59,44 @@ pub fn verify_proxy(token: &[u8], proxy_nonce: &[u8], control_nonce: &[u8], got:
     sync::verify_mac(token, [PROXY, control_nonce, proxy_nonce], got)
 }
 
+/// What an attempt came to, in one of few words: the class of the answer's status, or why there was none.
+pub fn outcome(result: &v1::Result) -> &'static str {
+    match (result.failure(), result.status) {
+        (v1::Failure::Unspecified, Some(status)) => match status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        },
+        (v1::Failure::Unspecified, None) => "other",
+        (v1::Failure::WebhookUnknown, _) => "webhook_unknown",
+        (v1::Failure::WebhookInactive, _) => "webhook_inactive",
+        (v1::Failure::Dns, _) => "dns",
+        (v1::Failure::AddressRefused, _) => "address_refused",
+        (v1::Failure::Connect, _) => "connect",
+        (v1::Failure::Tls, _) => "tls",
+        (v1::Failure::ConnectTimeout, _) => "connect_timeout",
+        (v1::Failure::FirstByteTimeout, _) => "first_byte_timeout",
+        (v1::Failure::TotalTimeout, _) => "total_timeout",
+        (v1::Failure::Broken, _) => "broken",
+        (v1::Failure::Oauth, _) => "oauth",
+        (v1::Failure::Overloaded, _) => "overloaded",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outcome_is_the_class_of_a_status_unless_something_failed() {
+        let result = |failure: v1::Failure, status| v1::Result { failure: failure.into(), status, ..Default::default() };
+        assert_eq!(outcome(&result(v1::Failure::Unspecified, Some(204))), "2xx");
+        assert_eq!(outcome(&result(v1::Failure::TotalTimeout, Some(200))), "total_timeout", "its body never ended");
+        assert_eq!(outcome(&v1::Result { failure: 999, status: Some(999), ..Default::default() }), "other");
+    }
 
     #[test]
     fn each_side_accepts_only_the_other_sides_answer_and_none_of_the_sync_stream() {

@@ -79,6 +79,7 @@ impl Snapshot {
         }
         writer.plans.retain(&self.plans, |name| full.plans.contains(name));
         self.objects.retain(&full.objects);
+        self.webhooks.retain(generation);
         self.revision.store(end.revision, Ordering::Release);
         self.ready.store(true, Ordering::Release);
         Some(before.saturating_sub(self.credentials.map.len()))
@@ -111,6 +112,8 @@ impl Snapshot {
             self.objects.remove_certificate(name);
             note(true);
         }
+        changes.webhooks.iter().for_each(|webhook| note(self.webhooks.put(webhook, writer.generation)));
+        changes.removed_webhooks.iter().for_each(|id| note(self.webhooks.remove(id)));
         applied
     }
 

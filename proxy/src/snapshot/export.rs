@@ -7,6 +7,9 @@ use clearway_config::{
 
 use super::Snapshot;
 
+/// One of them may hold a certificate and many headers: a message stays small.
+const CHUNK_WEBHOOKS_MAX: usize = 100;
+
 impl Snapshot {
     /// Calls `write` with chunks of at most [`CHUNK_CREDENTIALS_MAX`] rows until all were named or it fails.
     /// A row that a delta changes meanwhile is named as before or as after.
@@ -41,6 +44,8 @@ impl Snapshot {
         for certificate in self.objects.export_certificates() {
             write(v1::Changes { certificates: vec![certificate], ..Default::default() })?;
         }
+
+        self.webhooks.export(CHUNK_WEBHOOKS_MAX, |webhooks| write(v1::Changes { webhooks, ..Default::default() }))?;
 
         let mut chunk = Vec::with_capacity(CHUNK_CREDENTIALS_MAX);
         let guard = self.credentials.map.guard();

@@ -1,5 +1,5 @@
 //! What the request path knows of keys, accounts and plans: one table in memory, changed one row at a
-//! time while requests read it.
+//! time while requests read it. Beside it, and for another path, the webhooks that events are posted to.
 //!
 //! [`Snapshot::pin`] gives a request its view and [`View::find`] the holder of a key, without a lock, an
 //! allocation or a wait. [`Snapshot::apply`] and the three steps of a full snapshot are called by the
@@ -21,13 +21,14 @@ mod profile;
 mod signers;
 #[cfg(test)]
 mod tests;
+pub mod webhooks;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
-use clearway_config::{AccountId, KeyHash, KeyId, Limits, Scopes};
+use clearway_config::{AccountId, KeyHash, KeyId, Limits, Scopes, WebhookId};
 use clearway_filters::access::Held;
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -36,12 +37,14 @@ use accounts::{Account, Accounts};
 use credentials::{Credential, Credentials};
 use plans::{Plan, Plans};
 use signers::Signers;
+use webhooks::Webhooks;
 
 pub use apply::Applied;
 pub use lease::{Lease, Mode, uptime_ms};
 pub(crate) use objects::CERTIFICATE;
 pub use objects::{Objects, ToldCertificate};
 pub use signers::Signer;
+pub use webhooks::Webhook;
 
 /// Internally concurrent: any number of readers, one writer at a time.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ pub struct Snapshot {
     plans: Plans,
     policies: policies::Lists,
     objects: Objects,
+    webhooks: Webhooks,
     writer: Mutex<apply::Writer>,
     revision: AtomicU64,
     ready: AtomicBool,
@@ -73,6 +77,7 @@ impl Snapshot {
             plans: Plans::default(),
             policies: policies::Lists::default(),
             objects: Objects::default(),
+            webhooks: Webhooks::default(),
             writer: Mutex::default(),
             revision: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -108,6 +113,16 @@ impl Snapshot {
     /// What control says of routes and upstreams.
     pub fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    /// Where events are posted to; as of the moment, however long it is held.
+    pub fn webhook(&self, id: &WebhookId) -> Option<Arc<Webhook>> {
+        self.webhooks.of(id)
+    }
+
+    /// How many webhooks are held.
+    pub fn webhooks(&self) -> usize {
+        self.webhooks.len()
     }
 
     pub fn lease(&self) -> &Lease {

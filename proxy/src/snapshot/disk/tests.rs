@@ -5,7 +5,10 @@ use std::{fs, path::Path, sync::Arc};
 use clearway_config::KeyHash;
 
 use super::{
-    super::tests::{credential, credentials, delta, full, hash, rows, seen},
+    super::{
+        tests::{credential, credentials, delta, full, hash, rows, seen},
+        webhooks::tests::{SECRET, held, webhook, webhooks},
+    },
     *,
 };
 
@@ -303,4 +306,57 @@ async fn a_certificates_key_is_on_disk_sealed_and_there_after_a_restart() {
     let told = open(dir.path()).snapshot.objects().certificates();
     assert_eq!(told.iter().map(|told| told.name.as_str()).collect::<Vec<_>>(), ["one", "other"]);
     assert!(told.iter().all(|told| *told.key == b"the plain key"));
+}
+
+/// Whether a webhook is there, with its secrets.
+fn posts_to(snapshot: &Snapshot, n: u64) -> Option<bool> {
+    held(snapshot, n).map(|webhook| webhook.secrets.as_ref().is_some_and(|secrets| secrets.live(0).count() == 2))
+}
+
+#[tokio::test]
+async fn webhooks_survive_with_their_secrets_which_stand_nowhere_in_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open_at(dir.path(), 1);
+    before.full(1, v1::Changes { credentials: vec![credential(2)], ..webhooks(vec![webhook(1), webhook(2)]) }).await;
+    before.delta(delta(2, webhooks(vec![webhook(3)]))).await;
+    before.delta(delta(3, v1::Changes { removed_webhooks: vec![webhook(2).id], ..Default::default() })).await;
+    // A log this long is compacted: the whole table is written from memory.
+    for revision in 4..40 {
+        before.delta(delta(revision, webhooks(vec![v1::Webhook { active: false, ..webhook(4) }]))).await;
+        before.disk.settle().await.unwrap();
+    }
+    let url = held(&before.snapshot, 1).unwrap().url.clone();
+    drop(before);
+    assert!(!files_hold(dir.path(), SECRET.as_bytes()));
+    let after = open(dir.path());
+    assert_eq!([1, 2, 3, 4].map(|n| posts_to(&after.snapshot, n)), [Some(true), None, Some(true), Some(true)]);
+    assert_eq!((&held(&after.snapshot, 1).unwrap().url, held(&after.snapshot, 4).unwrap().active), (&url, false));
+    assert_eq!(after.disk.settle().await.unwrap().store_id, vec![7; 16]);
+}
+
+#[tokio::test]
+async fn without_the_key_of_its_files_a_proxy_holds_webhooks_without_secrets_and_asks_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    before.full(1, webhooks(vec![webhook(1)])).await;
+    before.disk.settle().await.unwrap();
+    drop(before);
+    fs::remove_file(dir.path().join("snapshot.key")).unwrap();
+    let after = open(dir.path());
+    assert_eq!(posts_to(&after.snapshot, 1), Some(false));
+    assert!(after.disk.settle().await.unwrap().store_id.is_empty());
+}
+
+#[test]
+fn a_webhooks_secrets_open_for_the_url_that_they_were_sealed_for_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(&dir.path().join("snapshot.key")).unwrap();
+    let mut sealed = webhooks(vec![webhook(1)]);
+    vault.seal(&mut sealed);
+    assert_eq!(sealed.webhooks[0].secrets, None);
+    let mut moved = sealed.clone();
+    moved.webhooks[0].url = "https://elsewhere.test/".into();
+    assert!(!vault.unseal(&mut moved) && moved.webhooks[0].secrets.is_none());
+    assert!(vault.unseal(&mut sealed));
+    assert_eq!(sealed, webhooks(vec![webhook(1)]));
 }
