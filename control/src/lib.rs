@@ -10,6 +10,7 @@ pub mod audit;
 pub mod certificates;
 pub mod data_dir;
 pub mod db;
+pub mod events;
 pub mod http;
 pub mod jobs;
 pub mod keys;

@@ -7,6 +7,23 @@ ALTER TABLE plans ADD COLUMN event_retention_days INTEGER NOT NULL DEFAULT 30 CH
 -- What an account's X-<Brand>-Signature is called.
 ALTER TABLE accounts ADD COLUMN brand TEXT NOT NULL DEFAULT 'Clearway';
 
+-- Of which expiry of a key its account has been told; those of the past need not be told of.
+ALTER TABLE api_keys ADD COLUMN expiry_told INTEGER;
+UPDATE api_keys SET expiry_told = expires_at WHERE expires_at <= unixepoch() * 1000;
+CREATE INDEX api_keys_expires_at ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Which quotas were reached in which day or month, so that each is told of once. Days are counted from 1970; a month is
+-- its first day.
+CREATE TABLE quotas_reached (
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('account', 'key')),
+    subject_id   TEXT NOT NULL,
+    period       TEXT NOT NULL CHECK (period IN ('day', 'month')),
+    first_day    INTEGER NOT NULL,
+    reached_at   INTEGER NOT NULL,
+    PRIMARY KEY (subject_kind, subject_id, period, first_day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quotas_reached_reached_at ON quotas_reached (reached_at);
+
 -- Who is told of events. What is secret of it is sealed by a data key.
 CREATE TABLE webhooks (
     id                   TEXT PRIMARY KEY,

@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::Db;
+use super::{Db, Signals};
 
 const SQLITE_READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ impl Db {
     async fn migrate(&self) -> Result<(), OpenError> {
         let (migrations, outcome) = match self {
             Db::Sqlite { write, .. } => (&SQLITE_MIGRATIONS, SQLITE_MIGRATIONS.run(write).await),
-            Db::Postgres(pool) => (&POSTGRES_MIGRATIONS, POSTGRES_MIGRATIONS.run(pool).await),
+            Db::Postgres { pool, .. } => (&POSTGRES_MIGRATIONS, POSTGRES_MIGRATIONS.run(pool).await),
         };
         let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
         outcome.map_err(|error| match error {
@@ -113,7 +113,7 @@ async fn open_sqlite(file: &Path) -> Result<Db, OpenError> {
     };
     let write: SqlitePool = pool(1).connect_with(options.clone()).await.map_err(unreachable)?;
     let read = pool(SQLITE_READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok(Db::Sqlite { read, write })
+    Ok(Db::Sqlite { read, write, signals: Signals::default() })
 }
 
 async fn open_postgres(url: &str, connections: u32) -> Result<Db, OpenError> {
@@ -137,7 +137,7 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Db, OpenError> {
         .connect_with(options)
         .await
         .map_err(|error| OpenError::Unreachable { place, why: chain(&error) })?;
-    Ok(Db::Postgres(pool))
+    Ok(Db::Postgres { pool, signals: Signals::default() })
 }
 
 /// An error and its sources, in one line.

@@ -127,7 +127,7 @@ impl Hub {
             patience_ms: PATIENCE_MS,
             others_lag_ms: match &db {
                 Db::Sqlite { .. } => None,
-                Db::Postgres(_) => Some(STALE_MS),
+                Db::Postgres { .. } => Some(STALE_MS),
             },
         };
         let store_id = store::store_id(&db, &fresh_store_id(), wall_ms()).await?;

@@ -80,7 +80,7 @@ fn find(dir: &Path, found: &mut Found) {
 async fn fault(db: &Db, statement: &Statement) -> Option<String> {
     let outcome = match db {
         Db::Sqlite { write, .. } => write.prepare(AssertSqlSafe(statement.sqlite.clone()).into_sql_str()).await.map(|_| ()),
-        Db::Postgres(pool) => pool.prepare(AssertSqlSafe(statement.postgres.clone()).into_sql_str()).await.map(|_| ()),
+        Db::Postgres { pool, .. } => pool.prepare(AssertSqlSafe(statement.postgres.clone()).into_sql_str()).await.map(|_| ()),
     };
     outcome.err().map(|why| format!("{}: {why}: {statement:?}", db.engine()))
 }
