@@ -54,10 +54,12 @@ toolchain:
 	echo "installing cmake, curl and a C compiler"; apt-get update -qq && apt-get install -y -qq cmake curl gcc g++ make >/dev/null; \
 	else echo "cmake, curl or a C compiler is missing: apt-get install cmake curl gcc g++"; exit 1; fi
 
-# The tests also send what the gateway forwards to other languages' HTTP stacks, and use the clients that people use.
+# The tests also send what the gateway forwards to other languages' HTTP stacks, use the clients that people use, and
+# run the quickstarts of the documentation.
 prerequisites: toolchain
-	@command -v node >/dev/null && command -v python3 >/dev/null && command -v nghttp >/dev/null || \
+	@command -v node >/dev/null && command -v python3 >/dev/null && command -v nghttp >/dev/null && \
+	command -v ruby >/dev/null && command -v go >/dev/null && command -v php >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	echo "installing nodejs, python3 and nghttp2-client"; \
-	apt-get update -qq && apt-get install -y -qq nodejs python3 nghttp2-client >/dev/null; \
-	else echo "node, python3 or nghttp is missing: apt-get install nodejs python3 nghttp2-client"; exit 1; fi
+	echo "installing nodejs, python3, nghttp2-client, ruby, golang-go and php-cli"; \
+	apt-get update -qq && apt-get install -y -qq nodejs python3 nghttp2-client ruby golang-go php-cli >/dev/null; \
+	else echo "node, python3, nghttp, ruby, go or php is missing: apt-get install nodejs python3 nghttp2-client ruby golang-go php-cli"; exit 1; fi

@@ -14,6 +14,7 @@ mod journeys;
 mod link;
 mod offline;
 mod operating;
+mod quickstarts;
 mod reload;
 mod revoke;
 mod routes;
