@@ -7,7 +7,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use clearway_config::{AccountId, Environment, KeyId, Limits, PlainKey, RequestId, sync::CHUNK_CREDENTIALS_MAX, sync::v1};
+use clearway_config::{
+    AccountId, Environment, KeyId, Limits, PlainKey, RequestId, WebhookId, sync::CHUNK_CREDENTIALS_MAX, sync::v1,
+};
 use clearway_filters::quota::Now;
 use clearway_proxy::{
     ledger::{Ledger, Subject},
@@ -28,6 +30,8 @@ pub(crate) struct Keys {
     /// A key with a small limit a day.
     pub(crate) exhaustible: String,
     pub(crate) exhaustible_day: u64,
+    /// Where a webhook of the first account's posts to, where there is one.
+    webhook: Option<String>,
 }
 
 impl Keys {
@@ -36,7 +40,12 @@ impl Keys {
         let mut random = StdRng::seed_from_u64(count as u64);
         let mut mint = || PlainKey::mint(Environment::Live, random.random()).reveal().to_owned();
         let secrets = (0..count).map(|_| mint()).collect();
-        Self { secrets, exhaustible: mint(), exhaustible_day: EXHAUSTIBLE_DAY }
+        Self { secrets, exhaustible: mint(), exhaustible_day: EXHAUSTIBLE_DAY, webhook: None }
+    }
+
+    /// With a webhook of the first hundred keys' account.
+    pub(crate) fn posting_to(self, url: String) -> Self {
+        Self { webhook: Some(url), ..self }
     }
 
     /// Keys that must not pass: one of another run, and three that differ from a right one by a character.
@@ -68,6 +77,9 @@ impl Keys {
         let exhaustible =
             credential(self.secrets.len(), &self.exhaustible, v1::Limits { per_day: Some(EXHAUSTIBLE_DAY), ..roomy() });
         disk.chunk(v1::Changes { credentials: vec![exhaustible], ..Default::default() }).await;
+        if let Some(url) = &self.webhook {
+            disk.chunk(v1::Changes { webhooks: vec![webhook(url)], ..Default::default() }).await;
+        }
         disk.end(v1::SnapshotEnd { revision: 1 }).await;
         match disk.settle().await {
             Some(on_disk) if on_disk.revision == 1 && on_disk.available => Ok(()),
@@ -118,6 +130,26 @@ fn roomy() -> v1::Limits {
     }
 }
 
+/// What the webhook's messages are signed by.
+pub(crate) const HMAC_KEY: [u8; 32] = [7; 32];
+
+pub(crate) fn webhook_id() -> WebhookId {
+    WebhookId::new(1_700_000_000_000, 1 << 64)
+}
+
+fn webhook(url: &str) -> v1::Webhook {
+    let signing = vec![v1::WebhookSecret { hmac_key: HMAC_KEY.to_vec(), ..Default::default() }];
+    v1::Webhook {
+        id: webhook_id().to_vec(),
+        account_id: account(0).to_vec(),
+        url: url.to_owned(),
+        active: true,
+        brand: "Clearway".to_owned(),
+        secrets: Some(v1::WebhookSecrets { signing, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
 fn account(n: usize) -> AccountId {
     AccountId::new(1_700_000_000_000, (n as u128) << 64)
 }
@@ -143,7 +175,7 @@ fn credential(n: usize, secret: &str, limits: v1::Limits) -> v1::Credential {
         account_id: account(n / KEYS_AN_ACCOUNT).to_vec(),
         revoked: false,
         expires_at: None,
-        scopes: vec!["read:bench".to_owned()],
+        scopes: vec!["read:bench".to_owned(), "write:webhooks".to_owned()],
         allowed_addresses: Vec::new(),
         limits: Some(limits),
         ..v1::Credential::default()

@@ -1,4 +1,4 @@
-//! Whole-proxy and whole-system benches: `load proxy`, `load scale`, `load revoke`, `load all`.
+//! Whole-proxy and whole-system benches: `load proxy`, `load egress`, `load scale`, `load revoke`, `load all`.
 //!
 //! Wall-clock figures on a shared machine move by a factor of three from minute to minute; processor
 //! time per request does not. So every gateway is pinned to one core and its clients to another, the
@@ -8,6 +8,7 @@
 mod changes;
 mod control;
 mod cpu;
+mod egress;
 mod features;
 mod fixture;
 mod http2;
@@ -70,6 +71,8 @@ enum What {
     Proxy,
     /// [`What::Proxy`] with clients that speak HTTP/2 in clear: an eighth of the connections, eight streams on each.
     Http2,
+    /// Processor time of a webhook that is passed on signed, beside a bare pass-through of POSTs.
+    Egress,
     /// Memory a key and the time from start to the first answer, with many keys.
     Scale,
     /// How long a revoke takes to be acknowledged, by 1 and by 8 gateways.
@@ -115,6 +118,9 @@ async fn run(cli: &Cli) -> Result<(), String> {
     if matches!(cli.what, What::Http2 | What::All) {
         let connections = cli.connections.div_ceil(STREAMS);
         proxy::run(&plan(Protocol::Http2 { streams: STREAMS }, connections)).await?;
+    }
+    if matches!(cli.what, What::Egress | What::All) {
+        egress::run(&plan(Protocol::Http1, cli.connections)).await?;
     }
     if matches!(cli.what, What::Changes | What::All) {
         changes::run(cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections).await?;

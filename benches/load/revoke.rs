@@ -39,7 +39,9 @@ pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
         std::fs::create_dir(&own).map_err(|e| e.to_string())?;
         std::fs::copy(dir.path().join("sync.token"), own.join("sync.token")).map_err(|e| e.to_string())?;
         let routes = routes.to_string_lossy().into_owned();
-        let args = ["--gateway-addr", "127.0.0.1:0", "--sync-connect", &sync, "--control-url", &url, "--routes", &routes];
+        let free = "127.0.0.1:0";
+        let args =
+            ["--gateway-addr", free, "--egress-addr", free, "--sync-connect", &sync, "--control-url", &url, "--routes", &routes];
         fleet.push(start("clearway-proxy", &own, &args)?.0);
     }
     // Reqwest comes with TLS in this workspace and leaves the provider to the program.

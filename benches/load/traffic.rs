@@ -249,7 +249,7 @@ impl Connection {
     }
 }
 
-fn parse(head: &[u8]) -> Result<(u16, usize), String> {
+pub(crate) fn parse(head: &[u8]) -> Result<(u16, usize), String> {
     let text = std::str::from_utf8(head).map_err(|_| "a head that is not text")?;
     let status = text.get(9..12).and_then(|s| s.parse().ok()).ok_or("a head without a status")?;
     let length = text
@@ -261,6 +261,6 @@ fn parse(head: &[u8]) -> Result<(u16, usize), String> {
     Ok((status, length))
 }
 
-fn head_end(buffer: &[u8]) -> Option<usize> {
+pub(crate) fn head_end(buffer: &[u8]) -> Option<usize> {
     buffer.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
 }

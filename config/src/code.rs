@@ -154,6 +154,30 @@ codes! {
     UnsupportedEncoding = "unsupported_encoding", 415;
     /// The upstream's answer cannot be changed as its route asks: it is not JSON, compressed, or too long.
     UpstreamBodyUnusable = "upstream_body_unusable", 502;
+    /// The message's `webhook-id` is none: 1 to 128 visible characters without a dot are wanted, once.
+    WebhookIdMalformed = "webhook_id_malformed", 400;
+    /// The webhook has been switched off, or was disabled because its receiver failed for too long: nothing is posted.
+    WebhookInactive = "webhook_inactive", 409;
+    /// This proxy holds the webhook without what signing for it takes: try again in a moment. `details` says more.
+    WebhookUnsigned = "webhook_unsigned", 503;
+    /// The name of the webhook's receiver does not resolve.
+    ReceiverUnresolved = "receiver_unresolved", 502;
+    /// The webhook's URL leads to an address, a port or a scheme that nothing is posted to; `details` says which.
+    ReceiverAddressRefused = "receiver_address_refused", 502;
+    /// The webhook's receiver refused the connection, or cannot be reached.
+    ReceiverUnreachable = "receiver_unreachable", 502;
+    /// TLS with the webhook's receiver failed; `details` says why.
+    ReceiverTlsFailed = "receiver_tls_failed", 502;
+    /// The webhook's receiver did not answer in time; it may have taken the message.
+    ReceiverTimeout = "receiver_timeout", 504;
+    /// The webhook's receiver broke off, or answered what is not HTTP; it may have taken the message.
+    ReceiverBroken = "receiver_broken", 502;
+    /// The webhook's receiver answered with a redirect, which is not followed.
+    ReceiverRedirected = "receiver_redirected", 502;
+    /// No access token could be had from the authorization server of the webhook's receiver.
+    ReceiverTokenUnavailable = "receiver_token_unavailable", 502;
+    /// As many messages are on their way as may be; nothing was sent. `Retry-After` says when to come back.
+    EgressOverloaded = "egress_overloaded", 503;
     /// There is no such object, or it belongs to another account.
     NotFound = "not_found", 404;
     /// The object's state does not allow this: it exists already, or has been revoked.

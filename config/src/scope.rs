@@ -25,8 +25,11 @@ pub const CLEARWAY_SCOPES: &[&str] = &[
     "write:keys",
     "write:marketplace",
     "write:user",
-    "write:webhooks",
+    WRITE_WEBHOOKS,
 ];
+
+/// Webhooks, and posting by them at the egress listener.
+pub const WRITE_WEBHOOKS: &str = "write:webhooks";
 
 /// Everything on every account; what the first admin's key carries.
 pub const ADMIN: &str = "admin:platform";

@@ -33,6 +33,9 @@ pub struct Args {
     /// Where control accepts proxies.
     #[arg(long, value_name = "URL")]
     pub sync_connect: Option<String>,
+    /// Where one's own senders post webhooks to be signed and passed on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub egress_addr: Option<SocketAddr>,
     /// Prometheus and health; port 0 picks a free one.
     #[arg(long, value_name = "ADDR")]
     pub metrics_addr: Option<SocketAddr>,
@@ -73,6 +76,9 @@ impl Args {
         }
         if let Some(url) = &self.sync_connect {
             settings.sync.connect.clone_from(url);
+        }
+        if let Some(addr) = self.egress_addr {
+            settings.egress.addr = addr;
         }
         if let Some(addr) = self.metrics_addr {
             settings.metrics.proxy_addr = addr;

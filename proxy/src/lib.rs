@@ -13,6 +13,7 @@ mod background;
 mod cache;
 pub mod data_dir;
 pub mod descriptors;
+pub mod egress;
 mod follow;
 mod gateway;
 mod jwks;

@@ -52,15 +52,17 @@ fn run(args: &Args) -> Result<(), StartError> {
     let descriptors = descriptors::raise();
     let options = Options { settings, routes, keys: Keys::FromControl };
     let proxy = if args.upgrade { Proxy::take_over(options)? } else { Proxy::start(options)? };
-    let (gateway, metrics) = (proxy.gateway(), proxy.metrics());
+    let (gateway, egress, metrics) = (proxy.gateway(), proxy.egress(), proxy.metrics());
     if let Some(missing) = proxy.wait_until_ready(READY_WITHIN) {
         tracing::warn!("serving, but {missing}");
     }
     if args.json {
         let tls = proxy.gateway_tls().map_or("null".to_owned(), |addr| format!("\"https://{addr}\""));
-        say(format_args!(r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"metrics":"http://{metrics}"}}"#));
+        say(format_args!(
+            r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"egress":"http://{egress}","metrics":"http://{metrics}"}}"#
+        ));
     }
-    tracing::info!(%gateway, %metrics, descriptors, "requests are taken");
+    tracing::info!(%gateway, %egress, %metrics, descriptors, "requests are taken");
     let stopped = match proxy.background().block_on(until_ended(&proxy, args.exit_with_stdin))? {
         Ended::Stopped => {
             tracing::info!("draining");

@@ -22,6 +22,7 @@ use crate::{
     admin::Vitals as _,
     background::TICK,
     data_dir::{DataDir, DataDirError},
+    egress::EgressError,
     follow,
     gateway::{
         State, now_ms, random,
@@ -89,6 +90,8 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
+    Egress(#[from] EgressError),
+    #[error(transparent)]
     Upgrade(#[from] UpgradeError),
     #[error("the process cannot start its threads")]
     Threads(#[from] io::Error),
@@ -102,6 +105,7 @@ pub struct Proxy {
     background: Runtime,
     gateway: SocketAddr,
     gateway_tls: Option<SocketAddr>,
+    egress: SocketAddr,
     metrics: SocketAddr,
     health: Arc<Health>,
     drain_timeout: Duration,
@@ -191,6 +195,11 @@ impl Proxy {
     /// The certificates that clients are shown, for the control plane's to be put among them.
     pub fn certificates(&self) -> Option<&Arc<Certificates>> {
         self.state.tls.as_ref().map(Tls::certificates)
+    }
+
+    /// Where an operator's own senders post what is to be signed and passed on.
+    pub fn egress(&self) -> SocketAddr {
+        self.egress
     }
 
     /// Where metrics and health are.

@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    cpu,
+    cpu, egress,
     fixture::Keys,
     http2,
     traffic::{self, BODY_BYTES, Connection, Run, Upstream},
@@ -25,6 +25,8 @@ pub(crate) use start::Setup;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
+    /// HTTP/1.1, and what is sent are messages of webhooks.
+    Messages,
     /// In clear, so many streams a connection.
     Http2 {
         streams: usize,
@@ -34,7 +36,7 @@ pub(crate) enum Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http1 => Ok(()),
+            Self::Http1 | Self::Messages => Ok(()),
             Self::Http2 { streams } => write!(f, " of HTTP/2 with {streams} streams each"),
         }
     }
@@ -53,10 +55,18 @@ pub(crate) struct System {
     pub(crate) run: Run,
     pub(crate) slices_us: Vec<f64>,
     protocol: Protocol,
+    /// Of a gateway, where it takes messages.
+    pub(super) egress: Option<SocketAddr>,
     _dir: TempDir,
 }
 
 impl System {
+    /// The same system, asked where it takes messages.
+    pub(crate) fn at_egress(mut self) -> Result<Self, String> {
+        self.addr = self.egress.ok_or("it takes no messages")?;
+        Ok(self)
+    }
+
     /// The same system, timed by clients that speak another protocol than HTTP/1.1.
     pub(crate) fn spoken_to(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
@@ -83,6 +93,7 @@ impl System {
             run: Run::default(),
             slices_us: Vec::new(),
             protocol,
+            egress: None,
             _dir: dir,
         };
         loop {
@@ -128,6 +139,7 @@ impl System {
         let before = cpu::time_of(self.child.id());
         let run = match self.protocol {
             Protocol::Http1 => traffic::drive(self.addr, &self.keys, connections, slice).await,
+            Protocol::Messages => egress::drive(self.addr, &self.keys, connections, slice).await,
             Protocol::Http2 { streams } => http2::drive(self.addr, &self.keys, connections, streams, slice).await,
         };
         let run = run.map_err(|why| format!("{}: {why}", self.name))?;
@@ -182,7 +194,7 @@ impl Drop for System {
 /// Asks once.
 async fn first_answer(addr: SocketAddr, protocol: Protocol, keys: &Keys) -> Result<(), String> {
     match protocol {
-        Protocol::Http1 => match Connection::open(addr).await?.get(&keys.secrets[0]).await? {
+        Protocol::Http1 | Protocol::Messages => match Connection::open(addr).await?.get(&keys.secrets[0]).await? {
             (200, _) => Ok(()),
             (status, _) => Err(format!("answered {status}")),
         },

@@ -113,7 +113,7 @@ impl System {
         let control = control.map_or_else(|| free_port().map(|nowhere| format!("http://{nowhere}")), |it| Ok(it.url.clone()))?;
         let mut command = on_gateway_core(binary);
         command.arg("--json").arg("--config").arg(&settings).arg("--data-dir").arg(dir.path()).arg("--routes").arg(&routes);
-        command.args(["--gateway-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
+        command.args(["--gateway-addr", "127.0.0.1:0", "--egress-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
         command.arg("--sync-connect").arg(control).env("RUST_LOG", "error").stdout(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn().map_err(|e| format!("clearway-proxy: {e}"))?;
@@ -123,7 +123,9 @@ impl System {
         let ready: serde_json::Value = serde_json::from_str(&line).map_err(|_| "clearway-proxy did not start".to_owned())?;
         let addr =
             ready["gateway"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok()).ok_or("no gateway address")?;
-        Self::ready(name, child, addr, keys, dir, began, Protocol::Http1).await
+        let egress = ready["egress"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+        let ready = Self::ready(name, child, addr, keys, dir, began, Protocol::Http1).await?;
+        Ok(Self { egress, ..ready })
     }
 
     /// nginx's `proxy_pass` with keep-alive to the upstream; `None` where nginx is not installed.

@@ -16,6 +16,7 @@ fn text(ready: &Value) -> String {
         "Clearway is up.".to_owned(),
         format!("  gateway     {gateway}"),
         format!("  encrypted   {}", word("gateway_tls").replace("0.0.0.0", "localhost")),
+        format!("  egress      {}", word("egress")),
         format!("  status      {}/status, metrics at /metrics", word("metrics")),
         format!("  admin       {}", word("admin_email")),
     ];

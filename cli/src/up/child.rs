@@ -92,6 +92,7 @@ fn pinned(mut args: Vec<String>, ready: &Value) -> Vec<String> {
         ("--gateway-tls-addr", "gateway_tls"),
         ("--control-addr", "control"),
         ("--sync-addr", "sync"),
+        ("--egress-addr", "egress"),
         ("--metrics-addr", "metrics"),
     ];
     for (flag, name) in bound {

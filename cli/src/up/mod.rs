@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Where control accepts proxies.
     #[arg(long, value_name = "ADDR")]
     sync_addr: Option<SocketAddr>,
-    /// Reserved for outgoing webhooks: nothing listens there yet.
+    /// Where one's own senders post webhooks to be signed and passed on.
     #[arg(long, value_name = "ADDR")]
     egress_addr: Option<SocketAddr>,
     /// Prometheus and health of the gateway; the control plane's are on the next port.
@@ -82,6 +82,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Fatal> {
     proxy.extend(flag("--gateway-addr", gateway_addr));
     proxy.extend(flag("--gateway-tls-addr", gateway_tls_addr(&args, &settings, gateway_addr)));
     proxy.push("--self-signed".to_owned());
+    proxy.extend(flag("--egress-addr", args.egress_addr.unwrap_or(settings.egress.addr)));
     proxy.extend(flag("--metrics-addr", proxy_metrics));
     proxy.extend(["--control-url".to_owned(), word(&control.ready, "control")?]);
     proxy.extend(["--sync-connect".to_owned(), word(&control.ready, "sync")?]);
@@ -119,7 +120,7 @@ async fn announce(args: &Args, control: &Value, proxy: &Value) -> Result<(), Fat
         "gateway": proxy["gateway"],
         "gateway_tls": proxy["gateway_tls"],
         "control": control["control"],
-        "egress": null,
+        "egress": proxy["egress"],
         "metrics": proxy["metrics"],
         "control_metrics": control["metrics"],
         "admin_email": control["admin_email"],

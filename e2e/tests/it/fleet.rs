@@ -120,6 +120,7 @@ impl Fleet {
             &dir,
             &[
                 ("--gateway-addr", "127.0.0.1:0"),
+                ("--egress-addr", "127.0.0.1:0"),
                 ("--sync-connect", sync),
                 ("--control-url", &control.url),
                 ("--routes", &routes),
@@ -243,6 +244,8 @@ pub(crate) struct Proxy {
     pub(crate) url: String,
     /// Where it takes encrypted connections, if it does.
     pub(crate) encrypted: Option<String>,
+    /// Where webhooks are posted to be signed and passed on.
+    pub(crate) egress: String,
     pub(crate) metrics: String,
     args: Vec<String>,
 }
@@ -251,14 +254,15 @@ impl Proxy {
     fn start(name: &str, dir: PathBuf, mut args: Vec<String>) -> Self {
         let (process, ready) =
             Process::start("clearway-proxy", &args, &dir).unwrap_or_else(|log| panic!("{name} did not start: {log}"));
-        let (url, metrics) = (word(&ready, "gateway"), word(&ready, "metrics"));
+        let (url, egress, metrics) = (word(&ready, "gateway"), word(&ready, "egress"), word(&ready, "metrics"));
         pin(&mut args, "--gateway-addr", &url);
+        pin(&mut args, "--egress-addr", &egress);
         pin(&mut args, "--metrics-addr", &metrics);
         let encrypted = ready["gateway_tls"].as_str().map(str::to_owned);
         if let Some(url) = &encrypted {
             pin(&mut args, "--gateway-tls-addr", url);
         }
-        Self { process, name: name.to_owned(), dir, url, encrypted, metrics, args }
+        Self { process, name: name.to_owned(), dir, url, encrypted, egress, metrics, args }
     }
 
     /// Lets a new process take over; the one before, or what the new one said when it could not.

@@ -41,7 +41,10 @@ fn a_start_that_cannot_work_says_why_in_one_line() {
         &["--data-dir", &data, "--control-addr", &port, "--sync-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"],
     );
     assert!(line.contains(&port) && line.contains("in use"), "{line}");
-    let line = refusal("clearway-proxy", &["--data-dir", &data, "--gateway-addr", &port, "--metrics-addr", "127.0.0.1:0"]);
+    let line = refusal(
+        "clearway-proxy",
+        &["--data-dir", &data, "--gateway-addr", &port, "--egress-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"],
+    );
     assert!(line.contains(&port) && line.contains("in use"), "{line}");
 
     let file = dir.path().join("a-file");
@@ -92,7 +95,7 @@ async fn a_data_directory_serves_one_process_at_a_time() {
         let config = dir.join("clearway.toml").to_string_lossy().into_owned();
         let args = ["--config", &config, "--data-dir", &dir.to_string_lossy(), "--metrics-addr", "127.0.0.1:0"];
         let more: &[&str] = if name == "clearway-proxy" {
-            &["--gateway-addr", "127.0.0.1:0"]
+            &["--gateway-addr", "127.0.0.1:0", "--egress-addr", "127.0.0.1:0"]
         } else {
             &["--control-addr", "127.0.0.1:0", "--sync-addr", "127.0.0.1:0"]
         };

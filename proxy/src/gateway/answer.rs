@@ -133,6 +133,12 @@ fn retry_after(reject: &Reject) -> Option<u64> {
     }
 }
 
+/// [`failed`], for a reason that is more than its code says.
+pub(crate) fn failed_because(asked: &Asked<'_>, code: ErrorCode, reason: &str) -> Answer {
+    let body = body(asked, code, code.meaning().to_owned(), json!({ "reason": reason }), None);
+    Answer { body, ..failed(asked, code, None) }
+}
+
 /// The answer to a request that was let through and failed.
 pub(crate) fn failed(asked: &Asked<'_>, code: ErrorCode, standing: Option<&Standing>) -> Answer {
     let rate_limit = standing.and_then(rate_limit);

@@ -40,7 +40,7 @@ use super::{
     refuse::BODY_LINGERED_MAX,
     server::{Counted, Open},
 };
-use crate::{metrics::Refused, upgrade::message::Begun};
+use crate::{egress::listener as egress, metrics::Refused, upgrade::message::Begun};
 
 /// A head of more bytes than this is one of those that there is only so much room for.
 const LONG_HEAD_BYTES: usize = 8 * 1024;
@@ -50,6 +50,7 @@ pub(super) struct Service {
     pub(super) state: Arc<State>,
     pub(super) fast: Fast,
     pub(super) proxy: Arc<HttpProxy<Gateway>>,
+    pub(super) egress: Arc<egress::Listener>,
     /// True: answer what comes with `Connection: close`.
     pub(super) closing: watch::Receiver<bool>,
     /// Let go of connections without a request.

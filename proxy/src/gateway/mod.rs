@@ -18,7 +18,7 @@
 //! - what is known of a request meanwhile: [`exchange`], its words in [`texts`], its ids in [`trace`].
 
 mod admit;
-mod answer;
+pub(crate) mod answer;
 mod arrival;
 mod attempt;
 pub(crate) mod baton;
@@ -66,8 +66,8 @@ use clearway_config::settings::process::LimitSettings;
 use ipnet::IpNet;
 
 use crate::{
-    access_log::AccessLog, auth::Replays, cache::Cache, ledger::Ledger, metrics::Metrics, routes::RouteFiles, snapshot::Snapshot,
-    spans::Spans, tls::Tls,
+    access_log::AccessLog, auth::Replays, cache::Cache, egress::Egress, ledger::Ledger, metrics::Metrics, routes::RouteFiles,
+    snapshot::Snapshot, spans::Spans, tls::Tls,
 };
 pub(crate) use arrival::Peer;
 use baton::Baton;
@@ -75,8 +75,9 @@ pub(crate) use caching::Revalidations;
 use front::Front;
 use gate::Gate;
 use mirror::Mirror;
+pub(crate) use pace::Pace;
 use phases::Gateway;
-pub(crate) use whole_body::{Bodies, Held};
+pub(crate) use whole_body::{Bodies, Held, TIME_MAX as WHOLE_BODY_TIME_MAX};
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -101,6 +102,8 @@ pub(crate) struct State {
     pub(crate) signed_body_max: u64,
     /// Where clients can connect encrypted.
     pub(crate) tls: Option<Tls>,
+    /// The way out, for webhooks.
+    pub(crate) egress: Arc<Egress>,
     /// No further request is taken on any connection.
     pub(crate) draining: AtomicBool,
     /// Whether requests are decided here.

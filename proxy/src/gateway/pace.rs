@@ -6,23 +6,23 @@ use std::time::Duration;
 use clearway_config::settings::process::LimitSettings;
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     bytes: u64,
     waited: Duration,
 }
 
 impl Pace {
-    pub(super) fn moved(&mut self, bytes: usize) {
+    pub(crate) fn moved(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
     /// The client was waited for.
-    pub(super) fn waited(&mut self, time: Duration) {
+    pub(crate) fn waited(&mut self, time: Duration) {
         self.waited += time;
     }
 
     /// How much longer it is waited for if nothing comes.
-    pub(super) fn left(&self, limits: &LimitSettings) -> Duration {
+    pub(crate) fn left(&self, limits: &LimitSettings) -> Duration {
         match limits.rate_min.as_u64() {
             0 => Duration::MAX,
             rate => {

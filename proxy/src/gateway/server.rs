@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     descriptors::{self, Spares},
+    egress::{Poster, listener as egress},
     metrics::Refused,
 };
 
@@ -113,6 +114,8 @@ struct Accepted {
 pub(crate) enum Listener {
     Plain,
     Encrypted,
+    /// Of messages that go out.
+    Egress,
 }
 
 /// Counts connections, and the accepting itself, so that a drain can wait for the last.
@@ -179,7 +182,7 @@ impl Server {
                         let place = match state.gate.enter(peer.ip(), descriptors::number(&stream)) {
                             Ok(place) => place,
                             Err(why) => {
-                                state.gate.turn_away((kind == Listener::Plain).then_some(&stream), why);
+                                state.gate.turn_away((kind != Listener::Encrypted).then_some(&stream), why);
                                 continue;
                             }
                         };
@@ -331,7 +334,13 @@ impl Worker {
             let proxy = Arc::new(http_proxy(&Arc::new(conf), Gateway::new(state.clone())));
             let fast = Fast::new(state.clone(), idle_max);
             let (undecided, parting) = (Arc::<Open>::default(), watch::Sender::new(true).subscribe());
-            let service = Arc::new(Service { state, fast, proxy, closing: watched, hang_up: told, undecided, parting });
+            let egress = Arc::new(egress::Listener {
+                state: state.clone(),
+                poster: Poster::new(state.egress.clone()),
+                closing: watched.clone(),
+                hang_up: told.clone(),
+            });
+            let service = Arc::new(Service { state, fast, proxy, egress, closing: watched, hang_up: told, undecided, parting });
             tokio::spawn(sweep(service.clone()));
             while let Some(job) = waiting.recv().await {
                 match job {
@@ -426,7 +435,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn take_and_turn_away(listener: &TcpListener, kind: Listener, state: &State) -> bool {
     let Some(Ok((stream, _))) = listener.accept().now_or_never() else { return false };
     if let Ok(stream) = stream.into_std() {
-        state.gate.turn_away((kind == Listener::Plain).then_some(&stream), Refused::Descriptors);
+        state.gate.turn_away((kind != Listener::Encrypted).then_some(&stream), Refused::Descriptors);
     }
     true
 }
@@ -450,6 +459,7 @@ async fn serve(connection: Accepted, service: Arc<Service>) {
     match listener {
         Listener::Plain => serve_plain(stream, peer, &service).await,
         Listener::Encrypted => serve_encrypted(stream, peer, &service).await,
+        Listener::Egress => service.egress.clone().serve(stream, peer.address).await,
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 /// Bytes of all bodies together that are held at the same time.
 const ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a body may take from its first byte to its last.
-pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How much all requests hold.
 #[derive(Debug, Default)]

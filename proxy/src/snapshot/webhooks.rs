@@ -3,11 +3,17 @@
 //! One that cannot be read is not held at all, and one without its secrets is held without: nothing is posted to either.
 //! What is posted, and to which addresses, is for `crate::egress` to say.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use clearway_config::{AccountId, WebhookId, settings::process::EgressSettings, sync::v1};
 use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
 use zeroize::Zeroizing;
+
+use crate::egress::Endpoint;
 
 /// Bytes in the seed of an Ed25519 key.
 pub const SEED_BYTES: usize = 32;
@@ -35,6 +41,8 @@ pub struct Webhook {
     pub oauth: Option<Oauth>,
     /// `None`: they could not be had, and nothing can be posted.
     pub secrets: Option<Secrets>,
+    /// Made of all this when it is first posted to.
+    endpoint: OnceLock<Endpoint>,
 }
 
 /// The client credentials grant (RFC 6749, 4.4), but for the secret.
@@ -80,6 +88,11 @@ pub struct Timeouts {
 }
 
 impl Webhook {
+    /// What posting to it takes.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.endpoint.get_or_init(|| Endpoint::of(self))
+    }
+
     /// Its own where it says so, the settings' otherwise.
     pub fn timeouts(&self, settings: &EgressSettings) -> Timeouts {
         let [connect, first_byte, total] = self.timeouts_ms;
@@ -93,6 +106,11 @@ impl Webhook {
 }
 
 impl Secrets {
+    /// All of them, newest first, those that have expired meanwhile included.
+    pub fn signing(&self) -> &[SigningSecret] {
+        &self.signing
+    }
+
     /// Those that sign at `now_ms`, newest first.
     pub fn live(&self, now_ms: u64) -> impl Iterator<Item = &SigningSecret> {
         self.signing.iter().filter(move |secret| secret.expires_at.is_none_or(|at| now_ms < at))
@@ -208,6 +226,7 @@ fn read(id: WebhookId, wire: &v1::Webhook) -> Result<Webhook, &'static str> {
         client_certificate: wire.client_certificate.as_slice().into(),
         oauth: wire.oauth.as_ref().map(read_oauth).transpose()?,
         secrets: wire.secrets.as_ref().map(read_secrets).transpose()?,
+        endpoint: OnceLock::new(),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::{
     background,
     cache::Cache,
     data_dir::DataDir,
+    egress::Egress,
     follow,
     gateway::{
         Bodies, Revalidations, State,
@@ -52,6 +53,7 @@ const ISSUERS_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Listeners {
     gateway: TcpListener,
     tls: Option<TcpListener>,
+    egress: TcpListener,
     metrics: TcpListener,
 }
 
@@ -67,6 +69,7 @@ pub(super) struct Parts {
     spans: Spans,
     exporter: Option<Exporter>,
     shape: Arc<access_log::Shape>,
+    egress: Arc<Egress>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) background: Runtime,
 }
@@ -86,6 +89,7 @@ impl Listeners {
         Ok(Self {
             gateway: bind("gateway", settings.gateway.addr)?,
             tls: settings.gateway.tls_addr.map(|addr| bind("encrypted gateway", addr)).transpose()?,
+            egress: bind("egress listener", settings.egress.addr)?,
             metrics: bind("metrics listener", settings.metrics.proxy_addr)?,
         })
     }
@@ -96,6 +100,7 @@ impl Listeners {
         Ok(Self {
             gateway: at(Listening::Gateway, "gateway", settings.gateway.addr)?,
             tls: settings.gateway.tls_addr.map(|addr| at(Listening::GatewayTls, "encrypted gateway", addr)).transpose()?,
+            egress: at(Listening::Egress, "egress listener", settings.egress.addr)?,
             metrics: at(Listening::Metrics, "metrics listener", settings.metrics.proxy_addr)?,
         })
     }
@@ -108,6 +113,7 @@ impl Parts {
         let routes = Arc::new(RouteFiles::open(routes, control, metrics.clone())?);
         let (tls, renewal) = Tls::open(&settings.gateway, data_dir.path(), &metrics)?.unzip();
         let shape = Arc::new(access_log::Shape::new(&settings.access_log));
+        let egress = Arc::new(Egress::new(&settings.egress)?);
         let instance = data_dir.proxy_id().to_string();
         let (spans, exporter) = Spans::open(&settings.tracing, &instance, !shape.hides_path(), metrics.clone())?;
         let background = runtime::Builder::new_multi_thread()
@@ -120,7 +126,21 @@ impl Parts {
             Keys::FromControl => (Arc::new(Snapshot::new()), true),
         };
         let renewal = renewal.flatten();
-        Ok(Self { settings, from_control, data_dir, metrics, routes, tls, renewal, spans, exporter, shape, snapshot, background })
+        Ok(Self {
+            settings,
+            from_control,
+            data_dir,
+            metrics,
+            routes,
+            tls,
+            renewal,
+            spans,
+            exporter,
+            shape,
+            egress,
+            snapshot,
+            background,
+        })
     }
 
     /// Reads, while another process still writes it, what takes long: then there is little left to read when requests wait.
@@ -161,7 +181,9 @@ impl Parts {
         interrupted: Vec<Interrupted>,
         disk: Option<Disk>,
     ) -> Result<Assembled, StartError> {
-        let Self { settings, data_dir, metrics, routes, tls, renewal, spans, exporter, shape, snapshot, background, .. } = self;
+        let Self {
+            settings, data_dir, metrics, routes, tls, renewal, spans, exporter, shape, egress, snapshot, background, ..
+        } = self;
         let gateway_tls = listeners.tls.as_ref().map(TcpListener::local_addr).transpose()?;
         let log = access_log::Options {
             enabled: settings.access_log.enabled,
@@ -198,6 +220,7 @@ impl Parts {
             signed_body_max: settings.gateway.signatures.body_max.as_u64(),
             gate: Arc::new(Gate::new(&settings.gateway.limits, &settings.gateway.trusted_proxies, metrics)),
             tls,
+            egress,
             draining: false.into(),
             baton: Arc::default(),
         });
@@ -210,6 +233,7 @@ impl Parts {
             background,
             gateway: listeners.gateway.local_addr()?,
             gateway_tls,
+            egress: listeners.egress.local_addr()?,
             metrics: listeners.metrics.local_addr()?,
             health,
             drain_timeout: settings.gateway.drain_timeout,
@@ -230,6 +254,7 @@ impl Assembled {
         {
             let mut given = proxy.listeners.lock();
             given.push((Listening::Gateway, listeners.gateway.try_clone()?));
+            given.push((Listening::Egress, listeners.egress.try_clone()?));
             given.push((Listening::Metrics, listeners.metrics.try_clone()?));
             if let Some(tls) = &listeners.tls {
                 given.push((Listening::GatewayTls, tls.try_clone()?));
@@ -255,6 +280,7 @@ impl Assembled {
         if let Some(tls) = listeners.tls {
             background.spawn(server.accept(Listener::Encrypted, tokio::net::TcpListener::from_std(tls)?));
         }
+        background.spawn(server.accept(Listener::Egress, tokio::net::TcpListener::from_std(listeners.egress)?));
         tasks.extend(renewal.map(|renewal| background.spawn(renewal.run()).abort_handle()));
         // Dropped with the runtime; what waits for the disk is then written.
         tasks.extend(client.map(|client| background.spawn(client.run()).abort_handle()));

@@ -61,6 +61,7 @@ pub(crate) enum Message {
 pub(crate) enum Listening {
     Gateway,
     GatewayTls,
+    Egress,
     Metrics,
 }
 

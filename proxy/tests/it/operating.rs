@@ -152,6 +152,7 @@ fn a_start_that_cannot_work_says_why_in_one_line() {
         let mut settings = Settings { data_dir: rig.dir.path().join("other"), ..Settings::default() };
         settings.gateway.addr = ([127, 0, 0, 1], 0).into();
         settings.metrics.proxy_addr = ([127, 0, 0, 1], 0).into();
+        settings.egress.addr = ([127, 0, 0, 1], 0).into();
         change(&mut settings);
         Options { settings, routes: vec![rig.routes_file()], keys: Keys::Held(rig.snapshot.clone()) }
     };

@@ -149,6 +149,7 @@ impl Rig {
         let mut settings = Settings { data_dir: self.dir.path().join("data"), ..Settings::default() };
         settings.gateway.addr = ([127, 0, 0, 1], 0).into();
         settings.metrics.proxy_addr = ([127, 0, 0, 1], 0).into();
+        settings.egress.addr = ([127, 0, 0, 1], 0).into();
         settings.gateway.threads = 2;
         settings.gateway.drain_timeout = DEADLINE;
         settings.gateway.control_url = format!("http://{}", self.upstream.address);

@@ -1,6 +1,6 @@
 //! `[egress]`: the way out, for webhooks.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
@@ -28,6 +28,8 @@ pub struct EgressSettings {
     pub allow_http: bool,
     /// Ports that webhooks may be posted to; empty is every one.
     pub ports: Vec<u16>,
+    /// Authorities in PEM that receivers' certificates may be of, beside the system's. Relative to the settings file.
+    pub ca_file: Option<PathBuf>,
     /// Bytes of a body that an operator's sender may post.
     pub body_max: ByteSize,
     /// Attempts at the same time.
@@ -51,6 +53,7 @@ impl Default for EgressSettings {
             allow: Vec::new(),
             allow_http: false,
             ports: Vec::new(),
+            ca_file: None,
             body_max: ByteSize::mib(1),
             in_flight_max: 1_024,
             connect_timeout: Duration::from_secs(5),

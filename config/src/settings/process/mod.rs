@@ -80,7 +80,8 @@ impl Settings {
         let tls = &mut settings.gateway.tls;
         let certificates = tls.certificates.iter_mut().flat_map(|files| [&mut files.cert_file, &mut files.key_file]);
         let authority = settings.gateway.acme.iter_mut().filter_map(|acme| acme.ca_file.as_mut());
-        for path in certificates.chain(&mut tls.client_ca_file).chain(authority) {
+        let receivers = settings.egress.ca_file.as_mut();
+        for path in certificates.chain(&mut tls.client_ca_file).chain(authority).chain(receivers) {
             *path = beside.join(&*path);
         }
         Ok(settings)

@@ -55,7 +55,7 @@ impl Siege {
         };
         let mut process = Command::new("sh")
             .args(["-c", &shell, "sh", env!("CARGO_BIN_EXE_clearway-proxy"), "--json"])
-            .args(["--gateway-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"])
+            .args(["--gateway-addr", "127.0.0.1:0", "--egress-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"])
             .args(["--config".as_ref(), settings.as_os_str(), "--routes".as_ref(), routes.as_os_str()])
             .args(["--data-dir".as_ref(), dir.path().as_os_str()])
             .env("RUST_LOG", "error")

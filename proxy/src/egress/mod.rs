@@ -1,0 +1,95 @@
+//! The way out: webhooks are signed here and posted to their receivers.
+//!
+//! One attempt is one [`Poster::post`]: the message is signed by every live secret of the webhook, the receiver's name
+//! is resolved, the address that is connected to is vetted ([`guard`]), and what came of it is an [`Outcome`], whatever
+//! that was. No redirect is followed. Connections are kept for the next attempt ([`pool`]); one that its receiver has
+//! closed meanwhile is no failed attempt, but one that is made again at once.
+//!
+//! What is to be posted comes from the control plane, or from an operator's own sender by the [`listener`]. The secrets
+//! come from neither: the snapshot holds them. Whether a failed attempt is made again later is not decided here.
+
+mod connect;
+mod endpoint;
+mod exchange;
+mod failure;
+mod guard;
+pub(crate) mod listener;
+mod message;
+mod oauth;
+mod pool;
+mod post;
+mod redact;
+mod resolve;
+mod retry_after;
+mod target;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use clearway_config::settings::process::EgressSettings;
+
+use guard::Guard;
+use resolve::Resolver;
+use trust::Trust;
+
+pub(crate) use endpoint::Endpoint;
+pub use message::Message;
+use oauth::OauthClient;
+pub use post::{Outcome, Poster};
+
+/// Why there is no way out.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    #[error("egress.ca_file {file}: {why}")]
+    Authorities { file: PathBuf, why: String },
+    #[error("TLS to receivers cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// What all attempts share.
+#[derive(Debug)]
+pub struct Egress {
+    guard: Guard,
+    resolver: Resolver,
+    trust: Trust,
+    settings: EgressSettings,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Egress {
+    /// Reads the authorities that receivers are believed by.
+    pub fn new(settings: &EgressSettings) -> Result<Self, EgressError> {
+        Ok(Self {
+            guard: Guard::new(settings),
+            resolver: Resolver::of_the_system(),
+            trust: Trust::load(settings.ca_file.as_deref())?,
+            settings: settings.clone(),
+            in_flight: Arc::default(),
+        })
+    }
+
+    /// A place for one more attempt, where there is room.
+    fn enter(&self) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = InFlight(self.in_flight.clone());
+        (before < self.settings.in_flight_max).then_some(place)
+    }
+}
+
+/// An attempt's place; given back by being dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<AtomicUsize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
