@@ -11,7 +11,7 @@ use super::{
     target::{MalformedUrl, Target},
     trust::Identity,
 };
-use crate::snapshot::Webhook;
+use crate::snapshot::{Webhook, webhooks::Secrets};
 
 /// Headers of its own that a webhook may have at most.
 const HEADERS_MAX: usize = 32;
@@ -65,7 +65,7 @@ impl Ready {
             brand: webhook.brand_header.clone(),
             headers,
             signer: Signer::new(keys),
-            authorization: secrets.and_then(|secrets| secrets.authorization()),
+            authorization: secrets.and_then(Secrets::authorization),
             identity: None,
             oauth: None,
         };

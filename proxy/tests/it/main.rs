@@ -12,6 +12,7 @@ mod client;
 mod compression;
 mod crash;
 mod curl;
+mod egress;
 mod excess;
 mod grpc;
 mod h2;

@@ -129,7 +129,7 @@ pub(super) fn passed_back(answer: Answer, id: HeaderValue) -> Result<Response<An
     }
     head.headers.insert(webhook::ID, id);
     head.headers.insert(ANSWERED_BY, HeaderValue::from_static("receiver"));
-    let mut response = Response::new(AnswerStream::Receivers(body));
+    let mut response = Response::new(AnswerStream::Receivers(Box::new(body)));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     Ok(response)
@@ -143,7 +143,7 @@ fn nominated(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
 #[derive(Debug)]
 pub(super) enum AnswerStream {
     Ours(Full<Bytes>),
-    Receivers(AnswerBody),
+    Receivers(Box<AnswerBody>),
 }
 
 impl Body for AnswerStream {
