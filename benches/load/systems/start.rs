@@ -124,8 +124,9 @@ impl System {
         let addr =
             ready["gateway"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok()).ok_or("no gateway address")?;
         let egress = ready["egress"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
-        let ready = Self::ready(name, child, addr, keys, dir, began, Protocol::Http1).await?;
-        Ok(Self { egress, ..ready })
+        let mut system = Self::ready(name, child, addr, keys, dir, began, Protocol::Http1).await?;
+        system.egress = egress;
+        Ok(system)
     }
 
     /// nginx's `proxy_pass` with keep-alive to the upstream; `None` where nginx is not installed.
