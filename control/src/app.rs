@@ -14,6 +14,7 @@ use crate::{
     certificates::CertificateFeed,
     data_dir::{DataDir, DataDirError},
     db::{self, Db, Location, OpenError},
+    egress::{Egress, Outcomes},
     http::{Api, chain},
     jobs,
     keys::{Directory, KeyFeed},
@@ -78,6 +79,7 @@ pub struct App {
     settings: Settings,
     listeners: Listeners,
     tls: Option<sync::Tls>,
+    outcomes: Outcomes,
     /// Shown once, on the first start.
     first_admin: Option<FirstAdmin>,
     _data_dir: DataDir,
@@ -118,8 +120,10 @@ impl App {
         let first_admin = prepare(&db, &world, &secrets, &plans, &settings.control.admin_email).await?;
         let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
         let hub = start_hub(&db, &secrets, options).await?;
-        let api = api(db, world, secrets, hub, settings.control.request_timeout);
-        Ok(Self { api, settings, listeners, tls, first_admin, _data_dir: data_dir })
+        let metrics = Metrics::new();
+        let (egress, outcomes) = Egress::new(token, metrics.clone());
+        let api = api(db, world, secrets, hub, egress, metrics, settings.control.request_timeout);
+        Ok(Self { api, settings, listeners, tls, outcomes, first_admin, _data_dir: data_dir })
     }
 
     pub fn addresses(&self) -> io::Result<Addresses> {
@@ -144,7 +148,7 @@ impl App {
     /// Serves until `stop`, then finishes the requests in flight. Sync ends after the API: a revocation that
     /// is being answered waits for acknowledgements.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let Self { api, settings, listeners, tls, first_admin: _, _data_dir } = self;
+        let Self { api, settings, listeners, tls, outcomes: _outcomes, first_admin: _, _data_dir } = self;
         let (stop_api, stopping) = watch::channel(false);
         let (stop_sync, sync_stopping) = watch::channel(false);
         tokio::spawn(async move {
@@ -155,8 +159,15 @@ impl App {
         tasks.spawn(jobs::sweep_until(api.clone(), stopping.clone()));
         let operating = operating(api.clone(), stopping.clone());
         tasks.spawn(serve_http(listeners.metrics, operating, told(sync_stopping.clone())));
-        let hub = api.hub.clone();
-        let sync_served = tokio::spawn(async move { hub.serve(listeners.sync, tls, told(sync_stopping)).await });
+        let (hub, egress) = (api.hub.clone(), api.egress.clone());
+        let stop_streams = {
+            let egress = egress.clone();
+            async move {
+                told(sync_stopping).await;
+                egress.stop();
+            }
+        };
+        let sync_served = tokio::spawn(async move { hub.serve(listeners.sync, tls, egress.routes(), stop_streams).await });
 
         let served = serve_http(listeners.api, api::router(api.clone()), told(stopping.clone()));
         let drained = async {
@@ -214,17 +225,8 @@ pub async fn start_hub(db: &Db, secrets: &Secrets, options: Options) -> db::Resu
 }
 
 /// What handlers are given.
-pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, request_timeout: Duration) -> Api {
-    Api {
-        db,
-        world,
-        secrets,
-        hub,
-        keys: Arc::new(Directory),
-        metrics: Metrics::new(),
-        in_flight: <_>::default(),
-        request_timeout,
-    }
+pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, metrics: Metrics, request_timeout: Duration) -> Api {
+    Api { db, world, secrets, hub, egress, keys: Arc::new(Directory), metrics, in_flight: <_>::default(), request_timeout }
 }
 
 /// Wraps what the database's secrets are sealed by in the master key of the file `to`, and says how to go on.
@@ -293,6 +295,7 @@ async fn metrics(State(Operating { api, .. }): State<Operating>) -> impl IntoRes
     // Asked now: nobody else may ever ask whether it is ready.
     look_at_store(&api).await;
     api.metrics.sync(&api.hub.status());
+    api.metrics.egress(&api.egress.proxies());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.metrics.render())
 }
 

@@ -1,7 +1,7 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit certificates keys plans proxies routes usage users`) over thin plumbing (`db http jobs
-//! secrets sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
+//! Vertical features (`accounts audit certificates keys plans proxies routes usage users`) over thin plumbing (`db egress
+//! http jobs secrets sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
@@ -10,6 +10,7 @@ pub mod audit;
 pub mod certificates;
 pub mod data_dir;
 pub mod db;
+pub mod egress;
 pub mod events;
 pub mod http;
 pub mod jobs;

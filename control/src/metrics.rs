@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use clearway_config::ErrorCode;
+use clearway_config::{
+    ErrorCode,
+    egress::{self, v1},
+};
 use http::StatusCode;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-use crate::{http::status_class, sync::Status};
+use crate::{egress::AttachedProxy, http::status_class, sync::Status};
+
+/// The outcome of an attempt whose stream ended first.
+const LOST: &str = "lost";
 
 /// Cheap to clone; clones count together.
 #[derive(Debug, Clone)]
@@ -21,6 +27,10 @@ pub struct Metrics {
     proxies: IntGauge,
     proxies_connected: IntGauge,
     lag_max: IntGauge,
+    egress_proxies: IntGauge,
+    egress_in_flight: IntGauge,
+    egress_attempts: IntCounterVec,
+    egress_seconds: Histogram,
 }
 
 impl Metrics {
@@ -50,6 +60,21 @@ impl Metrics {
             "clearway_control_sync_lag_revisions_max",
             "Revisions that the proxy furthest behind has not acknowledged.",
         );
+        let egress_proxies =
+            IntGauge::new("clearway_control_egress_proxies", "Proxies attached to this process that take attempts at webhooks.");
+        let egress_in_flight =
+            IntGauge::new("clearway_control_egress_in_flight", "Attempts at webhooks that proxies have not answered yet.");
+        let egress_attempts = IntCounterVec::new(
+            Opts::new(
+                "clearway_control_egress_attempts_total",
+                "Attempts at webhooks that ended, by outcome: the class of the receiver's status, why there was none, or lost with the proxy's stream.",
+            ),
+            &["outcome"],
+        );
+        let egress_seconds = Histogram::with_opts(
+            HistogramOpts::new("clearway_control_egress_seconds", "From an attempt given to a proxy to its answer.")
+                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 120.0]),
+        );
         let valid = "names and labels above are valid";
         let metrics = Self {
             registry: Registry::new(),
@@ -62,8 +87,12 @@ impl Metrics {
             proxies: proxies.expect(valid),
             proxies_connected: proxies_connected.expect(valid),
             lag_max: lag_max.expect(valid),
+            egress_proxies: egress_proxies.expect(valid),
+            egress_in_flight: egress_in_flight.expect(valid),
+            egress_attempts: egress_attempts.expect(valid),
+            egress_seconds: egress_seconds.expect(valid),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.seconds.clone()),
@@ -73,6 +102,10 @@ impl Metrics {
             Box::new(metrics.proxies.clone()),
             Box::new(metrics.proxies_connected.clone()),
             Box::new(metrics.lag_max.clone()),
+            Box::new(metrics.egress_proxies.clone()),
+            Box::new(metrics.egress_in_flight.clone()),
+            Box::new(metrics.egress_attempts.clone()),
+            Box::new(metrics.egress_seconds.clone()),
         ];
         for metric in all {
             metrics.registry.register(metric).expect("each name is registered once");
@@ -106,6 +139,24 @@ impl Metrics {
         self.lag_max.set(i64::try_from(lag_max).unwrap_or(i64::MAX));
     }
 
+    /// A proxy has answered for an attempt, so long after it was given it.
+    pub fn attempted(&self, result: &v1::Result, took: Duration) {
+        self.egress_attempts.with_label_values(&[egress::outcome(result)]).inc();
+        self.egress_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many attempts were in flight at a proxy whose stream ended.
+    pub fn attempts_lost(&self, count: usize) {
+        self.egress_attempts.with_label_values(&[LOST]).inc_by(count as u64);
+    }
+
+    /// Who takes attempts, as of now.
+    pub fn egress(&self, proxies: &[AttachedProxy]) {
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.egress_proxies.set(gauge(proxies.len()));
+        self.egress_in_flight.set(gauge(proxies.iter().map(|proxy| proxy.in_flight).sum()));
+    }
+
     /// In Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
@@ -135,6 +186,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.answered("/api/v1/keys", StatusCode::OK, Some(ErrorCode::InternalError), Duration::ZERO);
         metrics.swept("idempotency", 1);
+        metrics.attempts_lost(1);
         let mut table = "| name | kind | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             let kind = match family.get_field_type() {

@@ -37,7 +37,7 @@ pub use idempotency::{Repeatable, Turn};
 pub use paging::{PageParams, Paging};
 pub use versions::{IfMatch, tagged};
 
-use crate::{db::Db, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
+use crate::{db::Db, egress::Egress, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
 
 /// What handlers are given. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +46,7 @@ pub struct Api {
     pub world: World,
     pub secrets: Secrets,
     pub hub: Hub,
+    pub egress: Egress,
     pub keys: Arc<dyn KeyDirectory>,
     pub metrics: Metrics,
     pub in_flight: idempotency::InFlight,

@@ -8,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::store;
 use crate::{
+    egress::AttachedProxy,
     http::{AdminPlatform, Answer, Answered, Api, List, PageParams, Paging, Permit, Query, time::rfc3339},
     sync::{Refused, Status},
 };
@@ -25,6 +26,8 @@ struct ProxyView {
     version: String,
     /// Whether it is attached to the control process that answers.
     connected: bool,
+    /// Whether it takes attempts at webhooks from the control process that answers.
+    delivers: bool,
     /// The last revision that it is known to hold.
     revision: i64,
     /// Revisions that it has not acknowledged yet; null for one that was not heard of lately.
@@ -47,15 +50,17 @@ struct RefusedView {
 
 impl ProxyView {
     /// What the table remembers, and what sync knows at this moment.
-    fn new(row: store::Row, status: &Status) -> Self {
+    fn new(row: store::Row, status: &Status, attached: &[AttachedProxy]) -> Self {
         let store::Row { id, name, version, revision, created_at, last_seen_at, refused } = row;
         let live = status.proxies.iter().find(|proxy| proxy.id.to_string() == id);
         let refused = live.map_or_else(|| Refused::parse(&refused), |proxy| proxy.refused.clone());
+        let delivers = attached.iter().any(|proxy| !proxy.draining && proxy.id.to_string() == id);
         Self {
             id,
             name,
             version,
             connected: live.is_some_and(|proxy| proxy.connected),
+            delivers,
             revision: live.map_or(revision, |proxy| proxy.acknowledged.0),
             lag: live.map(|proxy| proxy.lag),
             first_seen_at: rfc3339(created_at),
@@ -76,6 +81,6 @@ impl ProxyView {
     responses((status = 200, description = "A page of proxies", body = Success<List<ProxyView>>)))]
 async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging): Query<Paging<ProxyId>>) -> Answered {
     let page = store::list(&api.db, paging).await?;
-    let status = api.hub.status();
-    Answer::ok(&List::of(page.map(|row| ProxyView::new(row, &status)), None))
+    let (status, attached) = (api.hub.status(), api.egress.proxies());
+    Answer::ok(&List::of(page.map(|row| ProxyView::new(row, &status, &attached)), None))
 }

@@ -20,6 +20,7 @@
 
 mod changes;
 mod clock;
+pub(crate) mod handshake;
 mod hub;
 mod keeper;
 mod membership;

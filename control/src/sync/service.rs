@@ -13,6 +13,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming,
+    service::Routes,
     transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
@@ -31,6 +32,8 @@ mod wire {
 const STRANGERS_MAX: usize = 64;
 /// A peer that answers nothing for twice as long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// What a proxy may send ahead: what it has to tell is not to wait for a round trip each 64 KiB.
+const WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// What is needed for mutual TLS, read.
 #[derive(Clone)]
@@ -61,12 +64,21 @@ impl Tls {
 }
 
 impl Hub {
-    /// Serves proxies until `stop`, then ends their streams and the hub's own tasks.
-    pub async fn serve(&self, listener: TcpListener, tls: Option<Tls>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    /// Serves proxies until `stop`, then ends their streams and the hub's own tasks. `beside` is what else they may ask
+    /// for at this listener; whose streams those are ends them at `stop` too.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Tls>,
+        beside: Routes,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
         let service = Service { hub: self.clone(), strangers: Arc::new(Semaphore::new(STRANGERS_MAX)) };
         let mut server = Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .max_concurrent_streams(4);
         if let Some(Tls(config)) = tls {
             server = server.tls_config(config)?;
@@ -76,7 +88,10 @@ impl Hub {
             self.inner().stopping.send_replace(true);
         };
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        server.add_service(wire::sync_server::SyncServer::new(service)).serve_with_incoming_shutdown(incoming, stop).await?;
+        server
+            .add_routes(beside.add_service(wire::sync_server::SyncServer::new(service)))
+            .serve_with_incoming_shutdown(incoming, stop)
+            .await?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use clearway_config::{
     ProxyId,
     sync::{
-        NONCE_BYTES, control_mac,
+        control_mac,
         v1::{self, FromControl, FromProxy, from_control, from_proxy},
         verify_proxy,
     },
@@ -20,6 +20,7 @@ use super::{
     ChangeKind,
     changes::{self, ReadError, wire},
     clock::wall_ms,
+    handshake::{Greeting, Labels, Peer, Refusal},
     hub::{Inner, Item},
     store,
 };
@@ -34,7 +35,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const PAGE_ROWS: u32 = 1_000;
 /// Usage batches waiting to be stored at most. A proxy sends its next after the last one's acknowledgement.
 const USAGE_WAITING_MAX: usize = 2;
-const NAME_CHARS_MAX: usize = 100;
+const LABELS: Labels = Labels { control_mac, verify_proxy };
 
 type Outgoing = mpsc::Sender<Result<FromControl, Status>>;
 
@@ -45,8 +46,8 @@ enum Ended {
     Gone,
     #[error("the proxy broke the protocol: {0}")]
     Protocol(&'static str),
-    #[error("the proxy does not know the sync token")]
-    Unauthenticated,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("the proxy took too long")]
     TimedOut,
     #[error("the proxy must start over")]
@@ -77,8 +78,8 @@ pub(super) async fn run(inner: Arc<Inner>, mut incoming: Streaming<FromProxy>, o
 /// Says why, if there is room to; whoever cannot be told learns it from the stream's end.
 fn refuse(out: &Outgoing, ended: &Ended) {
     let status = match ended {
-        Ended::Unauthenticated => Status::unauthenticated("the sync tokens differ"),
-        Ended::Protocol(what) => Status::invalid_argument(*what),
+        Ended::Refused(Refusal::Unauthenticated) => Status::unauthenticated("the sync tokens differ"),
+        Ended::Protocol(what) | Ended::Refused(Refusal::Protocol(what)) => Status::invalid_argument(*what),
         Ended::TimedOut => Status::deadline_exceeded("no handshake in time"),
         Ended::Gone | Ended::StartOver | Ended::Stopping | Ended::Db(_) => Status::unavailable("attach again"),
     };
@@ -99,28 +100,14 @@ async fn shake_hands(inner: &Inner, incoming: &mut Streaming<FromProxy>, out: &O
     let Some(from_proxy::Message::Hello(hello)) = receive(incoming).await? else {
         return Err(Ended::Protocol("the first message must be a hello"));
     };
-    let proxy = ProxyId::from_slice(&hello.proxy_id).ok_or(Ended::Protocol("a proxy's id is 16 bytes"))?;
-    if hello.nonce.len() != NONCE_BYTES {
-        return Err(Ended::Protocol("a nonce is 32 bytes"));
-    }
-    let nonce: [u8; NONCE_BYTES] = rand::random();
-    let mac = control_mac(&inner.token, &hello.nonce, &nonce).to_vec();
-    send(out, from_control::Message::Challenge(v1::Challenge { nonce: nonce.to_vec(), mac })).await?;
+    let v1::Hello { proxy_id, name, version, nonce, revision, store_id, refused } = hello;
+    let (challenged, challenge) = Greeting { proxy_id, name, version, nonce }.challenge(&inner.token, LABELS)?;
+    send(out, from_control::Message::Challenge(challenge)).await?;
     let Some(from_proxy::Message::Proof(proof)) = receive(incoming).await? else {
         return Err(Ended::Protocol("a challenge must be answered by a proof"));
     };
-    if !verify_proxy(&inner.token, &hello.nonce, &nonce, &proof.mac) {
-        return Err(Ended::Unauthenticated);
-    }
-    let short = |text: String| text.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect();
-    Ok(Hello {
-        proxy,
-        name: short(hello.name),
-        version: short(hello.version),
-        revision: hello.revision,
-        store_id: hello.store_id,
-        refused: hello.refused.unwrap_or_default(),
-    })
+    let Peer { id: proxy, name, version } = challenged.prove(&proof)?;
+    Ok(Hello { proxy, name, version, revision, store_id, refused: refused.unwrap_or_default() })
 }
 
 /// In this order, so that nothing is missed: registered, subscribed, and only then what is there is read.

@@ -157,7 +157,7 @@ async fn proxies_are_listed_for_operators() {
         app.database.db.query(sql).bind("prx_0000000000000000000001").bind(refused).execute().await.unwrap();
         let list = app.admin().get("/api/v1/admin/proxies").await;
         let row = json!({
-            "id": "prx_0000000000000000000001", "name": "edge", "version": "1", "connected": false, "revision": 3, "lag": null,
+            "id": "prx_0000000000000000000001", "name": "edge", "version": "1", "connected": false, "delivers": false, "revision": 3, "lag": null,
             "first_seen_at": "1970-01-01T00:00:00.000Z", "last_seen_at": "1970-01-01T00:00:00.001Z",
             "refused_count": 1, "refused": [{"object": "route/a", "reason": "taken"}],
         });

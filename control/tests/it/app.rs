@@ -10,7 +10,9 @@ use clearway_config::{
 use clearway_control::{
     api,
     app::{self, prepare, start_hub},
+    egress::Egress,
     http::Api,
+    metrics::Metrics,
     secrets::{Master, Secrets},
     sync::{Clock, Options},
     world::World,
@@ -84,7 +86,9 @@ impl TestApp {
         let clock = Clock::default();
         let options = Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock };
         let hub = start_hub(&database.db, &secrets, options).await.unwrap();
-        let api = app::api(database.db.clone(), world.clone(), secrets, hub, Duration::from_secs(20));
+        let metrics = Metrics::new();
+        let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
+        let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, Duration::from_secs(20));
         let router = api::router(api.clone());
         Self { api, world, database, router, admin_key: admin.key.reveal().to_owned() }
     }

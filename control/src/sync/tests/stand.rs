@@ -17,7 +17,7 @@ use clearway_config::{
 };
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming, transport::Endpoint};
+use tonic::{Request, Status, Streaming, service::Routes, transport::Endpoint};
 use tonic_prost::ProstCodec;
 
 pub(super) use clearway_config::settings::Mode;
@@ -129,7 +129,7 @@ impl Stand {
         let addr = listener.local_addr().unwrap();
         let server = tokio::spawn({
             let hub = hub.clone();
-            async move { hub.serve(listener, None, std::future::pending()).await.unwrap() }
+            async move { hub.serve(listener, None, Routes::default(), std::future::pending()).await.unwrap() }
         });
         Self { test_db, hub, addr, clock, usage, keys, server, mode }
     }
