@@ -22,7 +22,7 @@ use crate::{
     admin::Vitals as _,
     background::TICK,
     data_dir::{DataDir, DataDirError},
-    egress::EgressError,
+    egress::{EgressError, stream::Deliveries},
     follow,
     gateway::{
         State, now_ms, random,
@@ -111,6 +111,8 @@ pub struct Proxy {
     drain_timeout: Duration,
     /// Sends spans, where there is a collector.
     exporter: Option<JoinHandle<()>>,
+    /// Posts what control has accepted, where there is a control plane and the settings want it.
+    deliveries: Option<Deliveries>,
     /// Held to the end, or until another process has taken over.
     data_dir: Arc<DataDir>,
     /// What a process that wants to take over is given.
@@ -267,9 +269,15 @@ impl Proxy {
     }
 
     fn end<F: Future<Output = usize>>(self, drain: impl FnOnce(Server, Duration) -> F) -> Stopped {
-        let Self { state, server, background, drain_timeout, exporter, successor, predecessor, .. } = self;
+        let Self { state, server, background, drain_timeout, exporter, mut deliveries, successor, predecessor, .. } = self;
         let deadline = Instant::now() + drain_timeout;
-        let connections_cut = background.block_on(drain(server, drain_timeout));
+        let delivered = async {
+            if let Some(deliveries) = &mut deliveries {
+                deliveries.drain(drain_timeout).await;
+            }
+        };
+        let (connections_cut, ()) = background.block_on(async { tokio::join!(drain(server, drain_timeout), delivered) });
+        drop(deliveries);
         if let Some(mut over) = predecessor.filter(|_| successor.borrow().is_some()) {
             // What the process before still tells is passed on.
             let left = deadline.saturating_duration_since(Instant::now());

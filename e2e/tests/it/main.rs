@@ -22,6 +22,7 @@ mod signatures;
 mod tls;
 mod up;
 mod upstream;
+mod webhooks;
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@
 //! that was. No redirect is followed. Connections are kept for the next attempt ([`pool`]); one that its receiver has
 //! closed meanwhile is no failed attempt, but one that is made again at once.
 //!
-//! What is to be posted comes from the control plane, or from an operator's own sender by the [`listener`]. The secrets
+//! What is to be posted comes from the control plane by its [`stream`], or from an operator's own sender by the [`listener`]. The secrets
 //! come from neither: the snapshot holds them. Whether a failed attempt is made again later is not decided here.
 
 mod connect;
@@ -21,6 +21,7 @@ mod post;
 mod redact;
 mod resolve;
 mod retry_after;
+pub(crate) mod stream;
 mod target;
 #[cfg(test)]
 mod tests;

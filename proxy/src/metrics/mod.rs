@@ -4,6 +4,7 @@
 //! Handles are looked up once a route, so that a request costs a few atomic additions.
 
 mod cache;
+mod egress;
 mod encryption;
 pub(crate) mod latency;
 pub(crate) mod openmetrics;
@@ -61,6 +62,7 @@ pub struct Metrics {
     jwks_fetches: IntCounterVec,
     pub(crate) cache: cache::CacheMetrics,
     upgrades: IntCounterVec,
+    pub(crate) egress: egress::Egress,
     pub(crate) encryption: encryption::Encryption,
     pub(crate) spans_exported: IntCounter,
     pub(crate) spans_dropped: IntCounterVec,
@@ -146,6 +148,7 @@ impl Metrics {
                 "New processes in the place of a running one, by result: in the new process, taken_over; in the old one, failed.",
                 &["result"],
             ),
+            egress: egress::Egress::new(&registry),
             encryption: encryption::Encryption::new(&registry),
             spans_exported: counter("clearway_spans_exported_total", "Spans that the collector has taken."),
             spans_dropped: counters(

@@ -46,6 +46,7 @@ fn families() -> Vec<MetricFamily> {
     let breaker = Some(BreakerState::Closed);
     metrics.upstreams.observe([UpstreamHealth { name: "orders".into(), breaker, targets: vec![target] }].into_iter());
     metrics.cache.answered("orders", "hit");
+    metrics.egress.gave_up(0);
     metrics.encryption.certificates([("a.test", 1.0)].into_iter());
     metrics.encryption.certificate_reloaded(true);
     metrics.encryption.ordered(true);
@@ -90,6 +91,7 @@ fn the_page_explains_every_metric_of_the_proxy() {
 fn no_metric_is_forgotten_by_the_page() {
     let sources = [
         include_str!("cache.rs"),
+        include_str!("egress.rs"),
         include_str!("encryption.rs"),
         include_str!("mod.rs"),
         include_str!("refused.rs"),

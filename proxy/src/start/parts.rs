@@ -20,7 +20,7 @@ use crate::{
     background,
     cache::Cache,
     data_dir::DataDir,
-    egress::Egress,
+    egress::{Egress, stream::Deliveries},
     follow,
     gateway::{
         Bodies, Revalidations, State,
@@ -81,6 +81,8 @@ pub(super) struct Assembled {
     renewal: Option<Renewal>,
     exporter: Option<Exporter>,
     client: Option<sync::Client>,
+    /// Where what control has accepted is to be had, and threads to post it by.
+    deliver: Option<(sync::Options, usize)>,
     successor: watch::Sender<Option<Arc<crate::upgrade::heir::Successor>>>,
 }
 
@@ -198,6 +200,8 @@ impl Parts {
             let usage = Arc::new(sync::LedgerUsage::new(ledger.clone()));
             sync::Client::new(sync::Options::new(&settings, data_dir.proxy_id()), snapshot.clone(), disk, usage)
         });
+        let deliver = (settings.egress.deliver && client.is_some())
+            .then(|| (sync::Options::new(&settings, data_dir.proxy_id()), threads(settings.gateway.threads)));
         // What control has said before counts from the first request on.
         follow::build_objects(&routes, &snapshot, tls.as_ref());
         let mirror = Mirror::start(background.handle(), metrics.clone());
@@ -238,19 +242,20 @@ impl Parts {
             health,
             drain_timeout: settings.gateway.drain_timeout,
             exporter: None,
+            deliveries: None,
             data_dir: Arc::new(data_dir),
             successor: succeeded,
             predecessor: None,
             listeners: Arc::default(),
         };
-        Ok(Assembled { proxy, listeners, renewal, exporter, client, successor })
+        Ok(Assembled { proxy, listeners, renewal, exporter, client, deliver, successor })
     }
 }
 
 impl Assembled {
     /// Begins to take requests, and to listen for a process that wants to take over.
     pub(super) fn serve(self) -> Result<Proxy, StartError> {
-        let Self { mut proxy, listeners, renewal, exporter, client, successor } = self;
+        let Self { mut proxy, listeners, renewal, exporter, client, deliver, successor } = self;
         {
             let mut given = proxy.listeners.lock();
             given.push((Listening::Gateway, listeners.gateway.try_clone()?));
@@ -284,6 +289,10 @@ impl Assembled {
         tasks.extend(renewal.map(|renewal| background.spawn(renewal.run()).abort_handle()));
         // Dropped with the runtime; what waits for the disk is then written.
         tasks.extend(client.map(|client| background.spawn(client.run()).abort_handle()));
+        let start = |(options, threads)| {
+            Deliveries::start(options, threads, &state.egress, state.snapshot.clone(), state.metrics.clone())
+        };
+        proxy.deliveries = deliver.map(start).transpose()?;
         proxy.exporter = exporter.map(|exporter| background.spawn(exporter.run()));
         let giver = Giver {
             state: proxy.state.clone(),

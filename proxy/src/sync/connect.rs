@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Streaming,
-    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use super::Options;
@@ -30,7 +30,7 @@ mod wire {
 
 /// Messages between a session and the connection at most.
 const OUTGOING_MAX: usize = 64;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that answers nothing for twice as long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A delta of the most changes with the longest words is smaller.
@@ -39,7 +39,7 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("{url} is not https://, which the settings under [sync.tls] ask for")]
     NotEncrypted { url: String },
     #[error("{} cannot be read", file.display())]
@@ -57,7 +57,7 @@ pub(super) enum ConnectError {
 }
 
 /// Read for every connection: control may not have made it yet, and it may be replaced.
-pub(super) fn read_token(file: &Path) -> Result<[u8; NONCE_BYTES], ConnectError> {
+pub(crate) fn read_token(file: &Path) -> Result<[u8; NONCE_BYTES], ConnectError> {
     let text = fs::read_to_string(file).map_err(|source| ConnectError::File { file: file.to_owned(), source })?;
     parse_token(text.trim()).ok_or_else(|| ConnectError::Token { file: file.to_owned() })
 }
@@ -73,11 +73,8 @@ fn parse_token(text: &str) -> Option<[u8; NONCE_BYTES]> {
     Some(token)
 }
 
-/// Opens the stream with `hello` as its first message.
-pub(super) async fn attach(
-    options: &Options,
-    hello: FromProxy,
-) -> Result<(Streaming<FromControl>, mpsc::Sender<FromProxy>), ConnectError> {
+/// A connection to control, encrypted where the settings say so.
+pub(crate) async fn channel(options: &Options) -> Result<Channel, ConnectError> {
     let mut endpoint = Endpoint::from_shared(options.url.clone())?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -92,7 +89,15 @@ pub(super) async fn attach(
         }
         endpoint = endpoint.tls_config(tls_config(tls)?)?;
     }
-    let channel = endpoint.connect().await?;
+    Ok(endpoint.connect().await?)
+}
+
+/// Opens the stream with `hello` as its first message.
+pub(super) async fn attach(
+    options: &Options,
+    hello: FromProxy,
+) -> Result<(Streaming<FromControl>, mpsc::Sender<FromProxy>), ConnectError> {
+    let channel = channel(options).await?;
     let mut client = wire::sync_client::SyncClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
     let sent = outgoing.try_send(hello);

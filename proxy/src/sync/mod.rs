@@ -21,10 +21,10 @@ use tokio::sync::watch;
 
 use crate::snapshot::{Snapshot, disk::Disk};
 
+pub(crate) use backoff::Backoff;
+pub(crate) use connect::{CONNECT_TIMEOUT, ConnectError, channel, read_token};
 pub use usage::{LedgerUsage, UsageSource};
 
-use backoff::Backoff;
-use connect::ConnectError;
 use session::{Ended, Session};
 
 /// How long a table of routes may take to build before a connection does without.
@@ -169,7 +169,7 @@ impl Client {
 
     /// One connection from its beginning to its end.
     async fn attend(&self, useful: &mut bool) -> Broken {
-        let token = match connect::read_token(&self.options.token_file) {
+        let token = match read_token(&self.options.token_file) {
             Ok(token) => token,
             Err(error) => return error.into(),
         };
