@@ -22,7 +22,7 @@ use crate::{
     admin::Vitals as _,
     background::TICK,
     data_dir::{DataDir, DataDirError},
-    egress::{EgressError, stream::Deliveries},
+    egress::{Egress, EgressError, stream::Deliveries},
     follow,
     gateway::{
         State, now_ms, random,
@@ -133,6 +133,7 @@ pub struct Stopped {
 /// Reads settings' routes and says what is wrong with them; serves nothing.
 pub fn check(settings: &Settings, routes: &[PathBuf]) -> Result<Gateway, StartError> {
     Tls::check(&settings.gateway)?;
+    Egress::new(&settings.egress)?;
     Ok(Gateway::load(routes, &control_address(settings)?)?)
 }
 

@@ -265,6 +265,24 @@ async fn processes_follow_each_other_under_load_and_no_request_fails() {
     assert_eq!(upstream.seen(), served, "what is admitted reaches the upstream once");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_of_webhooks_find_the_new_process_where_the_old_one_was() {
+    let fleet = Fleet::new(SETTINGS);
+    let upstream = Upstream::start().await;
+    let control = fleet.control();
+    let mut proxy = fleet.proxy("gateway", &upstream.routes(), &control, &control.sync);
+    control.attached(1).await;
+    let url = format!("{}/webhooks/wh_0000000000000000000001", proxy.egress);
+    let post = async || client(|builder| builder).post(&url).body("{}").send().await.expect("an answer").status().as_u16();
+    assert_eq!(post().await, 401);
+    let mut resting = TcpStream::connect(url.split('/').nth(2).expect("an address")).await.expect("it listens");
+    let mut before = proxy.upgrade(&[]).unwrap_or_else(|log| panic!("upgrade failed: {log}"));
+    assert_eq!(resting.read(&mut [0]).await.unwrap_or_default(), 0, "what rests is let go of, not handed on");
+    assert_eq!(post().await, 401);
+    assert_eq!(before.ended().await, Some(0));
+    assert_eq!(post().await, 401);
+}
+
 /// How far a process that is not to live comes.
 const STAGE: &str = "CLEARWAY_TEST_SUCCESSOR_ENDS";
 const SOCKET: &str = "CLEARWAY_TEST_UPGRADE_SOCKET";

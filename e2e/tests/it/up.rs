@@ -75,7 +75,7 @@ async fn demo(ready: &Value, plan: &str) -> u16 {
 async fn a_fresh_directory_becomes_a_gateway_with_keys_that_work_and_a_second_start_keeps_them() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let up = Up::start(&data.path().join("data"));
-    for name in ["gateway", "gateway_tls", "control", "metrics", "admin_email", "admin_password", "admin_key"] {
+    for name in ["gateway", "gateway_tls", "control", "egress", "metrics", "admin_email", "admin_password", "admin_key"] {
         word(&up.ready, name);
     }
     for plan in ["starter", "pro", "enterprise"] {

@@ -11,7 +11,8 @@ mod body;
 
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
 
-use clearway_filters::webhook::is_message_id;
+use clearway_config::{EventId, RequestId};
+use clearway_filters::webhook::{self, is_message_id};
 use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName},
@@ -84,10 +85,9 @@ impl Listener {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<AnswerStream> {
-        let request_id = clearway_config::RequestId::new(now_ms(), random());
         let mut response = match self.pass_on(request, peer).await {
             Ok(response) => response,
-            Err(stop) => stop.answer(&self.state, request_id),
+            Err(stop) => stop.answer(&self.state, RequestId::new(now_ms(), random())),
         };
         if *self.closing.borrow() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -115,12 +115,12 @@ impl Listener {
 
 /// The sender's, where it says one; the receiver drops duplicates by it.
 fn message_id(headers: &HeaderMap) -> Result<HeaderValue, Stop> {
-    let mut said = headers.get_all(clearway_filters::webhook::ID).iter();
+    let mut said = headers.get_all(webhook::ID).iter();
     match (said.next(), said.next()) {
         (Some(id), None) if is_message_id(id.as_bytes()) => Ok(id.clone()),
         (Some(_), _) => Err(Stop::malformed_id()),
         (None, _) => {
-            let id = clearway_config::EventId::new(now_ms(), random()).to_string();
+            let id = EventId::new(now_ms(), random()).to_string();
             let digits = id.split_once('_').map_or(id.as_str(), |(_, digits)| digits);
             HeaderValue::try_from(format!("{MESSAGE_ID_PREFIX}_{digits}")).map_err(|_| Stop::malformed_id())
         }
