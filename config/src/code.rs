@@ -188,6 +188,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422;
     /// A request with this idempotency key is being worked on.
     IdempotencyKeyInUse = "idempotency_key_in_use", 409;
+    /// More events are waiting to be written than may; nothing was accepted. `Retry-After` says when to come back.
+    EventsOverloaded = "events_overloaded", 503;
     /// The account's plan does not allow more of these.
     PlanLimitReached = "plan_limit_reached", 403;
     /// The database cannot be reached; nothing was changed.

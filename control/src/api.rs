@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    accounts, audit, certificates,
+    accounts, audit, certificates, events,
     http::{self, Api},
     keys, plans, proxies, routes as gateway, usage,
 };
@@ -30,6 +30,7 @@ use crate::{
         (name = "analytics", description = "What the gateway admitted"),
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
+        (name = "events", description = "What happened, its types, and emitting one's own"),
         (name = "gateway", description = "Routes and upstreams of all proxies, for operators: scope `admin:platform`"),
         (name = "admin", description = "For operators: scope `admin:platform`"),
         (name = "meta", description = "About the API itself"),
@@ -45,7 +46,8 @@ struct Document(Arc<str>);
 pub fn router(api: Api) -> Router {
     let (routes, document) = parts();
     let document = Document(pretty(&document).into());
-    http::serve(routes.layer(Extension(document)), api)
+    let events = events::Events::new(&api);
+    http::serve(routes.layer(Extension(document)).layer(Extension(events)), api)
 }
 
 /// The OpenAPI 3.1 document.
@@ -63,6 +65,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(proxies::routes())
         .merge(gateway::routes())
         .merge(certificates::routes())
+        .merge(events::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

@@ -18,6 +18,7 @@ use crate::{
     http::{Api, chain},
     jobs,
     keys::{Directory, KeyFeed},
+    mail::{self, MailError, Outbox},
     metrics::Metrics,
     plans::{self, PlanFeed},
     routes::RouteFeed,
@@ -49,6 +50,8 @@ pub enum StartError {
     Store(#[from] db::Error),
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    #[error(transparent)]
+    Mail(#[from] MailError),
     #[error("{}", .0.line())]
     Bootstrap(BootstrapError),
     #[error("cannot listen on {addr}: {why}")]
@@ -106,6 +109,7 @@ impl App {
     pub async fn open(Start { settings, database_url, master_key, world }: Start) -> Result<Self, StartError> {
         let plans = Plans::load(&settings.control.plans_file)?;
         let tls = settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
+        let mail = Outbox::new(&settings.mail, std::env::var(mail::PASSWORD).ok().as_deref())?;
         let data_dir = DataDir::open(&settings.data_dir.join("control"))?;
         let listeners = Listeners {
             api: listen(settings.control.addr).await?,
@@ -119,10 +123,11 @@ impl App {
         let secrets = Secrets::load(&db, &world, &master(&settings, master_key)).await?;
         let first_admin = prepare(&db, &world, &secrets, &plans, &settings.control.admin_email).await?;
         let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
-        let hub = start_hub(&db, &secrets, options).await?;
+        let hub = start_hub(&db, &world, &secrets, options).await?;
         let metrics = Metrics::new();
         let (egress, outcomes) = Egress::new(token, metrics.clone());
-        let api = api(db, world, secrets, hub, egress, metrics, settings.control.request_timeout);
+        let mut api = api(db, world, secrets, hub, egress, metrics, settings.control.request_timeout);
+        api.mail = mail;
         Ok(Self { api, settings, listeners, tls, outcomes, first_admin, _data_dir: data_dir })
     }
 
@@ -151,12 +156,16 @@ impl App {
         let Self { api, settings, listeners, tls, outcomes: _outcomes, first_admin: _, _data_dir } = self;
         let (stop_api, stopping) = watch::channel(false);
         let (stop_sync, sync_stopping) = watch::channel(false);
+        let waiters = api.stopping.clone();
         tokio::spawn(async move {
             stop.await;
+            waiters.send_replace(true);
             stop_api.send_replace(true);
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(jobs::sweep_until(api.clone(), stopping.clone()));
+        let (outbox, metrics) = (api.mail.clone(), api.metrics.clone());
+        tasks.spawn(mail::deliver_until(outbox, api.db.clone(), api.world.clone(), metrics, stopping.clone()));
         let operating = operating(api.clone(), stopping.clone());
         tasks.spawn(serve_http(listeners.metrics, operating, told(sync_stopping.clone())));
         let (hub, egress) = (api.hub.clone(), api.egress.clone());
@@ -208,7 +217,7 @@ pub async fn prepare(
 }
 
 /// Sync, fed by the features.
-pub async fn start_hub(db: &Db, secrets: &Secrets, options: Options) -> db::Result<Hub> {
+pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, options: Options) -> db::Result<Hub> {
     Hub::start(
         db.clone(),
         vec![
@@ -218,7 +227,7 @@ pub async fn start_hub(db: &Db, secrets: &Secrets, options: Options) -> db::Resu
             Arc::new(RouteFeed),
             Arc::new(CertificateFeed { secrets: secrets.clone() }),
         ],
-        Arc::new(Sink),
+        Arc::new(Sink { world: world.clone() }),
         options,
     )
     .await
@@ -226,7 +235,19 @@ pub async fn start_hub(db: &Db, secrets: &Secrets, options: Options) -> db::Resu
 
 /// What handlers are given.
 pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, metrics: Metrics, request_timeout: Duration) -> Api {
-    Api { db, world, secrets, hub, egress, keys: Arc::new(Directory), metrics, in_flight: <_>::default(), request_timeout }
+    Api {
+        db,
+        world,
+        secrets,
+        hub,
+        egress,
+        keys: Arc::new(Directory),
+        metrics,
+        mail: Outbox::default(),
+        in_flight: <_>::default(),
+        request_timeout,
+        stopping: Arc::new(watch::Sender::new(false)),
+    }
 }
 
 /// Wraps what the database's secrets are sealed by in the master key of the file `to`, and says how to go on.
@@ -257,6 +278,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, StartError> {
     let url = std::env::var(DATABASE_URL).ok();
     Location::parse(url.as_deref().unwrap_or(&settings.control.database_url), Path::new("control.db"))?;
     settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
+    Outbox::new(&settings.mail, std::env::var(mail::PASSWORD).ok().as_deref())?;
     Ok(plans.warnings)
 }
 

@@ -1,7 +1,8 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit certificates keys plans proxies routes usage users`) over thin plumbing (`db egress
-//! http jobs secrets sync`). Plumbing imports no feature; features use one another only through what their `mod.rs` shows.
+//! Vertical features (`accounts audit certificates events keys plans proxies routes usage users`) over thin plumbing (`db
+//! egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only through what their
+//! `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
@@ -15,6 +16,7 @@ pub mod events;
 pub mod http;
 pub mod jobs;
 pub mod keys;
+pub mod mail;
 pub mod metrics;
 pub mod plans;
 pub mod proxies;

@@ -7,7 +7,9 @@ use clearway_config::{
     egress::{self, v1},
 };
 use http::StatusCode;
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::{egress::AttachedProxy, http::status_class, sync::Status};
 
@@ -22,6 +24,8 @@ pub struct Metrics {
     refusals: IntCounterVec,
     seconds: HistogramVec,
     swept: IntCounterVec,
+    events: IntCounter,
+    mails: IntCounterVec,
     store_up: IntGauge,
     revision: IntGauge,
     proxies: IntGauge,
@@ -51,6 +55,11 @@ impl Metrics {
         let swept = IntCounterVec::new(
             Opts::new("clearway_control_swept_total", "Rows removed because their time was over, by kind."),
             &["kind"],
+        );
+        let events = IntCounter::new("clearway_control_events_accepted_total", "Events that services have emitted by the API.");
+        let mails = IntCounterVec::new(
+            Opts::new("clearway_control_mails_total", "Attempts to hand a mail to the mail server, by outcome."),
+            &["outcome"],
         );
         let store_up = IntGauge::new("clearway_control_store_up", "1 while the database answers.");
         let revision = IntGauge::new("clearway_control_sync_revision", "The last revision that was published.");
@@ -82,6 +91,8 @@ impl Metrics {
             refusals: refusals.expect(valid),
             seconds: seconds.expect(valid),
             swept: swept.expect(valid),
+            events: events.expect(valid),
+            mails: mails.expect(valid),
             store_up: store_up.expect(valid),
             revision: revision.expect(valid),
             proxies: proxies.expect(valid),
@@ -92,11 +103,13 @@ impl Metrics {
             egress_attempts: egress_attempts.expect(valid),
             egress_seconds: egress_seconds.expect(valid),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.seconds.clone()),
             Box::new(metrics.swept.clone()),
+            Box::new(metrics.events.clone()),
+            Box::new(metrics.mails.clone()),
             Box::new(metrics.store_up.clone()),
             Box::new(metrics.revision.clone()),
             Box::new(metrics.proxies.clone()),
@@ -123,6 +136,14 @@ impl Metrics {
 
     pub fn swept(&self, kind: &str, rows: u64) {
         self.swept.with_label_values(&[kind]).inc_by(rows);
+    }
+
+    pub fn events_accepted(&self, count: usize) {
+        self.events.inc_by(count as u64);
+    }
+
+    pub fn mailed(&self, outcome: &'static str) {
+        self.mails.with_label_values(&[outcome]).inc();
     }
 
     pub fn store_up(&self, up: bool) {
@@ -187,6 +208,7 @@ mod tests {
         metrics.answered("/api/v1/keys", StatusCode::OK, Some(ErrorCode::InternalError), Duration::ZERO);
         metrics.swept("idempotency", 1);
         metrics.attempts_lost(1);
+        metrics.mailed("sent");
         let mut table = "| name | kind | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             let kind = match family.get_field_type() {

@@ -146,7 +146,7 @@ fn plumbing_imports_no_feature() {
 }
 
 /// Parts of control that every feature stands on. `app.rs` is where they are put together.
-const PLUMBING: [&str; 6] = ["db", "egress", "http", "sync", "jobs", "secrets"];
+const PLUMBING: [&str; 7] = ["db", "egress", "http", "sync", "jobs", "mail", "secrets"];
 
 /// Every Rust file at or below `at`, with its text.
 fn sources(at: &Path) -> Vec<(PathBuf, String)> {

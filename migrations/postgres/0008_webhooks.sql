@@ -1,5 +1,6 @@
 -- A merchant's store is called one; what numbers revisions is a database.
 ALTER TABLE stores RENAME TO databases;
+ALTER INDEX stores_pkey RENAME TO databases_pkey;
 
 -- How long an account's events, and what became of them, are kept.
 ALTER TABLE plans ADD COLUMN event_retention_days BIGINT NOT NULL DEFAULT 30 CHECK (event_retention_days > 0);
@@ -7,10 +8,10 @@ ALTER TABLE plans ADD COLUMN event_retention_days BIGINT NOT NULL DEFAULT 30 CHE
 -- What an account's X-<Brand>-Signature is called.
 ALTER TABLE accounts ADD COLUMN brand TEXT NOT NULL DEFAULT 'Clearway';
 
--- Of which expiry of a key its account has been told; those of the past need not be told of.
-ALTER TABLE api_keys ADD COLUMN expiry_told BIGINT;
-UPDATE api_keys SET expiry_told = expires_at WHERE expires_at <= CAST(extract(epoch FROM now()) * 1000 AS BIGINT);
-CREATE INDEX api_keys_expires_at ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
+-- When a key's account is to be told that it has expired; NULL once it has been. Past ones need not be told of.
+ALTER TABLE api_keys ADD COLUMN expiry_due BIGINT;
+UPDATE api_keys SET expiry_due = expires_at WHERE expires_at > extract(epoch FROM now()) * 1000 AND revoked_at IS NULL;
+CREATE INDEX api_keys_expiry_due ON api_keys (expiry_due) WHERE expiry_due IS NOT NULL;
 
 -- Which quotas were reached in which day or month, so that each is told of once. Days are counted from 1970; a month is
 -- its first day.

@@ -7,10 +7,10 @@ ALTER TABLE plans ADD COLUMN event_retention_days INTEGER NOT NULL DEFAULT 30 CH
 -- What an account's X-<Brand>-Signature is called.
 ALTER TABLE accounts ADD COLUMN brand TEXT NOT NULL DEFAULT 'Clearway';
 
--- Of which expiry of a key its account has been told; those of the past need not be told of.
-ALTER TABLE api_keys ADD COLUMN expiry_told INTEGER;
-UPDATE api_keys SET expiry_told = expires_at WHERE expires_at <= unixepoch() * 1000;
-CREATE INDEX api_keys_expires_at ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
+-- When a key's account is to be told that it has expired; NULL once it has been. Past ones need not be told of.
+ALTER TABLE api_keys ADD COLUMN expiry_due INTEGER;
+UPDATE api_keys SET expiry_due = expires_at WHERE expires_at > unixepoch() * 1000 AND revoked_at IS NULL;
+CREATE INDEX api_keys_expiry_due ON api_keys (expiry_due) WHERE expiry_due IS NOT NULL;
 
 -- Which quotas were reached in which day or month, so that each is told of once. Days are counted from 1970; a month is
 -- its first day.

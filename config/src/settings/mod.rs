@@ -23,7 +23,7 @@ pub use fault::Fault;
 use fault::Step;
 pub use gateway::{Auth, Document, Gateway, Route, Upstream, UpstreamAddress};
 pub use plans::{Plan, Plans};
-pub use process::{Mode, Settings};
+pub use process::{MailSettings, Mode, Settings};
 
 /// Bytes in a settings file at most.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -10,6 +10,10 @@ use crate::limits::Limits;
 
 /// Plans on offer at most.
 pub const PLANS_MAX: usize = 1_000;
+/// Days for which events are kept at most.
+pub const EVENT_RETENTION_DAYS_MAX: u32 = 3_650;
+/// Where a plan does not say.
+const EVENT_RETENTION_DAYS_DEFAULT: u32 = 30;
 
 #[derive(Debug, Clone)]
 pub struct Plans {
@@ -28,6 +32,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Keys that an account may have at the same time; `None` is unlimited.
     pub keys_max: Option<u32>,
+    /// Days for which an account's events are kept, and what became of them; 1 to [`EVENT_RETENTION_DAYS_MAX`].
+    pub event_retention_days: u32,
     /// Micro-units of `currency`; `None` is by agreement.
     pub price_monthly: Option<i64>,
     pub price_annual: Option<i64>,
@@ -48,6 +54,7 @@ struct RawPlan {
     title: String,
     limits: Spanned<RawLimits>,
     keys_max: Option<u32>,
+    event_retention_days: Option<Spanned<u32>>,
     price_monthly: Option<i64>,
     price_annual: Option<i64>,
     currency: Spanned<String>,
@@ -101,11 +108,20 @@ fn resolve_plan(source: &Source, raw: &RawPlan) -> Result<Plan, SettingsError> {
     let limits = raw.limits.get_ref();
     let limits = Limits::new(limits.per_second, limits.per_day, limits.per_month, limits.concurrent, limits.overage)
         .map_err(|why| source.fault(&raw.limits.span(), "plans.limits", why.to_string()))?;
+    let event_retention_days = match &raw.event_retention_days {
+        None => EVENT_RETENTION_DAYS_DEFAULT,
+        Some(days) if (1..=EVENT_RETENTION_DAYS_MAX).contains(days.get_ref()) => *days.get_ref(),
+        Some(days) => {
+            let why = format!("must be from 1 to {EVENT_RETENTION_DAYS_MAX}");
+            return Err(source.fault(&days.span(), "plans.event_retention_days", why));
+        }
+    };
     Ok(Plan {
         name: name.clone(),
         title: raw.title.clone(),
         limits,
         keys_max: raw.keys_max,
+        event_retention_days,
         price_monthly: raw.price_monthly,
         price_annual: raw.price_annual,
         currency: currency.clone(),
@@ -127,6 +143,7 @@ mod tests {
         assert_eq!((pro.price_monthly, pro.price_annual), (Some(99_000_000), Some(1_069_200_000)));
         let enterprise = &plans.plans[2];
         assert_eq!(enterprise.limits, Limits::new(Some(1_000), Some(10_000_000), None, Some(1_000), false).unwrap());
+        assert_eq!(plans.plans.iter().map(|plan| plan.event_retention_days).collect::<Vec<_>>(), [7, 30, 90]);
         assert_eq!(plans.warnings.len(), 1, "{:?}", plans.warnings);
         assert!(plans.warnings[0].contains("plans.pro: per_month = 10000000 can never be reached"));
     }
@@ -136,5 +153,14 @@ mod tests {
         let text = "[[plans]]\nname = \"x\"\ntitle = \"X\"\ncurrency = \"USD\"\nlimits = { per_day = 0 }\n";
         let wrong = Plans::resolve(&Source::new("plans.toml", text)).unwrap_err();
         assert_eq!(wrong.to_string(), "plans.toml:5: plans.limits: per_day must be from 1 to 1000000000000000");
+    }
+
+    #[test]
+    fn events_are_kept_for_thirty_days_unless_a_plan_says_otherwise() {
+        let plan = |more: &str| format!("[[plans]]\nname = \"x\"\ntitle = \"X\"\ncurrency = \"USD\"\nlimits = {{}}\n{more}");
+        let plans = Plans::resolve(&Source::new("plans.toml", plan(""))).unwrap();
+        assert_eq!(plans.plans[0].event_retention_days, 30);
+        let wrong = Plans::resolve(&Source::new("plans.toml", plan("event_retention_days = 0\n"))).unwrap_err();
+        assert_eq!(wrong.to_string(), "plans.toml:6: plans.event_retention_days: must be from 1 to 3650");
     }
 }

@@ -14,6 +14,11 @@ pub use store::lock;
 use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
+    events::{
+        self, NewEvent, Time,
+        account::{AccountCreated, AccountPlanChanged, AccountResumed, AccountSuspended},
+        billing::{BillingDowngraded, BillingUpgraded},
+    },
     http::{ApiError, time::rfc3339},
     routes as objects,
     sync::{self, ChangeKind, Revision},
@@ -63,8 +68,9 @@ pub async fn open(
     store::insert(tx, id, &name, now_ms).await?;
     store::subscribe(tx, world.id(SubscriptionId::new), id, &plan, now_ms).await?;
     let changes = Changes::default().field("name", (), &name).field("plan", (), &plan);
-    let revision = note(tx, world, actor, "account.created", id, changes).await?;
     let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
+    let created = AccountCreated { account: (&account).into(), created_at: Time(now_ms) };
+    let revision = note(tx, world, actor, "account.created", id, changes, &[NewEvent::of(id, &created)]).await?;
     Ok((account, revision))
 }
 
@@ -78,17 +84,31 @@ pub async fn change_plan(
 ) -> Result<(Account, Revision), AccountError> {
     let now_ms = world.now_ms();
     let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
+    let mut happened = Vec::new();
     if old.plan != plan {
         if !store::is_offered(tx, &plan).await? {
             return Err(AccountError::PlanNotOffered);
         }
         store::end_subscription(tx, id, now_ms).await?;
         store::subscribe(tx, world.id(SubscriptionId::new), id, &plan, now_ms).await?;
+        happened = plan_changed(&old, &plan, store::stands_before(tx, &old.plan, &plan).await?);
     }
     let changes = Changes::default().field("plan", &old.plan, &plan);
-    let revision = note(tx, world, actor, "account.plan_changed", id, changes).await?;
     let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
+    let revision = note(tx, world, actor, "account.plan_changed", id, changes, &happened).await?;
     Ok((account, revision))
+}
+
+fn plan_changed(old: &Account, plan: &str, upgraded: bool) -> Vec<NewEvent> {
+    let account = events::Account { plan: plan.to_owned(), ..old.into() };
+    let (account_id, plan, previous_plan) = (account.account_id.clone(), plan.to_owned(), old.plan.clone());
+    let changed = AccountPlanChanged { account, previous_plan: previous_plan.clone() };
+    let moved = if upgraded {
+        NewEvent::of(old.id, &BillingUpgraded { account_id, plan, previous_plan })
+    } else {
+        NewEvent::of(old.id, &BillingDowngraded { account_id, plan, previous_plan })
+    };
+    vec![NewEvent::of(old.id, &changed), moved]
 }
 
 /// Suspends or resumes; doing it again changes nothing.
@@ -107,7 +127,11 @@ pub async fn set_suspended(
     store::set_suspended(tx, id, suspended_at).await?;
     let action = if suspended { "account.suspended" } else { "account.resumed" };
     let changes = Changes::default().field("suspended_at", old.suspended_at.map(rfc3339), suspended_at.map(rfc3339));
-    let revision = note(tx, world, actor, action, id, changes).await?;
+    let happened = match suspended_at {
+        Some(at) => NewEvent::of(id, &AccountSuspended { account: (&old).into(), suspended_at: Time(at) }),
+        None => NewEvent::of(id, &AccountResumed { account: (&old).into() }),
+    };
+    let revision = note(tx, world, actor, action, id, changes, &[happened]).await?;
     Ok((Account { suspended_at, ..old }, revision))
 }
 
@@ -126,11 +150,11 @@ pub async fn set_policies(
     let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
     store::set_policies(tx, id, &policies).await?;
     let changes = Changes::default().field("policies", &old.policies, &policies);
-    let revision = note(tx, world, actor, "account.policies_changed", id, changes).await?;
+    let revision = note(tx, world, actor, "account.policies_changed", id, changes, &[]).await?;
     Ok((Account { policies, ..old }, revision))
 }
 
-/// The audit entry, unless nothing changed, and the revision.
+/// The audit entry and the events, unless nothing changed, and the revision.
 async fn note(
     tx: &mut Tx,
     world: &World,
@@ -138,13 +162,21 @@ async fn note(
     action: &'static str,
     id: AccountId,
     changes: Changes,
+    happened: &[NewEvent],
 ) -> db::Result<Revision> {
     let object_id = id.to_string();
     if !changes.is_empty() {
         let event = Event { action, account_id: id, object_kind: "account", object_id: &object_id, changes };
         audit::record(tx, world, actor, event).await?;
+        events::emit_all(tx, world, happened).await?;
     }
     sync::record(tx, ChangeKind::Account, &object_id, world.now_ms()).await
+}
+
+impl From<&Account> for events::Account {
+    fn from(account: &Account) -> Self {
+        Self { account_id: account.id.to_string(), name: account.name.clone(), plan: account.plan.clone() }
+    }
 }
 
 impl From<AccountError> for ApiError {

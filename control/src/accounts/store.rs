@@ -72,6 +72,21 @@ pub(super) async fn is_offered(tx: &mut Tx, plan: &str) -> db::Result<bool> {
     Ok(count == 1)
 }
 
+/// Whether one plan stands before another in the list of plans.
+pub(super) async fn stands_before(tx: &mut Tx, one: &str, other: &str) -> db::Result<bool> {
+    let count: i64 = tx
+        .query(
+            "SELECT count(*)
+             FROM plans one, plans other
+             WHERE one.name = $1 AND other.name = $2 AND one.position < other.position",
+        )
+        .bind(one.to_owned())
+        .bind(other.to_owned())
+        .scalar()
+        .await?;
+    Ok(count > 0)
+}
+
 pub(super) async fn set_suspended(tx: &mut Tx, id: AccountId, suspended_at: Option<i64>) -> db::Result<()> {
     tx.query("UPDATE accounts SET suspended_at = $2 WHERE id = $1")
         .bind(id.to_string())

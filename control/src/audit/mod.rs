@@ -64,6 +64,11 @@ impl Changes {
         self
     }
 
+    /// The names of the fields that changed.
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -89,6 +94,9 @@ pub const ACTIONS: &[&str] = &[
     "certificate.created",
     "certificate.deleted",
     "certificate.updated",
+    "event_type.created",
+    "event_type.deleted",
+    "event_type.updated",
     "gateway.created",
     "gateway.deleted",
     "gateway.updated",

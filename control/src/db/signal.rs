@@ -11,7 +11,9 @@ pub struct Signal(pub &'static str);
 
 /// Who listens to what. Cheap to clone; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Signals(Arc<Mutex<Vec<(Signal, watch::Sender<u64>)>>>);
+pub struct Signals(Arc<Mutex<Vec<Listened>>>);
+
+type Listened = (Signal, watch::Sender<u64>);
 
 impl Signals {
     pub fn listen(&self, signal: Signal) -> watch::Receiver<u64> {

@@ -37,39 +37,42 @@ impl NewEvent {
 /// Call it when everything but [`crate::sync::record`] has been written: from here to the commit nobody else can emit,
 /// so that sequences are in commit order; and whoever locked a row after this could wait for one who waits for it.
 pub async fn emit(tx: &mut Tx, world: &World, event: NewEvent) -> db::Result<EventId> {
-    let ids = emit_all(tx, world, vec![event]).await?;
+    let ids = emit_all(tx, world, &[event]).await?;
     Ok(ids[0])
 }
 
 /// [`emit`] for several at once, in their order.
-pub async fn emit_all(tx: &mut Tx, world: &World, events: Vec<NewEvent>) -> db::Result<Vec<EventId>> {
+pub async fn emit_all(tx: &mut Tx, world: &World, events: &[NewEvent]) -> db::Result<Vec<EventId>> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
     let now_ms = world.now_ms();
-    let mut ids = Vec::with_capacity(events.len());
-    let mut sequence = store::take(tx, events.len()).await?;
-    let rows = events.into_iter().map(|event| {
-        let id = world.id(EventId::new);
-        ids.push(id);
-        sequence += 1;
-        store::NewRow {
+    let bodies: Vec<(EventId, String)> = events
+        .iter()
+        .map(|event| {
+            let id = world.id(EventId::new);
+            (id, body::written(id, event.kind, now_ms, &event.data))
+        })
+        .collect();
+    let before = store::take(tx, events.len()).await?;
+    let rows: Vec<_> = (before + 1..)
+        .zip(events.iter().zip(&bodies))
+        .map(|(sequence, (event, (id, body)))| store::NewRow {
             sequence,
-            id,
+            id: *id,
             account_id: event.account_id,
-            kind: event.kind.to_owned(),
+            kind: event.kind,
             version: event.version.into(),
-            object_id: event.object_id,
-            body: body::written(id, event.kind, now_ms, &event.data),
+            object_id: event.object_id.as_deref(),
+            body,
             idempotency_key: None,
             fingerprint: None,
             created_at: now_ms,
-        }
-    });
-    let rows = rows.collect();
-    store::insert(tx, rows).await?;
+        })
+        .collect();
+    store::insert(tx, &rows).await?;
     announce(tx);
-    Ok(ids)
+    Ok(bodies.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Tells the fan-out and the feed's readers, once `tx` has been committed.

@@ -1,10 +1,15 @@
-//! Every statement on `events`, `event_sequence` and `event_types`.
+//! Every statement on `events` and `event_sequence`.
+
+use std::collections::{HashMap, HashSet};
 
 use clearway_config::{AccountId, EventId};
 use serde::Serialize;
 use sqlx::{FromRow, types::Json};
 
-use crate::db::{self, On, PerEngine, Tx};
+use crate::{
+    db::{self, On, PerEngine, Tx},
+    http::hex,
+};
 
 /// An event that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +42,17 @@ struct EventRow {
 
 /// An event about to be written.
 #[derive(Debug, Serialize)]
-pub(super) struct NewRow {
+pub(super) struct NewRow<'a> {
     pub(super) sequence: i64,
     pub(super) id: EventId,
     pub(super) account_id: AccountId,
-    pub(super) kind: String,
+    pub(super) kind: &'a str,
     pub(super) version: i64,
-    pub(super) object_id: Option<String>,
-    pub(super) body: String,
-    pub(super) idempotency_key: Option<String>,
+    pub(super) object_id: Option<&'a str>,
+    pub(super) body: &'a str,
+    pub(super) idempotency_key: Option<&'a str>,
     /// In hexadecimal.
-    pub(super) fingerprint: Option<String>,
+    pub(super) fingerprint: Option<&'a str>,
     pub(super) created_at: i64,
 }
 
@@ -59,7 +64,7 @@ pub(super) async fn take(tx: &mut Tx, count: usize) -> db::Result<i64> {
 }
 
 /// Writes events, all in one statement.
-pub(super) async fn insert(tx: &mut Tx, rows: Vec<NewRow>) -> db::Result<()> {
+pub(super) async fn insert(tx: &mut Tx, rows: &[NewRow<'_>]) -> db::Result<()> {
     tx.query(PerEngine {
         sqlite: "INSERT INTO events
                      (sequence, id, account_id, type, version, object_id, body, idempotency_key, fingerprint, created_at)
@@ -78,6 +83,56 @@ pub(super) async fn insert(tx: &mut Tx, rows: Vec<NewRow>) -> db::Result<()> {
     .execute()
     .await
     .map(|_| ())
+}
+
+/// Gives sequences back that were taken and are not used, so that none is left out.
+pub(super) async fn give_back(tx: &mut Tx, count: usize) -> db::Result<()> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    tx.query("UPDATE event_sequence SET last = last - $1").bind(count).execute().await.map(|_| ())
+}
+
+/// What came with an idempotency key, when it was first used.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) id: EventId,
+    /// In hexadecimal.
+    pub(super) fingerprint: String,
+}
+
+/// Those of some accounts' idempotency keys that have been used, in one statement.
+pub(super) async fn keyed(tx: &mut Tx, keys: &[(AccountId, &str)]) -> db::Result<HashMap<(AccountId, String), Kept>> {
+    let rows: Vec<(String, String, String, Vec<u8>)> = tx
+        .query(PerEngine {
+            sqlite: "SELECT e.account_id, e.idempotency_key, e.id, e.fingerprint
+                     FROM json_each($1) wanted
+                     JOIN events e ON e.account_id = wanted.value ->> 0 AND e.idempotency_key = wanted.value ->> 1
+                     WHERE e.idempotency_key IS NOT NULL",
+            postgres: "SELECT e.account_id, e.idempotency_key, e.id, e.fingerprint
+                       FROM jsonb_array_elements($1) wanted (value)
+                       JOIN events e ON e.account_id = wanted.value ->> 0 AND e.idempotency_key = wanted.value ->> 1
+                       WHERE e.idempotency_key IS NOT NULL",
+        })
+        .bind(Json(keys))
+        .all()
+        .await?;
+    let kept = rows.into_iter().map(|(account, key, id, fingerprint)| {
+        let kept = Kept { id: db::decode("events.id", &id)?, fingerprint: hex(&fingerprint) };
+        Ok(((db::decode("events.account_id", &account)?, key), kept))
+    });
+    kept.collect()
+}
+
+/// Those of some accounts that are there.
+pub(super) async fn known_accounts(tx: &mut Tx, ids: HashSet<AccountId>) -> db::Result<HashSet<AccountId>> {
+    let rows: Vec<(String,)> = tx
+        .query(PerEngine {
+            sqlite: "SELECT id FROM accounts WHERE id IN (SELECT value FROM json_each($1))",
+            postgres: "SELECT id FROM accounts WHERE id IN (SELECT jsonb_array_elements_text($1))",
+        })
+        .bind(Json(ids))
+        .all()
+        .await?;
+    rows.into_iter().map(|(id,)| db::decode("accounts.id", &id)).collect()
 }
 
 /// The events of all accounts after a sequence, in order, `limit` at most. Whoever has seen one has seen all before it:
@@ -101,6 +156,74 @@ pub async fn after<'c>(on: impl On<'c>, sequence: i64, limit: u32) -> db::Result
 /// The last sequence that was given; 0 before the first event.
 pub async fn last<'c>(on: impl On<'c>) -> db::Result<i64> {
     on.query("SELECT last FROM event_sequence").scalar().await
+}
+
+/// An event, if it is of `account`; NULL is every account, for admins.
+pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: EventId) -> db::Result<Option<Row>> {
+    let row = on
+        .query(
+            "SELECT sequence, id, account_id, type, version, object_id, body, created_at
+             FROM events
+             WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
+        )
+        .bind(id.to_string())
+        .bind(account.map(|id| id.to_string()))
+        .optional::<EventRow>()
+        .await?;
+    row.map(Row::try_from).transpose()
+}
+
+/// An account's events after a sequence, in order.
+pub(super) async fn of_account<'c>(on: impl On<'c>, account: AccountId, sequence: i64, limit: u32) -> db::Result<Vec<Row>> {
+    let rows = on
+        .query(
+            "SELECT sequence, id, account_id, type, version, object_id, body, created_at
+             FROM events
+             WHERE account_id = $1 AND sequence > $2
+             ORDER BY sequence
+             LIMIT $3",
+        )
+        .bind(account.to_string())
+        .bind(sequence)
+        .bind(i64::from(limit))
+        .all::<EventRow>()
+        .await?;
+    rows.into_iter().map(Row::try_from).collect()
+}
+
+/// Places and types of an account's events after a sequence, in order: what a type is looked for in.
+pub(super) async fn kinds_of_account<'c>(
+    on: impl On<'c>,
+    account: AccountId,
+    sequence: i64,
+    limit: u32,
+) -> db::Result<Vec<(i64, String)>> {
+    on.query("SELECT sequence, type FROM events WHERE account_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3")
+        .bind(account.to_string())
+        .bind(sequence)
+        .bind(i64::from(limit))
+        .all()
+        .await
+}
+
+/// An account's events of these sequences, in order.
+pub(super) async fn of_sequences<'c>(on: impl On<'c>, account: AccountId, sequences: &[i64]) -> db::Result<Vec<Row>> {
+    let rows = on
+        .query(PerEngine {
+            sqlite: "SELECT sequence, id, account_id, type, version, object_id, body, created_at
+                     FROM events
+                     WHERE account_id = $1 AND sequence IN (SELECT value FROM json_each($2))
+                     ORDER BY sequence",
+            postgres: "SELECT sequence, id, account_id, type, version, object_id, body, created_at
+                       FROM events
+                       WHERE account_id = $1 AND sequence IN (SELECT CAST(jsonb_array_elements_text($2) AS BIGINT))
+                       ORDER BY sequence",
+        })
+        .bind(account.to_string())
+        .bind(Json(sequences))
+        .all::<EventRow>()
+        .await?;
+    rows.into_iter().map(Row::try_from).collect()
 }
 
 impl TryFrom<EventRow> for Row {

@@ -61,8 +61,8 @@ async fn an_event_happens_with_its_transaction_or_not_at_all() {
         assert!(listener.has_changed().unwrap());
         listener.mark_unchanged();
         let mut tx = db.begin().await.unwrap();
-        let three = (0..3).map(|n| plan_changed(account, &n.to_string())).collect();
-        let ids = emit_all(&mut tx, &world, three).await.unwrap();
+        let three: Vec<_> = (0..3).map(|n| plan_changed(account, &n.to_string())).collect();
+        let ids = emit_all(&mut tx, &world, &three).await.unwrap();
         assert!(!listener.has_changed().unwrap(), "nobody is woken before the commit");
         tx.commit().await.unwrap();
         listener.changed().await.unwrap();

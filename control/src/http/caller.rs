@@ -88,7 +88,9 @@ wanted! {
     ReadAnalytics = "read:analytics";
     ReadAudit = "read:audit";
     ReadBilling = "read:billing";
+    ReadEvents = "read:events";
     ReadKeys = "read:keys";
+    WriteEvents = "write:events";
     WriteKeys = "write:keys";
 }
 

@@ -195,23 +195,29 @@ impl<const MAX: usize, S: Send + Sync> FromRequest<S> for JsonObject<MAX> {
 }
 
 async fn read_object(request: Request, bytes_max: usize) -> Result<(Map<String, Value>, axum::body::Bytes), ApiError> {
-    let media_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let bytes = axum::body::to_bytes(request.into_body(), bytes_max).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::MalformedBody })
-    })?;
+    let bytes = read_json(request, bytes_max).await?;
     if bytes.is_empty() {
         return Ok((Map::new(), bytes));
-    }
-    if !may_be_json(media_type.as_ref()) {
-        return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
     }
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok((object, bytes)),
         Ok(_) => Err(ApiError::saying(ErrorCode::MalformedBody, "The body must be a JSON object.")),
         Err(why) => Err(ApiError::saying(ErrorCode::MalformedBody, format!("The body is not JSON: {why}."))),
     }
+}
+
+/// A body of at most `bytes_max` that says that it is JSON; it is not looked into.
+pub async fn read_json(request: Request, bytes_max: usize) -> Result<axum::body::Bytes, ApiError> {
+    let media_type = request.headers().get(header::CONTENT_TYPE).cloned();
+    let bytes = axum::body::to_bytes(request.into_body(), bytes_max).await.map_err(|error| {
+        let too_large =
+            std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+        ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::MalformedBody })
+    })?;
+    if !bytes.is_empty() && !may_be_json(media_type.as_ref()) {
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+    }
+    Ok(bytes)
 }
 
 /// JSON, or what says nothing: no media type at all, and the one that `curl -d` and HTML forms send unasked.

@@ -22,11 +22,13 @@ use axum::{
     middleware,
 };
 use http::request::Parts;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use answer::{Answer, Answered, List, issue};
 pub use caller::{
-    AdminPlatform, Caller, Held, KeyDirectory, Permit, ReadAnalytics, ReadAudit, ReadBilling, ReadKeys, Wanted, WriteKeys,
+    AdminPlatform, Caller, Held, KeyDirectory, Permit, ReadAnalytics, ReadAudit, ReadBilling, ReadEvents, ReadKeys, Wanted,
+    WriteEvents, WriteKeys,
 };
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};
@@ -37,7 +39,7 @@ pub use idempotency::{Repeatable, Turn};
 pub use paging::{PageParams, Paging};
 pub use versions::{IfMatch, tagged};
 
-use crate::{db::Db, egress::Egress, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
+use crate::{db::Db, egress::Egress, mail::Outbox, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
 
 /// What handlers are given. Cheap to clone.
 #[derive(Clone)]
@@ -49,8 +51,11 @@ pub struct Api {
     pub egress: Egress,
     pub keys: Arc<dyn KeyDirectory>,
     pub metrics: Metrics,
+    pub mail: Outbox,
     pub in_flight: idempotency::InFlight,
     pub request_timeout: Duration,
+    /// Says true once the process is stopping: a request that only waits for something ends then.
+    pub stopping: Arc<watch::Sender<bool>>,
 }
 
 impl fmt::Debug for Api {

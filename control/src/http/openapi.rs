@@ -75,7 +75,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     if operation.contains_key("requestBody") || method == "post" {
         codes.extend(WITH_BODY);
     }
-    if path.contains("{id}") {
+    if path.contains('{') {
         codes.extend(WITH_ID);
     }
     if method != "get" {
@@ -87,12 +87,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     }
     if method == "post" {
         codes.extend(REPEATABLE);
+        let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+        let own = parameters.as_array().is_some_and(|list| list.iter().any(|one| one["name"] == "Idempotency-Key"));
         let header = json!({
             "name": "Idempotency-Key", "in": "header", "required": false, "description": IDEMPOTENCY_KEY,
             "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
         });
-        let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
-        parameters.as_array_mut().into_iter().for_each(|list| list.push(header.clone()));
+        parameters.as_array_mut().filter(|_| !own).into_iter().for_each(|list| list.push(header.clone()));
     }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     let mut statuses: Vec<u16> = codes.iter().map(|code| code.status()).collect();

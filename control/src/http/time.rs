@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::fields::Wrong;
 
-const DAY_MS: i64 = 86_400_000;
+/// Milliseconds of a day.
+pub const DAY_MS: i64 = 86_400_000;
 
 pub fn rfc3339(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
@@ -37,6 +38,14 @@ pub fn day_of(ms: i64) -> i64 {
     ms.div_euclid(DAY_MS)
 }
 
+/// The first and the last day of the month that a day is in.
+pub fn month_of(day: i64) -> (i64, i64) {
+    let time = Timestamp::from_millisecond(day.saturating_mul(DAY_MS)).unwrap_or(Timestamp::MAX);
+    let date = time.to_zoned(TimeZone::UTC).date();
+    let first = day - (i64::from(date.day()) - 1);
+    (first, first + i64::from(date.days_in_month()) - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -59,5 +68,8 @@ mod tests {
         assert!(day(&json!("2023-02-29")).is_err());
         assert!(day(&json!("2026-11-20T00:00:00")).is_err());
         assert_eq!(day_of(-1), -1);
+        let days = |first: &str, last: &str| (day(&json!(first)).unwrap(), day(&json!(last)).unwrap());
+        assert_eq!(month_of(day(&json!("2024-02-17")).unwrap()), days("2024-02-01", "2024-02-29"));
+        assert_eq!(month_of(day(&json!("2026-12-31")).unwrap()), days("2026-12-01", "2026-12-31"));
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     db,
     http::{Api, chain, idempotency},
-    keys,
+    keys, usage,
 };
 
 /// Between two sweeps, and after one that failed.
@@ -28,6 +28,8 @@ pub async fn sweep_until(api: Api, mut stop: watch::Receiver<bool>) {
 pub async fn sweep_once(api: &Api) {
     let before = api.world.now_ms() - idempotency::KEPT_MS;
     drain(api, "idempotency_key", || idempotency::sweep(&api.db, before)).await;
+    drain(api, "key_expiry", || keys::tell_expired(&api.db, &api.world)).await;
+    drain(api, "quota_notice", || usage::sweep(&api.db, &api.world)).await;
     drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
 }
 

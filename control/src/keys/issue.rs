@@ -12,6 +12,7 @@ use crate::{
     accounts,
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
+    events::{self, NewEvent, key::KeyCreated},
     http::ApiError,
     secrets::Secrets,
     sync::{self, ChangeKind, Revision},
@@ -79,6 +80,8 @@ pub async fn issue(
     let id = key.id.to_string();
     let event = Event { action: "key.created", account_id: key.account_id, object_kind: "key", object_id: &id, changes };
     audit::record(tx, world, actor, event).await?;
+    let created = KeyCreated { key: (&key).into(), secret_shown: secret.shown.clone() };
+    events::emit(tx, world, NewEvent::of(key.account_id, &created)).await?;
     let revision = sync::record(tx, ChangeKind::Key, &id, now_ms).await?;
     Ok(Issued { key, secret, plain, signing, revision })
 }

@@ -9,6 +9,7 @@
 //! changes a key's expiry: no sequence of rotations lets any secret live longer than it would have.
 
 mod directory;
+mod expire;
 mod feed;
 mod http;
 mod issue;
@@ -24,6 +25,7 @@ mod update;
 mod view;
 
 pub use directory::Directory;
+pub use expire::tell_expired;
 pub use feed::KeyFeed;
 pub use http::routes;
 pub use issue::{IssueError, Issued, issue};

@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::events;
+
 /// Addresses or networks that a key may list.
 pub(super) const ALLOWED_MAX: usize = 64;
 /// Characters in a key's name.
@@ -77,6 +79,18 @@ impl Key {
             Status::Expired
         } else {
             Status::Active
+        }
+    }
+}
+
+impl From<&Key> for events::Key {
+    fn from(key: &Key) -> Self {
+        Self {
+            key_id: key.id.to_string(),
+            name: key.name.clone(),
+            environment: key.environment.as_str().to_owned(),
+            scopes: key.scopes.iter().map(ToString::to_string).collect(),
+            expires_at: key.expires_at.map(events::Time),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{model::Key, store};
 use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
+    events::{self, NewEvent, Time, key::KeyRevoked},
     http::time::rfc3339,
     sync::{self, ChangeKind, Revision},
     world::World,
@@ -30,6 +31,8 @@ pub async fn revoke(
         let event =
             Event { action: "key.revoked", account_id: key.account_id, object_kind: "key", object_id: &object_id, changes };
         audit::record(tx, world, actor, event).await?;
+        let revoked = KeyRevoked { key: (&key).into(), revoked_at: Time(now_ms) };
+        events::emit(tx, world, NewEvent::of(key.account_id, &revoked)).await?;
     }
     let revision = sync::record(tx, ChangeKind::Key, &object_id, now_ms).await?;
     Ok(Some((key, revision)))

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
+    events::{self, NewEvent, key::KeyRotated},
     http::ApiError,
     secrets::Secrets,
     sync::{self, ChangeKind, Revision},
@@ -78,6 +79,8 @@ pub async fn rotate(
     let object_id = id.to_string();
     let event = Event { action: "key.rotated", account_id: key.account_id, object_kind: "key", object_id: &object_id, changes };
     audit::record(tx, world, actor, event).await?;
+    let rotated = KeyRotated { key: (&key).into(), secret_shown: secrets[0].shown.clone(), overlap_seconds: overlap_s };
+    events::emit(tx, world, NewEvent::of(key.account_id, &rotated)).await?;
     let revision = sync::record(tx, ChangeKind::Key, &object_id, now_ms).await?;
     Ok(Rotated { key, secrets, plain, signing, revision })
 }

@@ -51,8 +51,8 @@ pub(super) async fn insert(tx: &mut Tx, key: &Key) -> db::Result<()> {
     tx.query(
         "INSERT INTO api_keys
              (id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-              require_signature, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+              require_signature, created_at, expires_at, expiry_due)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
     )
     .bind(key.id.to_string())
     .bind(key.account_id.to_string())
@@ -78,7 +78,10 @@ pub(super) async fn save(tx: &mut Tx, key: &Key) -> db::Result<()> {
         .query(
             "UPDATE api_keys
              SET name = $3, scopes = $4, allowed_addresses = $5, per_second = $6, per_day = $7, per_month = $8,
-                 concurrent = $9, require_signature = $10, expires_at = $11, revoked_at = $12
+                 concurrent = $9, require_signature = $10, expires_at = $11, revoked_at = $12,
+                 expiry_due = CASE WHEN CAST($12 AS BIGINT) IS NOT NULL THEN NULL
+                                   WHEN expires_at IS NOT DISTINCT FROM $11 THEN expiry_due
+                                   ELSE $11 END
              WHERE id = $1 AND account_id = $2",
         )
         .bind(key.id.to_string())
@@ -332,6 +335,23 @@ pub(super) async fn credentials_after<'c>(on: impl On<'c>, after: String, limit:
 
 pub(super) async fn count_secrets<'c>(on: impl On<'c>) -> db::Result<i64> {
     on.query("SELECT count(*) FROM key_secrets").scalar().await
+}
+
+/// Keys that have expired by now and were not told of yet, `max` at most; from now on they have been.
+pub(super) async fn take_expired(tx: &mut Tx, now_ms: i64, max: i64) -> db::Result<Vec<Key>> {
+    let rows = tx
+        .query(
+            "UPDATE api_keys
+             SET expiry_due = NULL
+             WHERE id IN (SELECT id FROM api_keys WHERE expiry_due <= $1 ORDER BY expiry_due LIMIT $2) AND expiry_due <= $1
+             RETURNING id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
+                       require_signature, created_at, expires_at, revoked_at",
+        )
+        .bind(now_ms)
+        .bind(max)
+        .all::<KeyRow>()
+        .await?;
+    rows.into_iter().map(Key::try_from).collect()
 }
 
 /// Removes at most `max` secrets whose overlap ended, or whose key was revoked, before `before`.

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
+    events::{self, NewEvent, key::KeyUpdated},
     http::{ApiError, time::rfc3339},
     secrets::Secrets,
     sync::{self, ChangeKind, Revision},
@@ -116,9 +117,11 @@ pub async fn update(
     let changes = changes(&old, &new);
     if !changes.is_empty() {
         store::save(tx, &new).await?;
+        let changed = changes.names();
         let event =
             Event { action: "key.updated", account_id: new.account_id, object_kind: "key", object_id: &object_id, changes };
         audit::record(tx, world, actor, event).await?;
+        events::emit(tx, world, NewEvent::of(new.account_id, &KeyUpdated { key: (&new).into(), changed })).await?;
     }
     let revision = sync::record(tx, ChangeKind::Key, &object_id, now_ms).await?;
     Ok(Updated { key: new, signing, revision })

@@ -15,7 +15,7 @@ pub fn routes() -> OpenApiRouter<Api> {
 
 /// What an account can subscribe to. A limit that is null is none.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"name": "starter", "title": "Starter", "keys_max": 25, "price_monthly": 0, "price_annual": 0, "currency": "USD",
+#[schema(example = json!({"name": "starter", "title": "Starter", "keys_max": 25, "event_retention_days": 7, "price_monthly": 0, "price_annual": 0, "currency": "USD",
     "limits": {"per_second": 10, "per_day": 10000, "per_month": 100000, "concurrent": 5, "overage": false}}))]
 struct PlanView {
     name: String,
@@ -23,6 +23,8 @@ struct PlanView {
     limits: PlanLimits,
     /// Keys that an account may have at the same time.
     keys_max: Option<u32>,
+    /// Days for which an account's events are kept, and what became of them.
+    event_retention_days: u32,
     /// Millionths of the currency; null is by agreement.
     price_monthly: Option<i64>,
     price_annual: Option<i64>,
@@ -55,6 +57,7 @@ impl From<Stored> for PlanView {
                 overage: limits.overage,
             },
             keys_max: plan.keys_max,
+            event_retention_days: plan.event_retention_days,
             price_monthly: plan.price_monthly,
             price_annual: plan.price_annual,
             currency: plan.currency,

@@ -24,6 +24,7 @@ struct Row {
     concurrent: Option<i64>,
     overage: bool,
     keys_max: Option<i64>,
+    event_retention_days: i64,
     price_monthly: Option<i64>,
     price_annual: Option<i64>,
     currency: String,
@@ -34,8 +35,8 @@ struct Row {
 pub(super) async fn all<'c>(on: impl On<'c>) -> db::Result<Vec<Stored>> {
     let rows = on
         .query(
-            "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max, price_monthly,
-                    price_annual, currency, retired
+            "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
+                    event_retention_days, price_monthly, price_annual, currency, retired
              FROM plans
              ORDER BY position, name
              LIMIT 10000",
@@ -49,12 +50,12 @@ pub(super) async fn all<'c>(on: impl On<'c>) -> db::Result<Vec<Stored>> {
 pub(super) async fn some<'c>(on: impl On<'c>, names: &[String]) -> db::Result<Vec<Stored>> {
     let rows = on
         .query(PerEngine {
-            sqlite: "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max, price_monthly,
-                            price_annual, currency, retired
+            sqlite: "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
+                            event_retention_days, price_monthly, price_annual, currency, retired
                      FROM plans
                      WHERE name IN (SELECT value FROM json_each($1))",
             postgres: "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
-                              price_monthly, price_annual, currency, retired
+                              event_retention_days, price_monthly, price_annual, currency, retired
                        FROM plans
                        WHERE name IN (SELECT jsonb_array_elements_text($1))",
         })
@@ -69,13 +70,14 @@ pub(super) async fn put(tx: &mut Tx, stored: &Stored) -> db::Result<()> {
     let signed = |limit: Option<u64>| limit.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     tx.query(
         "INSERT INTO plans
-             (name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max, price_monthly,
-              price_annual, currency, retired)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             (name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
+              event_retention_days, price_monthly, price_annual, currency, retired)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (name) DO UPDATE
          SET title = excluded.title, position = excluded.position, per_second = excluded.per_second,
              per_day = excluded.per_day, per_month = excluded.per_month, concurrent = excluded.concurrent,
-             overage = excluded.overage, keys_max = excluded.keys_max, price_monthly = excluded.price_monthly,
+             overage = excluded.overage, keys_max = excluded.keys_max,
+             event_retention_days = excluded.event_retention_days, price_monthly = excluded.price_monthly,
              price_annual = excluded.price_annual, currency = excluded.currency, retired = excluded.retired",
     )
     .bind(plan.name.clone())
@@ -87,6 +89,7 @@ pub(super) async fn put(tx: &mut Tx, stored: &Stored) -> db::Result<()> {
     .bind(plan.limits.concurrent.map(i64::from))
     .bind(plan.limits.overage)
     .bind(plan.keys_max.map(i64::from))
+    .bind(i64::from(plan.event_retention_days))
     .bind(plan.price_monthly)
     .bind(plan.price_annual)
     .bind(plan.currency.clone())
@@ -120,6 +123,7 @@ impl From<Row> for Stored {
                 overage: row.overage,
             },
             keys_max: narrow(row.keys_max),
+            event_retention_days: u32::try_from(row.event_retention_days).unwrap_or(u32::MAX),
             price_monthly: row.price_monthly,
             price_annual: row.price_annual,
             currency: row.currency,

@@ -2,10 +2,12 @@
 //! ledger; the greatest is kept, so that a batch may come twice or late. The sum over ledgers is the truth.
 
 mod http;
+mod reached;
 mod sink;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use http::routes;
+pub use reached::sweep;
 pub use sink::Sink;

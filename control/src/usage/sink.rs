@@ -8,14 +8,17 @@ use std::{
 use async_trait::async_trait;
 use clearway_config::{AccountId, KeyId, ProxyId, sync::v1};
 
-use super::store;
+use super::{reached, store};
 use crate::{
     db::{self, Db},
     sync::UsageSink,
+    world::World,
 };
 
-#[derive(Debug, Clone, Copy)]
-pub struct Sink;
+#[derive(Debug, Clone)]
+pub struct Sink {
+    pub world: World,
+}
 
 #[async_trait]
 impl UsageSink for Sink {
@@ -37,11 +40,13 @@ impl UsageSink for Sink {
             let most = days.entry((kind, id, total.day)).or_insert(admitted);
             *most = admitted.max(*most);
         }
-        let days = days.into_iter().map(|((kind, id, day), admitted)| store::Day { kind, id, day, admitted }).collect();
+        let days: Vec<_> = days.into_iter().map(|((kind, id, day), admitted)| store::Day { kind, id, day, admitted }).collect();
+        let periods = reached::periods(&days);
         let uses = uses.into_iter().map(|(id, (at, address))| store::LastUse { id, at, address }).collect();
         let mut tx = db.begin().await?;
         store::keep_greatest(&mut tx, proxy, &batch.ledger_id, days).await?;
         store::keep_latest(&mut tx, uses).await?;
+        reached::tell(&mut tx, &self.world, periods).await?;
         tx.commit().await
     }
 }

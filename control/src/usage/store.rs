@@ -1,10 +1,10 @@
-//! Every statement on `usage_days`, and the writes to `key_uses`.
+//! Every statement on `usage_days` and `quotas_reached`, and the writes to `key_uses`.
 
 use clearway_config::{AccountId, KeyId, ProxyId};
 use serde::Serialize;
 use sqlx::{FromRow, types::Json};
 
-use crate::db::{self, On, Page, PerEngine, Tx, cut};
+use crate::db::{self, Db, On, Page, PerEngine, Tx, cut};
 
 /// What one ledger admitted for a subject on a day.
 #[derive(Debug, Serialize)]
@@ -68,6 +68,152 @@ pub(super) async fn keep_latest(tx: &mut Tx, uses: Vec<LastUse>) -> db::Result<(
     .execute()
     .await
     .map(|_| ())
+}
+
+/// Days that a subject's requests are counted over.
+#[derive(Debug, Serialize)]
+pub(super) struct Period {
+    pub(super) kind: &'static str,
+    pub(super) id: String,
+    /// `day` or `month`.
+    pub(super) period: &'static str,
+    pub(super) first: i64,
+    pub(super) last: i64,
+}
+
+/// A quota that has been reached.
+#[derive(Debug, Serialize, FromRow)]
+pub(super) struct Reached {
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) period: String,
+    pub(super) first: i64,
+    pub(super) account_id: String,
+    pub(super) allowed: i64,
+    pub(super) admitted: i64,
+    pub(super) overage: bool,
+}
+
+/// Of accounts' periods those in which the plan's limit was reached, unless that was told of before.
+pub(super) async fn accounts_reached(tx: &mut Tx, periods: Vec<Period>) -> db::Result<Vec<Reached>> {
+    tx.query(PerEngine {
+        sqlite: "SELECT 'account' AS kind, w.id, w.period, w.first, w.id AS account_id, w.allowed, w.admitted, w.overage
+                 FROM (
+                     SELECT w.id, w.period, w.first, p.overage,
+                            CASE w.period WHEN 'day' THEN p.per_day ELSE p.per_month END AS allowed,
+                            (SELECT SUM(u.admitted) FROM usage_days u
+                             WHERE u.subject_kind = 'account' AND u.subject_id = w.id AND u.day BETWEEN w.first AND w.last)
+                                AS admitted
+                     FROM (SELECT value ->> 'id' AS id, value ->> 'period' AS period, value ->> 'first' AS first,
+                                  value ->> 'last' AS last
+                           FROM json_each($1)) w
+                     JOIN subscriptions s ON s.account_id = w.id AND s.ended_at IS NULL
+                     JOIN plans p ON p.name = s.plan
+                     WHERE NOT EXISTS (SELECT 1 FROM quotas_reached r
+                                       WHERE r.subject_kind = 'account' AND r.subject_id = w.id AND r.period = w.period
+                                         AND r.first_day = w.first)
+                 ) w
+                 WHERE w.allowed IS NOT NULL AND w.admitted >= w.allowed",
+        postgres: "SELECT 'account' AS kind, w.id, w.period, w.first, w.id AS account_id, w.allowed, w.admitted, w.overage
+                   FROM (
+                       SELECT w.id, w.period, w.first, p.overage,
+                              CASE w.period WHEN 'day' THEN p.per_day ELSE p.per_month END AS allowed,
+                              (SELECT CAST(SUM(u.admitted) AS BIGINT) FROM usage_days u
+                               WHERE u.subject_kind = 'account' AND u.subject_id = w.id AND u.day BETWEEN w.first AND w.last)
+                                  AS admitted
+                       FROM jsonb_to_recordset($1) AS w (id TEXT, period TEXT, first BIGINT, last BIGINT)
+                       JOIN subscriptions s ON s.account_id = w.id AND s.ended_at IS NULL
+                       JOIN plans p ON p.name = s.plan
+                       WHERE NOT EXISTS (SELECT 1 FROM quotas_reached r
+                                         WHERE r.subject_kind = 'account' AND r.subject_id = w.id AND r.period = w.period
+                                           AND r.first_day = w.first)
+                   ) w
+                   WHERE w.allowed IS NOT NULL AND w.admitted >= w.allowed",
+    })
+    .bind(Json(periods))
+    .all()
+    .await
+}
+
+/// Of keys' periods those in which the key's own limit was reached, unless that was told of before.
+pub(super) async fn keys_reached(tx: &mut Tx, periods: Vec<Period>) -> db::Result<Vec<Reached>> {
+    tx.query(PerEngine {
+        sqlite: "SELECT 'key' AS kind, w.id, w.period, w.first, w.account_id, w.allowed, w.admitted, FALSE AS overage
+                 FROM (
+                     SELECT w.id, w.period, w.first, k.account_id,
+                            CASE w.period WHEN 'day' THEN k.per_day ELSE k.per_month END AS allowed,
+                            (SELECT SUM(u.admitted) FROM usage_days u
+                             WHERE u.subject_kind = 'key' AND u.subject_id = w.id AND u.day BETWEEN w.first AND w.last)
+                                AS admitted
+                     FROM (SELECT value ->> 'id' AS id, value ->> 'period' AS period, value ->> 'first' AS first,
+                                  value ->> 'last' AS last
+                           FROM json_each($1)) w
+                     JOIN api_keys k ON k.id = w.id
+                     WHERE (k.per_day IS NOT NULL OR k.per_month IS NOT NULL)
+                       AND NOT EXISTS (SELECT 1 FROM quotas_reached r
+                                       WHERE r.subject_kind = 'key' AND r.subject_id = w.id AND r.period = w.period
+                                         AND r.first_day = w.first)
+                 ) w
+                 WHERE w.allowed IS NOT NULL AND w.admitted >= w.allowed",
+        postgres: "SELECT 'key' AS kind, w.id, w.period, w.first, w.account_id, w.allowed, w.admitted, FALSE AS overage
+                   FROM (
+                       SELECT w.id, w.period, w.first, k.account_id,
+                              CASE w.period WHEN 'day' THEN k.per_day ELSE k.per_month END AS allowed,
+                              (SELECT CAST(SUM(u.admitted) AS BIGINT) FROM usage_days u
+                               WHERE u.subject_kind = 'key' AND u.subject_id = w.id AND u.day BETWEEN w.first AND w.last)
+                                  AS admitted
+                       FROM jsonb_to_recordset($1) AS w (id TEXT, period TEXT, first BIGINT, last BIGINT)
+                       JOIN api_keys k ON k.id = w.id
+                       WHERE (k.per_day IS NOT NULL OR k.per_month IS NOT NULL)
+                         AND NOT EXISTS (SELECT 1 FROM quotas_reached r
+                                         WHERE r.subject_kind = 'key' AND r.subject_id = w.id AND r.period = w.period
+                                           AND r.first_day = w.first)
+                   ) w
+                   WHERE w.allowed IS NOT NULL AND w.admitted >= w.allowed",
+    })
+    .bind(Json(periods))
+    .all()
+    .await
+}
+
+/// Notes that quotas are told of; those that nobody had noted.
+pub(super) async fn note_reached(
+    tx: &mut Tx,
+    reached: &[Reached],
+    now_ms: i64,
+) -> db::Result<Vec<(String, String, String, i64)>> {
+    tx.query(PerEngine {
+        sqlite: "INSERT INTO quotas_reached (subject_kind, subject_id, period, first_day, reached_at)
+                 SELECT value ->> 'kind', value ->> 'id', value ->> 'period', value ->> 'first', $2
+                 FROM json_each($1)
+                 WHERE TRUE
+                 ON CONFLICT (subject_kind, subject_id, period, first_day) DO NOTHING
+                 RETURNING subject_kind, subject_id, period, first_day",
+        postgres: "INSERT INTO quotas_reached (subject_kind, subject_id, period, first_day, reached_at)
+                   SELECT kind, id, period, first, $2
+                   FROM jsonb_to_recordset($1) AS reached (kind TEXT, id TEXT, period TEXT, first BIGINT)
+                   ORDER BY kind, id, period, first
+                   ON CONFLICT (subject_kind, subject_id, period, first_day) DO NOTHING
+                   RETURNING subject_kind, subject_id, period, first_day",
+    })
+    .bind(Json(reached))
+    .bind(now_ms)
+    .all()
+    .await
+}
+
+/// Forgets quotas that were told of before `before`, `max` at most.
+pub(super) async fn forget_reached(db: &Db, before: i64, max: i64) -> db::Result<u64> {
+    db.query(
+        "DELETE FROM quotas_reached
+         WHERE (subject_kind, subject_id, period, first_day) IN (
+             SELECT subject_kind, subject_id, period, first_day FROM quotas_reached WHERE reached_at <= $1 LIMIT $2
+         )",
+    )
+    .bind(before)
+    .bind(max)
+    .execute()
+    .await
 }
 
 #[derive(Debug, FromRow)]

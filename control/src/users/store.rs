@@ -35,6 +35,16 @@ pub(super) async fn insert(
         .map(|_| ())
 }
 
+/// Where an account's people are told by mail what concerns all of it: its owners and admins, ten at most.
+pub async fn addresses<'c>(on: impl On<'c>, account: AccountId) -> db::Result<Vec<String>> {
+    let rows: Vec<(String,)> = on
+        .query("SELECT email FROM users WHERE account_id = $1 AND role IN ('owner', 'admin') ORDER BY created_at, id LIMIT 10")
+        .bind(account.to_string())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(email,)| email).collect())
+}
+
 /// The first admin: address and account.
 pub(super) async fn first(tx: &mut Tx) -> db::Result<Option<(String, AccountId)>> {
     let row = tx.query("SELECT email, account_id FROM users ORDER BY created_at, id LIMIT 1").optional::<FirstRow>().await?;

@@ -14,7 +14,7 @@ async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
               "code": 201,
               "data": {
                 "created_at": "2026-11-20T00:00:00.000Z",
-                "id": "acct_0350Z6oinbejdXzyrQqUfL",
+                "id": "acct_0350Z6oikMkhNFhp8BCO2h",
                 "name": "Example Ltd",
                 "plan": "starter",
                 "policies": [],
@@ -28,10 +28,10 @@ async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
                 "status": "active",
                 "suspended_at": null
               },
-              "id": "req_0350Z6oinLDme3V1FgdxRb",
+              "id": "req_0350Z6oinbejdXzyrQqUfL",
               "meta": {
                 "timestamp": "2026-11-20T00:00:00.000Z",
-                "trace_id": "5b848ba47cabf974be6aef6869bcfd21"
+                "trace_id": "9c3a48a065a16c88c2121d8433d49535"
               },
               "status": "success"
             }
@@ -110,6 +110,7 @@ async fn the_plans_on_offer_are_in_the_files_order() {
               "items": [
                 {
                   "currency": "USD",
+                  "event_retention_days": 30,
                   "keys_max": 3,
                   "limits": {
                     "concurrent": 5,
@@ -125,6 +126,7 @@ async fn the_plans_on_offer_are_in_the_files_order() {
                 },
                 {
                   "currency": "USD",
+                  "event_retention_days": 30,
                   "keys_max": null,
                   "limits": {
                     "concurrent": 1000,

@@ -85,7 +85,7 @@ impl TestApp {
         let admin = prepare(&database.db, &world, &secrets, &plans, "admin@example.com").await.unwrap().unwrap();
         let clock = Clock::default();
         let options = Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock };
-        let hub = start_hub(&database.db, &secrets, options).await.unwrap();
+        let hub = start_hub(&database.db, &world, &secrets, options).await.unwrap();
         let metrics = Metrics::new();
         let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
         let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, Duration::from_secs(20));
@@ -104,6 +104,11 @@ impl TestApp {
 
     pub(crate) fn admin(&self) -> Client<'_> {
         self.with_key(&self.admin_key)
+    }
+
+    /// What an admin's request carries.
+    pub(crate) fn admin_authorization(&self) -> String {
+        format!("Bearer {}", self.admin_key)
     }
 
     /// Opens an account on `starter` and issues a key for it, with these scopes; the account's id and the secret.

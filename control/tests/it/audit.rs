@@ -25,11 +25,11 @@ async fn every_act_on_a_key_is_noted_with_who_from_where_and_what() {
             {
               "items": [
                 {
-                  "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                  "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                   "action": "key.revoked",
                   "actor": {
                     "address": "192.0.2.7",
-                    "id": "key_0350Z6oio8nLxI2hDDr6uq",
+                    "id": "key_0350Z6oinC7cjgjsZWU3id",
                     "kind": "key"
                   },
                   "at": "2026-11-20T00:00:00.004Z",
@@ -39,19 +39,19 @@ async fn every_act_on_a_key_is_noted_with_who_from_where_and_what() {
                       "before": null
                     }
                   },
-                  "id": "aud_0350Z6ojC2ykeKqNOZZsDY",
+                  "id": "aud_0350Z6ojBf1EryPIhoqrw4",
                   "object": {
-                    "id": "key_0350Z6oijF3pL9oZFPGILQ",
+                    "id": "key_0350Z6oijwsDFSjNxQegDE",
                     "kind": "key"
                   },
                   "request_id": "req_0000000000000000000001"
                 },
                 {
-                  "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                  "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                   "action": "key.rotated",
                   "actor": {
                     "address": "192.0.2.7",
-                    "id": "key_0350Z6oio8nLxI2hDDr6uq",
+                    "id": "key_0350Z6oinC7cjgjsZWU3id",
                     "kind": "key"
                   },
                   "at": "2026-11-20T00:00:00.003Z",
@@ -61,23 +61,23 @@ async fn every_act_on_a_key_is_noted_with_who_from_where_and_what() {
                       "before": null
                     },
                     "secret": {
-                      "after": "clw_live_rn5w",
-                      "before": "clw_live_ijgJ"
+                      "after": "clw_live_kKMV",
+                      "before": "clw_live_LNPs"
                     }
                   },
-                  "id": "aud_0350Z6oj2oyOEhpEcgSHfH",
+                  "id": "aud_0350Z6oj4W3yMibYQnK9oB",
                   "object": {
-                    "id": "key_0350Z6oijF3pL9oZFPGILQ",
+                    "id": "key_0350Z6oijwsDFSjNxQegDE",
                     "kind": "key"
                   },
                   "request_id": "req_0000000000000000000001"
                 },
                 {
-                  "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                  "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                   "action": "key.rotated",
                   "actor": {
                     "address": "192.0.2.7",
-                    "id": "key_0350Z6oio8nLxI2hDDr6uq",
+                    "id": "key_0350Z6oinC7cjgjsZWU3id",
                     "kind": "key"
                   },
                   "at": "2026-11-20T00:00:00.002Z",
@@ -87,23 +87,23 @@ async fn every_act_on_a_key_is_noted_with_who_from_where_and_what() {
                       "before": null
                     },
                     "secret": {
-                      "after": "clw_live_ijgJ",
-                      "before": "clw_live_aNlN"
+                      "after": "clw_live_LNPs",
+                      "before": "clw_live_9xM8"
                     }
                   },
-                  "id": "aud_0350Z6oizE6N8cFMQKHsJ6",
+                  "id": "aud_0350Z6oizxYH09cZ5YQeSW",
                   "object": {
-                    "id": "key_0350Z6oijF3pL9oZFPGILQ",
+                    "id": "key_0350Z6oijwsDFSjNxQegDE",
                     "kind": "key"
                   },
                   "request_id": "req_0000000000000000000001"
                 },
                 {
-                  "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                  "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                   "action": "key.updated",
                   "actor": {
                     "address": "192.0.2.7",
-                    "id": "key_0350Z6oio8nLxI2hDDr6uq",
+                    "id": "key_0350Z6oinC7cjgjsZWU3id",
                     "kind": "key"
                   },
                   "at": "2026-11-20T00:00:00.001Z",
@@ -127,19 +127,19 @@ async fn every_act_on_a_key_is_noted_with_who_from_where_and_what() {
                       "before": "a"
                     }
                   },
-                  "id": "aud_0350Z6oipb3J2plHFhlrFi",
+                  "id": "aud_0350Z6oiogtYBCmk9sSKQb",
                   "object": {
-                    "id": "key_0350Z6oijF3pL9oZFPGILQ",
+                    "id": "key_0350Z6oijwsDFSjNxQegDE",
                     "kind": "key"
                   },
                   "request_id": "req_0000000000000000000001"
                 },
                 {
-                  "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                  "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                   "action": "key.created",
                   "actor": {
                     "address": "192.0.2.7",
-                    "id": "key_0350Z6oio8nLxI2hDDr6uq",
+                    "id": "key_0350Z6oinC7cjgjsZWU3id",
                     "kind": "key"
                   },
                   "at": "2026-11-20T00:00:00.000Z",
@@ -172,13 +172,13 @@ async fn every_act_on_a_key_is_noted_with_who_from_where_and_what() {
                       "before": null
                     },
                     "secret": {
-                      "after": "clw_live_aNlN",
+                      "after": "clw_live_9xM8",
                       "before": null
                     }
                   },
-                  "id": "aud_0350Z6oiihQixUROCExPuw",
+                  "id": "aud_0350Z6oin11IqvMcqoya3T",
                   "object": {
-                    "id": "key_0350Z6oijF3pL9oZFPGILQ",
+                    "id": "key_0350Z6oijwsDFSjNxQegDE",
                     "kind": "key"
                   },
                   "request_id": "req_0000000000000000000001"

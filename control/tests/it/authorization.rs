@@ -58,7 +58,7 @@ async fn strangers_are_refused_except_where_the_ledger_says_so() {
     let app = TestApp::new(Engine::Sqlite).await;
     let mut open = BTreeSet::new();
     for operation in operations() {
-        let path = operation.path.replace("{id}", "key_0000000000000000000000");
+        let path = operation.path.replace("{id}", "key_0000000000000000000000").replace("{name}", "order.shipped");
         let answer = app.anyone().send(operation.method.clone(), &path, operation.body()).await;
         if answer.status == 401 {
             assert_eq!(answer.code(), "key_missing");
@@ -80,7 +80,7 @@ async fn each_operation_asks_for_the_scope_that_the_document_names() {
             .filter(|scope| *scope != ADMIN && !operation.scopes.contains(&(*scope).into()))
             .collect();
         let (_, key) = app.account(&all_others).await;
-        let path = operation.path.replace("{id}", "key_0000000000000000000000");
+        let path = operation.path.replace("{id}", "key_0000000000000000000000").replace("{name}", "order.shipped");
         let answer = app.with_key(&key).send(operation.method.clone(), &path, operation.body()).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (403, "scope_missing"), "{}", operation.name());
         assert_eq!(answer.body["error"]["details"]["scope"].as_str(), operation.scopes.first().map(String::as_str));

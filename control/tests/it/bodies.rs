@@ -27,10 +27,10 @@ async fn an_unknown_path_and_method_answer_the_envelope() {
                 "message": "No route matches the host and path.",
                 "type": "route_not_found"
               },
-              "id": "req_0350Z6oinLDme3V1FgdxRb",
+              "id": "req_0350Z6oinbejdXzyrQqUfL",
               "meta": {
                 "timestamp": "2026-11-20T00:00:00.000Z",
-                "trace_id": "5b848ba47cabf974be6aef6869bcfd21"
+                "trace_id": "9c3a48a065a16c88c2121d8433d49535"
               },
               "status": "error"
             }

@@ -16,7 +16,7 @@ async fn a_created_key_shows_its_secret_once() {
             {
               "code": 201,
               "data": {
-                "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                 "allowed_addresses": [
                   "192.0.2.7/32",
                   "2001:db8::/32"
@@ -24,7 +24,7 @@ async fn a_created_key_shows_its_secret_once() {
                 "created_at": "2026-11-20T00:00:00.000Z",
                 "environment": "test",
                 "expires_at": "2027-01-01T00:00:00.000Z",
-                "id": "key_0350Z6oimBSNMN3W4ME9CS",
+                "id": "key_0350Z6oijYL4Dk9N6CCFNC",
                 "last_used": null,
                 "limits": {
                   "concurrent": null,
@@ -45,21 +45,21 @@ async fn a_created_key_shows_its_secret_once() {
                 "scopes": [
                   "read:apps"
                 ],
-                "secret": "clw_test_h7q9JB1WOYb8qPYWKTP9r8QJLf6MbonAOHoIkc00lq24CY5ls",
+                "secret": "clw_test_imuDzAqmw4IwADwYTxQlwdZ0opESNtoCQXx3VpnDyaH2WV9kn",
                 "secrets": [
                   {
                     "created_at": "2026-11-20T00:00:00.000Z",
                     "expires_at": "2027-01-01T00:00:00.000Z",
-                    "id": "sec_0350Z6oiihQixUROCExPuw",
-                    "shown": "clw_test_h7q9"
+                    "id": "sec_0350Z6oin11IqvMcqoya3T",
+                    "shown": "clw_test_imuD"
                   }
                 ],
                 "status": "active"
               },
-              "id": "req_0350Z6oilHQQoCDm7rNKQh",
+              "id": "req_0350Z6oiihQixUROCExPuw",
               "meta": {
                 "timestamp": "2026-11-20T00:00:00.000Z",
-                "trace_id": "1cd20cb94e3daef889689e134d705f7e"
+                "trace_id": "3ac0b8f8f00dc70f481c2fa796b9922b"
               },
               "status": "success"
             }
@@ -235,7 +235,7 @@ async fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
                 "created_at": "2026-11-20T00:00:00.000Z",
                 "environment": "live",
                 "expires_at": null,
-                "id": "key_0350Z6oinbejdXzyrQqUfL",
+                "id": "key_0350Z6oikMkhNFhp8BCO2h",
                 "last_used": null,
                 "limits": {
                   "concurrent": null,
@@ -256,27 +256,27 @@ async fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
                 "scopes": [
                   "read:keys"
                 ],
-                "secret": "clw_live_fPKgwjWrsyDRnKK8hqHUL1xToRiMjTAs8lx2lCgLMRE0LBq8A",
+                "secret": "clw_live_RIxzscbTuzKpm7nOeeUC04gdp8akrxi5V2OJuOjj3pN0EPPVE",
                 "secrets": [
                   {
                     "created_at": "2026-11-20T00:00:00.000Z",
                     "expires_at": null,
-                    "id": "sec_0350Z6oikcUEI4cBWC25Mn",
-                    "shown": "clw_live_fPKg"
+                    "id": "sec_0350Z6oijF3pL9oZFPGILQ",
+                    "shown": "clw_live_RIxz"
                   },
                   {
                     "created_at": "2026-11-20T00:00:00.000Z",
                     "expires_at": "2026-11-20T00:01:00.000Z",
-                    "id": "sec_0350Z6oikMkhNFhp8BCO2h",
-                    "shown": "clw_live_b2sK"
+                    "id": "sec_0350Z6oiitbNIeLm4tXwW4",
+                    "shown": "clw_live_JihY"
                   }
                 ],
                 "status": "active"
               },
-              "id": "req_0350Z6oiitbNIeLm4tXwW4",
+              "id": "req_0350Z6oikcUEI4cBWC25Mn",
               "meta": {
                 "timestamp": "2026-11-20T00:00:00.000Z",
-                "trace_id": "ec540b7736bb928d8224e8180cf25e2e"
+                "trace_id": "c43e58ae15123794a18bb4888d845075"
               },
               "status": "success"
             }
@@ -352,7 +352,7 @@ async fn a_revoked_key_stays_revoked_and_revoking_again_is_harmless() {
                 "created_at": "2026-11-20T00:00:00.000Z",
                 "environment": "live",
                 "expires_at": null,
-                "id": "key_0350Z6oinbejdXzyrQqUfL",
+                "id": "key_0350Z6oikMkhNFhp8BCO2h",
                 "last_used": null,
                 "limits": {
                   "concurrent": null,
@@ -376,10 +376,10 @@ async fn a_revoked_key_stays_revoked_and_revoking_again_is_harmless() {
                 "secrets": [],
                 "status": "revoked"
               },
-              "id": "req_0350Z6oiitbNIeLm4tXwW4",
+              "id": "req_0350Z6oikcUEI4cBWC25Mn",
               "meta": {
                 "timestamp": "2026-11-20T00:00:00.000Z",
-                "trace_id": "ec540b7736bb928d8224e8180cf25e2e"
+                "trace_id": "c43e58ae15123794a18bb4888d845075"
               },
               "status": "success"
             }
@@ -402,8 +402,8 @@ async fn a_revoked_key_stays_revoked_and_revoking_again_is_harmless() {
 async fn lists_are_paged_and_bounded() {
     on_both(async |app: TestApp| {
         for n in 0..4 {
-            app.admin().post("/api/v1/keys", &json!({ "name": format!("k{n}") }).to_string()).await.data();
             app.world.advance(1);
+            app.admin().post("/api/v1/keys", &json!({ "name": format!("k{n}") }).to_string()).await.data();
         }
         let names = |answer: &crate::app::Answer| -> Vec<String> {
             answer.data()["items"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()

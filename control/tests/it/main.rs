@@ -16,6 +16,7 @@ mod authorization;
 mod bodies;
 mod callers;
 mod certificates;
+mod events;
 mod generated;
 mod idempotency;
 mod keys;

@@ -43,7 +43,10 @@ async fn an_update_makes_and_forgets_the_signing_secret() {
         let (account, mine) = app.account(ALL).await;
         let id = app.with_key(&mine).post("/api/v1/keys", r#"{"name": "u"}"#).await.id().to_owned();
         let path = format!("/api/v1/keys/{id}");
-        let put = async |body: &str| app.with_key(&mine).put(&path, body).await;
+        let put = async |body: &str| {
+            app.world.advance(1);
+            app.with_key(&mine).put(&path, body).await
+        };
         let first = shown(&put(r#"{"require_signature": true}"#).await);
         assert_eq!(put(r#"{"require_signature": true}"#).await.data().get("signing_secret"), None, "nothing has changed");
         assert_eq!(put(r#"{"require_signature": null}"#).await.data()["require_signature"], false);

@@ -18,7 +18,7 @@ async fn report(app: &TestApp, ledger: u8, totals: Vec<(v1::Subject, Vec<u8>, u3
     };
     let totals = totals.into_iter().map(total).collect();
     let batch = v1::UsageBatch { sequence: 1, ledger_id: vec![ledger; 16], totals };
-    Sink.ingest(&app.database.db, &ProxyId::new(1, u128::from(ledger) << 60), batch).await.unwrap();
+    Sink { world: app.world.clone() }.ingest(&app.database.db, &ProxyId::new(1, u128::from(ledger) << 60), batch).await.unwrap();
 }
 
 #[tokio::test]

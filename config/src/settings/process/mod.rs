@@ -6,6 +6,7 @@ mod control;
 mod egress;
 mod gateway;
 mod limits;
+mod mail;
 mod observe;
 mod signatures;
 mod sync;
@@ -27,6 +28,7 @@ pub use self::{
     egress::EgressSettings,
     gateway::GatewaySettings,
     limits::{HEADERS_BOUND, LimitSettings},
+    mail::MailSettings,
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
     signatures::SignatureSettings,
     sync::{Mode, SyncSettings, SyncTls},
@@ -43,6 +45,7 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     pub egress: EgressSettings,
     pub control: ControlSettings,
+    pub mail: MailSettings,
     pub sync: SyncSettings,
     pub metrics: MetricsSettings,
     pub access_log: AccessLogSettings,
@@ -59,6 +62,7 @@ impl Default for Settings {
             gateway: GatewaySettings::default(),
             egress: EgressSettings::default(),
             control: ControlSettings::default(),
+            mail: MailSettings::default(),
             sync: SyncSettings::default(),
             metrics: MetricsSettings::default(),
             access_log: AccessLogSettings::default(),
@@ -124,6 +128,7 @@ impl Settings {
             .fault()
             .or_else(|| self.tracing.fault())
             .or_else(|| self.egress.fault().map(|(key, why)| (key, why.into())))
+            .or_else(|| self.mail.fault().map(|(key, why)| (key, why.into())))
         {
             return fault(key, &message);
         }

@@ -20,6 +20,7 @@ fn the_file_that_ships_says_the_defaults() {
     assert_eq!(format!("{:?}", shipped.gateway.tls), format!("{:?}", defaults.gateway.tls));
     assert_eq!(format!("{:?}", shipped.gateway.limits), format!("{:?}", defaults.gateway.limits));
     assert_eq!(shipped.control.addr, defaults.control.addr);
+    assert_eq!(format!("{:?}", shipped.mail), format!("{:?}", defaults.mail));
 }
 
 #[test]

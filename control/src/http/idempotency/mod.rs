@@ -89,6 +89,11 @@ impl Drop for Claim {
 }
 
 impl Repeatable {
+    /// What the request says, for an operation that keeps its own record of what it has done.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// Begins the transaction of the act, unless `caller` has sent this before or is just being served it.
     pub async fn begin(self, api: &Api, caller: KeyId, body: &Bytes) -> Result<Turn, ApiError> {
         let Some(key) = self.key.clone() else { return Ok(Turn::Act(api.db.begin().await?, Ticket(None))) };

@@ -1,0 +1,71 @@
+//! Mail on its way out. A mail is written into the outbox in the transaction of what it speaks of, and handed to the
+//! mail server by [`deliver_until`], again and again until it takes it or says that it never will.
+//!
+//! Without a mail server in the settings nothing is stored: that it was not sent is logged, without its words.
+//!
+//! Plumbing: it does not know what mails are about, and imports no feature.
+
+mod deliver;
+mod server;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use clearway_config::settings::MailSettings;
+
+pub use deliver::{deliver_once, deliver_until};
+pub use server::{MailError, PASSWORD, Server};
+
+use crate::{
+    db::{self, Signal, Tx},
+    http::hex,
+    world::World,
+};
+
+/// Raised by every commit that holds a mail.
+const SENT: Signal = Signal("mails");
+/// Characters in a subject.
+const SUBJECT_CHARS_MAX: usize = 200;
+/// Bytes in a mail's text.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// A mail that is about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Whom it goes to: one address.
+    pub to: String,
+    /// One line; what is beyond 200 characters is cut.
+    pub subject: String,
+    /// Plain text; what is beyond 64 KiB is cut.
+    pub body: String,
+}
+
+/// Where mails are put. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    server: Option<Server>,
+}
+
+impl Outbox {
+    /// `password` as in [`PASSWORD`]; it comes before one in the settings' URL.
+    pub fn new(settings: &MailSettings, password: Option<&str>) -> Result<Self, MailError> {
+        let server = (!settings.smtp_url.is_empty()).then(|| Server::new(settings, password)).transpose()?;
+        Ok(Self { server })
+    }
+
+    /// Sends a mail with the commit of `tx`, or not at all.
+    pub async fn send(&self, tx: &mut Tx, world: &World, mail: &Mail) -> db::Result<()> {
+        if self.server.is_none() {
+            tracing::warn!(mail.subject = mail.subject, "a mail was not sent: no mail server is set");
+            return Ok(());
+        }
+        let subject: String =
+            mail.subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUBJECT_CHARS_MAX).collect();
+        let mut body = mail.body.clone();
+        body.truncate(body.floor_char_boundary(BODY_BYTES_MAX));
+        let id = format!("mail_{}", hex(&world.random()[..16]));
+        store::insert(tx, &id, &mail.to, &subject, &body, world.now_ms()).await?;
+        tx.announce(SENT);
+        Ok(())
+    }
+}
