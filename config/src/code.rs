@@ -182,7 +182,7 @@ codes! {
     NotFound = "not_found", 404;
     /// The object's state does not allow this: it exists already, or has been revoked.
     Conflict = "conflict", 409;
-    /// A gateway takes no more objects of this kind, or no more routes with parameters in other places on this host; `details` names the bound.
+    /// A gateway or an account takes no more objects of this kind, or a gateway no more routes with parameters in other places on this host; the message names the bound.
     ObjectLimitReached = "object_limit_reached", 409;
     /// The idempotency key was used before with another request.
     IdempotencyKeyReused = "idempotency_key_reused", 422;

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, audit, certificates, events,
     http::{self, Api},
-    keys, plans, proxies, routes as gateway, usage,
+    keys, plans, proxies, routes as gateway, usage, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use crate::{
     components(schemas(Failure, FieldIssue)),
     tags(
         (name = "keys", description = "API keys: what clients of the gateway authenticate with"),
+        (name = "webhooks", description = "Where an account's events are posted to, and how they are signed"),
         (name = "analytics", description = "What the gateway admitted"),
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
@@ -66,11 +67,13 @@ fn parts() -> (Router<Api>, Value) {
         .merge(gateway::routes())
         .merge(certificates::routes())
         .merge(events::routes())
+        .merge(webhooks::routes())
+        .merge(webhooks::brand_routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)
-        // Seed 001 has the keys here.
-        .nest("/api/v1/marketplace", keys::routes())
+        // Seed 001 has these here.
+        .nest("/api/v1/marketplace", keys::routes().merge(webhooks::routes()))
         .split_for_parts();
     let document = serde_json::to_value(document).expect("a document of text and numbers");
     (routes, http::openapi::complete(document))

@@ -27,6 +27,7 @@ use crate::{
     token::{self, TokenError},
     usage::Sink,
     users::{self, BootstrapError, FirstAdmin},
+    webhooks::WebhookFeed,
     world::World,
 };
 
@@ -126,7 +127,7 @@ impl App {
         let hub = start_hub(&db, &world, &secrets, options).await?;
         let metrics = Metrics::new();
         let (egress, outcomes) = Egress::new(token, metrics.clone());
-        let mut api = api(db, world, secrets, hub, egress, metrics, settings.control.request_timeout);
+        let mut api = api(db, world, secrets, hub, egress, metrics, &settings);
         api.mail = mail;
         Ok(Self { api, settings, listeners, tls, outcomes, first_admin, _data_dir: data_dir })
     }
@@ -226,6 +227,7 @@ pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, options: Optio
             Arc::new(KeyFeed { secrets: secrets.clone() }),
             Arc::new(RouteFeed),
             Arc::new(CertificateFeed { secrets: secrets.clone() }),
+            Arc::new(WebhookFeed { secrets: secrets.clone(), world: world.clone() }),
         ],
         Arc::new(Sink { world: world.clone() }),
         options,
@@ -234,18 +236,19 @@ pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, options: Optio
 }
 
 /// What handlers are given.
-pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, metrics: Metrics, request_timeout: Duration) -> Api {
+pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, metrics: Metrics, settings: &Settings) -> Api {
     Api {
         db,
         world,
         secrets,
         hub,
         egress,
+        egress_settings: Arc::new(settings.egress.clone()),
         keys: Arc::new(Directory),
         metrics,
         mail: Outbox::default(),
         in_flight: <_>::default(),
-        request_timeout,
+        request_timeout: settings.control.request_timeout,
         stopping: Arc::new(watch::Sender::new(false)),
     }
 }

@@ -1,7 +1,7 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit certificates events keys plans proxies routes usage users`) over thin plumbing (`db
-//! egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only through what their
+//! Vertical features (`accounts audit certificates events keys plans proxies routes usage users webhooks`) over thin plumbing
+//! (`db egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only through what their
 //! `mod.rs` shows.
 
 pub mod accounts;
@@ -26,4 +26,5 @@ pub mod sync;
 pub mod token;
 pub mod usage;
 pub mod users;
+pub mod webhooks;
 pub mod world;

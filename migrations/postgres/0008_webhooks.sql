@@ -175,6 +175,7 @@ CREATE TABLE stores (
     account_id TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
     name       TEXT NOT NULL,
     currency   TEXT NOT NULL,
+    version    BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
@@ -198,7 +199,7 @@ CREATE TABLE products (
     updated_at  BIGINT NOT NULL
 );
 CREATE INDEX products_store_id ON products (store_id, id);
-CREATE UNIQUE INDEX products_sku_key ON products (store_id, sku) WHERE sku IS NOT NULL;
+CREATE UNIQUE INDEX products_store_id_sku_key ON products (store_id, sku) WHERE sku IS NOT NULL;
 
 -- Mail on its way out.
 CREATE TABLE mails (

@@ -174,6 +174,7 @@ CREATE TABLE stores (
     account_id TEXT NOT NULL REFERENCES accounts (id),
     name       TEXT NOT NULL,
     currency   TEXT NOT NULL,
+    version    INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT;
@@ -197,7 +198,7 @@ CREATE TABLE products (
     updated_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX products_store_id ON products (store_id, id);
-CREATE UNIQUE INDEX products_sku_key ON products (store_id, sku) WHERE sku IS NOT NULL;
+CREATE UNIQUE INDEX products_store_id_sku_key ON products (store_id, sku) WHERE sku IS NOT NULL;
 
 -- Mail on its way out.
 CREATE TABLE mails (

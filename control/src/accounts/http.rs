@@ -89,7 +89,7 @@ impl Form for Nothing {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example Ltd", "plan": "pro", "policies": [], "status": "active",
+#[schema(example = json!({"id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example Ltd", "plan": "pro", "policies": [], "brand": "Clearway", "status": "active",
     "created_at": "2026-11-20T12:00:00.000Z", "suspended_at": null}))]
 struct AccountView {
     #[schema(value_type = String)]
@@ -98,6 +98,8 @@ struct AccountView {
     plan: String,
     /// Names of the account's own, in order.
     policies: Vec<String>,
+    /// What `X-<Brand>-Signature` of its webhooks is called.
+    brand: String,
     /// `active` or `suspended`.
     status: &'static str,
     created_at: String,
@@ -119,6 +121,7 @@ impl From<Account> for AccountView {
             name: account.name,
             plan: account.plan,
             policies: account.policies,
+            brand: account.brand,
             status: if account.suspended_at.is_some() { "suspended" } else { "active" },
             created_at: rfc3339(account.created_at),
             suspended_at: account.suspended_at.map(rfc3339),

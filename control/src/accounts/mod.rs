@@ -36,6 +36,8 @@ pub struct Account {
     pub keys_max: Option<i64>,
     /// Names of its own, in order.
     pub policies: Vec<String>,
+    /// What `X-<Brand>-Signature` of its webhooks is called.
+    pub brand: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +154,21 @@ pub async fn set_policies(
     let changes = Changes::default().field("policies", &old.policies, &policies);
     let revision = note(tx, world, actor, "account.policies_changed", id, changes, &[]).await?;
     Ok((Account { policies, ..old }, revision))
+}
+
+/// Gives the account a brand; its webhooks' feature tells the proxies.
+pub async fn set_brand(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    id: AccountId,
+    brand: String,
+) -> Result<(Account, Revision), AccountError> {
+    let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
+    store::set_brand(tx, id, &brand).await?;
+    let changes = Changes::default().field("brand", &old.brand, &brand);
+    let revision = note(tx, world, actor, "account.brand_changed", id, changes).await?;
+    Ok((Account { brand, ..old }, revision))
 }
 
 /// The audit entry and the events, unless nothing changed, and the revision.

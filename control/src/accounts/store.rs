@@ -18,6 +18,7 @@ struct AccountRow {
     plan: String,
     keys_max: Option<i64>,
     policies: String,
+    brand: String,
 }
 
 /// What proxies hold of an account.
@@ -105,6 +106,15 @@ pub(super) async fn set_policies(tx: &mut Tx, id: AccountId, policies: &[String]
         .map(|_| ())
 }
 
+pub(super) async fn set_brand(tx: &mut Tx, id: AccountId, brand: &str) -> db::Result<()> {
+    tx.query("UPDATE accounts SET brand = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(brand.to_owned())
+        .execute()
+        .await
+        .map(|_| ())
+}
+
 fn names(text: &str) -> db::Result<Vec<String>> {
     serde_json::from_str(text).map_err(|e| db::undecodable("accounts.policies", &e.to_string()))
 }
@@ -112,7 +122,7 @@ fn names(text: &str) -> db::Result<Vec<String>> {
 pub(super) async fn find<'c>(on: impl On<'c>, id: AccountId) -> db::Result<Option<Account>> {
     let row = on
         .query(
-            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, s.plan, p.keys_max
+            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, a.brand, s.plan, p.keys_max
              FROM accounts a
              JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
              JOIN plans p ON p.name = s.plan
@@ -145,7 +155,7 @@ pub async fn lock(tx: &mut Tx, id: AccountId) -> db::Result<Option<Account>> {
 pub(super) async fn list<'c>(on: impl On<'c>, paging: Paging<AccountId>) -> db::Result<Page<Account, AccountId>> {
     let rows = on
         .query(
-            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, s.plan, p.keys_max
+            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, a.brand, s.plan, p.keys_max
              FROM accounts a
              JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
              JOIN plans p ON p.name = s.plan
@@ -203,8 +213,8 @@ impl TryFrom<AccountRow> for Account {
     type Error = db::Error;
 
     fn try_from(row: AccountRow) -> db::Result<Self> {
-        let AccountRow { id, name, created_at, suspended_at, plan, keys_max, policies } = row;
+        let AccountRow { id, name, created_at, suspended_at, plan, keys_max, policies, brand } = row;
         let policies = names(&policies)?;
-        Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max, policies })
+        Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max, policies, brand })
     }
 }

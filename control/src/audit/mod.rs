@@ -64,6 +64,10 @@ impl Changes {
         self
     }
 
+    pub fn holds(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The names of the fields that changed.
     pub fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
@@ -86,6 +90,7 @@ pub struct Event<'a> {
 
 /// Every action there is, for the filter and the document.
 pub const ACTIONS: &[&str] = &[
+    "account.brand_changed",
     "account.created",
     "account.plan_changed",
     "account.policies_changed",
@@ -105,6 +110,12 @@ pub const ACTIONS: &[&str] = &[
     "key.rotated",
     "key.updated",
     "user.created",
+    "webhook.created",
+    "webhook.deleted",
+    "webhook.disabled",
+    "webhook.enabled",
+    "webhook.rotated",
+    "webhook.updated",
 ];
 
 /// Writes an entry.

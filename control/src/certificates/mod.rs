@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 
 pub use feed::CertificateFeed;
 pub use http::routes;
+pub use read::{Facts, Fault, check_client, facts};
 
-use self::{read::Fault, store::Stored};
+use self::store::Stored;
 use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},

@@ -17,22 +17,22 @@ const RSA_BITS_MIN: usize = 2048;
 
 /// What a chain's first certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Facts {
+pub struct Facts {
     /// Hosts in lower case, and addresses.
-    pub(super) names: Vec<String>,
-    pub(super) issuer: String,
+    pub names: Vec<String>,
+    pub issuer: String,
     /// In hexadecimal.
-    pub(super) serial: String,
+    pub serial: String,
     /// SHA-256 of the certificate.
-    pub(super) fingerprint: String,
+    pub fingerprint: String,
     /// Seconds since 1970.
-    pub(super) not_before_s: i64,
-    pub(super) not_after_s: i64,
+    pub not_before_s: i64,
+    pub not_after_s: i64,
 }
 
 /// Why a certificate is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub enum Fault {
     #[error("holds no certificate in PEM that can be read")]
     Malformed,
     #[error("holds more than {CHAIN_MAX} certificates")]
@@ -55,13 +55,20 @@ pub(super) enum Fault {
 
 impl Fault {
     /// Whether the key is what is wrong.
-    pub(super) fn is_of_key(self) -> bool {
+    pub fn is_of_key(self) -> bool {
         matches!(self, Self::NoKey | Self::KeyMismatch | Self::UnsupportedKey)
     }
 }
 
 /// Checks a chain, leaf first, and the leaf's key, both PEM, at `now_s`.
 pub(super) fn check(chain: &str, key: &str, now_s: i64) -> Result<Facts, Fault> {
+    let facts = check_client(chain, key, now_s)?;
+    // Clients have not read the common name for many years.
+    if facts.names.is_empty() { Err(Fault::NoNames) } else { Ok(facts) }
+}
+
+/// [`check`] of what is shown to a server, which need not name a host.
+pub fn check_client(chain: &str, key: &str, now_s: i64) -> Result<Facts, Fault> {
     let certificates = chain_of(chain)?;
     let (facts, rsa_bits) = leaf(&certificates)?;
     if rsa_bits.is_some_and(|bits| bits < RSA_BITS_MIN) {
@@ -82,7 +89,7 @@ pub(super) fn check(chain: &str, key: &str, now_s: i64) -> Result<Facts, Fault> 
 }
 
 /// What a stored chain says.
-pub(super) fn facts(chain: &str) -> Result<Facts, Fault> {
+pub fn facts(chain: &str) -> Result<Facts, Fault> {
     Ok(leaf(&chain_of(chain)?)?.0)
 }
 
@@ -129,9 +136,7 @@ fn names(leaf: &X509Certificate<'_>) -> Result<Vec<String>, Fault> {
         GeneralName::IPAddress(octets) => address(octets),
         _ => None,
     };
-    let names: Vec<_> = general.iter().filter_map(name).collect();
-    // Clients have not read the common name for many years.
-    if names.is_empty() { Err(Fault::NoNames) } else { Ok(names) }
+    Ok(general.iter().filter_map(name).collect())
 }
 
 fn address(octets: &[u8]) -> Option<String> {

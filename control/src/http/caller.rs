@@ -90,8 +90,12 @@ wanted! {
     ReadBilling = "read:billing";
     ReadEvents = "read:events";
     ReadKeys = "read:keys";
+    ReadStores = "read:stores";
+    ReadWebhooks = "read:webhooks";
     WriteEvents = "write:events";
     WriteKeys = "write:keys";
+    WriteStores = "write:stores";
+    WriteWebhooks = "write:webhooks";
 }
 
 /// A [`Caller`] that holds the scope `S`.

@@ -69,6 +69,24 @@ impl Fields {
         }
     }
 
+    /// A field of a change that null does not clear: left out is `Some(None)`.
+    pub fn kept<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<Option<T>> {
+        let given = self.patch(name, read)?;
+        if matches!(given, Some(None)) {
+            self.refuse(name, ("required", "cannot be null".into()));
+        }
+        Some(given.flatten())
+    }
+
+    /// Has a field read that is given under another name; one that is given under both is refused.
+    pub fn also_called(&mut self, name: &'static str, other: &str) {
+        if !self.given.contains_key(name)
+            && let Some(value) = self.given.remove(other)
+        {
+            self.given.insert(name.to_owned(), value);
+        }
+    }
+
     /// An object within: left out is `Some(None)`, null `Some(Some(None))`.
     pub fn object<T: Form>(&mut self, name: &'static str) -> Option<Option<Option<T>>> {
         self.asked.push(name);
@@ -138,6 +156,20 @@ pub fn text(max: usize) -> impl Fn(&Value) -> Result<String, Wrong> {
     }
 }
 
+/// Text of at most so many characters, which may be empty and have lines.
+pub fn text_or_none(chars_max: usize) -> impl Fn(&Value) -> Result<String, Wrong> {
+    move |value| {
+        let text = value.as_str().ok_or(("format_invalid", "must be text".to_owned()))?;
+        if text.chars().count() > chars_max {
+            return Err(("too_long", format!("must have at most {chars_max} characters")));
+        }
+        if text.chars().any(|c| c.is_control() && c != '\n') {
+            return Err(("format_invalid", "must not have control characters".into()));
+        }
+        Ok(text.to_owned())
+    }
+}
+
 /// Text that is the written form of a `T`.
 pub fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Result<T, Wrong> {
     let text = value.as_str().ok_or(("format_invalid", "must be text".to_owned()))?;
@@ -150,6 +182,14 @@ pub fn number(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, Wrong> {
         let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
         let number = number.ok_or(("format_invalid", format!("must be a whole number from {min} to {max}")))?;
         if (min..=max).contains(&number) { Ok(number) } else { Err(("out_of_bounds", format!("must be from {min} to {max}"))) }
+    }
+}
+
+/// The code of a currency (ISO 4217).
+pub fn currency(value: &Value) -> Result<String, Wrong> {
+    match value.as_str() {
+        Some(code) if code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase()) => Ok(code.to_owned()),
+        _ => Err(("format_invalid", "must be the code of a currency, such as USD".into())),
     }
 }
 

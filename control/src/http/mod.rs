@@ -21,14 +21,15 @@ use axum::{
     extract::{FromRequestParts, Path},
     middleware,
 };
+use clearway_config::settings::process::EgressSettings;
 use http::request::Parts;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use answer::{Answer, Answered, List, issue};
 pub use caller::{
-    AdminPlatform, Caller, Held, KeyDirectory, Permit, ReadAnalytics, ReadAudit, ReadBilling, ReadEvents, ReadKeys, Wanted,
-    WriteEvents, WriteKeys,
+    AdminPlatform, Caller, Held, KeyDirectory, Permit, ReadAnalytics, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores,
+    ReadWebhooks, Wanted, WriteEvents, WriteKeys, WriteStores, WriteWebhooks,
 };
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};
@@ -56,6 +57,8 @@ pub struct Api {
     pub request_timeout: Duration,
     /// Says true once the process is stopping: a request that only waits for something ends then.
     pub stopping: Arc<watch::Sender<bool>>,
+    /// Where webhooks may be posted to, as far as this process knows: the proxies have settings of their own.
+    pub egress_settings: Arc<EgressSettings>,
 }
 
 impl fmt::Debug for Api {
@@ -73,6 +76,23 @@ pub fn serve(routes: Router<Api>, api: Api) -> Router {
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(middleware::from_fn_with_state(api.clone(), envelope::wrap))
         .with_state(api)
+}
+
+/// The two ids in a path, of an object and of what it is part of. Those that are malformed name nothing.
+#[derive(Debug)]
+pub struct Ids<A, B>(pub A, pub B);
+
+impl<A: FromStr + Send, B: FromStr + Send> FromRequestParts<Api> for Ids<A, B> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, api).await;
+        let Path((outer, inner)) = path.map_err(|_| ApiError::not_found())?;
+        match (outer.parse(), inner.parse()) {
+            (Ok(outer), Ok(inner)) => Ok(Self(outer, inner)),
+            _ => Err(ApiError::not_found()),
+        }
+    }
 }
 
 /// The id in a path. One that is malformed names nothing, and so is not found.

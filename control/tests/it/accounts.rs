@@ -13,6 +13,7 @@ async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
             {
               "code": 201,
               "data": {
+                "brand": "Clearway",
                 "created_at": "2026-11-20T00:00:00.000Z",
                 "id": "acct_0350Z6oikMkhNFhp8BCO2h",
                 "name": "Example Ltd",

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use clearway_config::{
     SealingKey,
-    settings::{Mode, Plans, Source},
+    settings::{Mode, Plans, Settings, Source},
 };
 use clearway_control::{
     api,
@@ -88,7 +88,7 @@ impl TestApp {
         let hub = start_hub(&database.db, &world, &secrets, options).await.unwrap();
         let metrics = Metrics::new();
         let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
-        let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, Duration::from_secs(20));
+        let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, &Settings::default());
         let router = api::router(api.clone());
         Self { api, world, database, router, admin_key: admin.key.reveal().to_owned() }
     }

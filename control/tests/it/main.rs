@@ -26,3 +26,4 @@ mod schema;
 mod signing;
 mod statements;
 mod usage;
+mod webhooks;
