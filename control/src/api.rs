@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, audit, certificates, events,
     http::{self, Api},
-    keys, plans, proxies, routes as gateway, usage, webhooks,
+    keys, plans, products, proxies, routes as gateway, stores, usage, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,7 @@ use crate::{
     tags(
         (name = "keys", description = "API keys: what clients of the gateway authenticate with"),
         (name = "webhooks", description = "Where an account's events are posted to, and how they are signed"),
+        (name = "stores", description = "Stores and their products; every change of a product is an event"),
         (name = "analytics", description = "What the gateway admitted"),
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
@@ -69,6 +70,8 @@ fn parts() -> (Router<Api>, Value) {
         .merge(events::routes())
         .merge(webhooks::routes())
         .merge(webhooks::brand_routes())
+        .merge(stores::routes())
+        .merge(products::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

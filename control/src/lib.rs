@@ -1,8 +1,8 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit certificates events keys plans proxies routes usage users webhooks`) over thin plumbing
-//! (`db egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only through what their
-//! `mod.rs` shows.
+//! Vertical features (`accounts audit certificates events keys plans products proxies routes stores usage users webhooks`) over
+//! thin plumbing (`db egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only
+//! through what their `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
@@ -19,9 +19,11 @@ pub mod keys;
 pub mod mail;
 pub mod metrics;
 pub mod plans;
+pub mod products;
 pub mod proxies;
 pub mod routes;
 pub mod secrets;
+pub mod stores;
 pub mod sync;
 pub mod token;
 pub mod usage;

@@ -167,7 +167,7 @@ pub async fn set_brand(
     let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
     store::set_brand(tx, id, &brand).await?;
     let changes = Changes::default().field("brand", &old.brand, &brand);
-    let revision = note(tx, world, actor, "account.brand_changed", id, changes).await?;
+    let revision = note(tx, world, actor, "account.brand_changed", id, changes, &[]).await?;
     Ok((Account { brand, ..old }, revision))
 }
 

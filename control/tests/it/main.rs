@@ -25,5 +25,6 @@ mod routes;
 mod schema;
 mod signing;
 mod statements;
+mod stores;
 mod usage;
 mod webhooks;

@@ -1,9 +1,11 @@
 //! `product.*`: products of a store.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Emission::Waiting, Time};
+use super::{Emission::Emitted, Time};
 
 /// A product as it is after what happened.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -25,6 +27,8 @@ pub struct Product {
     pub image_url: Option<String>,
     /// Whether it is on sale.
     pub active: bool,
+    /// What else the merchant says of it.
+    pub attributes: BTreeMap<String, String>,
     /// Counted up by every change.
     pub version: i64,
     pub updated_at: Time,
@@ -43,6 +47,7 @@ impl Product {
             quantity: Some(40),
             image_url: None,
             active: true,
+            attributes: BTreeMap::from([("colour".into(), "blue".into())]),
             version: 3,
             updated_at: Time(1_795_176_000_000),
         }
@@ -51,19 +56,19 @@ impl Product {
 
 events! {
     /// A product was put into a store.
-    ProductCreated = "product.created" v 1; Waiting("stores"); of product.product_id; {
+    ProductCreated = "product.created" v 1; Emitted; of product.product_id; {
         #[serde(flatten)]
         product: Product = Product { version: 1, ..Product::example() },
     }
 
     /// A product was taken out of a store.
-    ProductDeleted = "product.deleted" v 1; Waiting("stores"); of product.product_id; {
+    ProductDeleted = "product.deleted" v 1; Emitted; of product.product_id; {
         #[serde(flatten)]
         product: Product = Product::example(),
     }
 
     /// A product was changed.
-    ProductUpdated = "product.updated" v 1; Waiting("stores"); of product.product_id; {
+    ProductUpdated = "product.updated" v 1; Emitted; of product.product_id; {
         #[serde(flatten)]
         product: Product = Product::example(),
         /// The members of the product that were changed.
