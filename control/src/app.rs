@@ -244,7 +244,7 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
         hub,
         egress,
         egress_settings: Arc::new(settings.egress.clone()),
-        keys: Arc::new(Directory),
+        keys: Arc::new(Directory::default()),
         metrics,
         mail: Outbox::default(),
         in_flight: <_>::default(),

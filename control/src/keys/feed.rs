@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use clearway_config::{AccountId, KeyId, sync::v1};
 
-use super::{model::earlier, signing, store};
+use super::{credential_store, model::earlier, signing, store};
 use crate::{
     db::{self, Db},
     secrets::Secrets,
@@ -22,11 +22,11 @@ impl Feed for KeyFeed {
     }
 
     async fn load(&self, db: &Db, ids: &[String]) -> db::Result<v1::Changes> {
-        self.changes(&store::credentials_of(db, ids).await?)
+        self.changes(&credential_store::credentials_of(db, ids).await?)
     }
 
     async fn page(&self, db: &Db, after: Option<String>, limit: u32) -> db::Result<(v1::Changes, Option<String>)> {
-        let rows = store::credentials_after(db, after.unwrap_or_default(), limit).await?;
+        let rows = credential_store::credentials_after(db, after.unwrap_or_default(), limit).await?;
         // Whether the page was full is a matter of keys, of which each has one row or more.
         let mut ids: Vec<&str> = rows.iter().map(|row| row.key_id.as_str()).collect();
         ids.dedup();
@@ -35,18 +35,18 @@ impl Feed for KeyFeed {
     }
 
     async fn count(&self, db: &Db) -> db::Result<u64> {
-        Ok(u64::try_from(store::count_secrets(db).await?).unwrap_or(0))
+        Ok(u64::try_from(credential_store::count_secrets(db).await?).unwrap_or(0))
     }
 }
 
 impl KeyFeed {
-    fn changes(&self, rows: &[store::Credential]) -> db::Result<v1::Changes> {
+    fn changes(&self, rows: &[credential_store::Credential]) -> db::Result<v1::Changes> {
         let credentials = rows.iter().filter_map(|row| self.credential(row)).collect::<db::Result<_>>()?;
         Ok(v1::Changes { credentials, ..v1::Changes::default() })
     }
 
     /// `None` for a key without a secret.
-    fn credential(&self, row: &store::Credential) -> Option<db::Result<v1::Credential>> {
+    fn credential(&self, row: &credential_store::Credential) -> Option<db::Result<v1::Credential>> {
         let hash = row.hash.clone()?;
         let read = || {
             let ends_at = earlier(row.secret_expires_at, row.key_expires_at);
@@ -69,7 +69,7 @@ impl KeyFeed {
     }
 
     /// Empty where there is none, and where it does not open: proxies then refuse the key, and go on with all others.
-    fn signing_secret(&self, row: &store::Credential) -> Vec<u8> {
+    fn signing_secret(&self, row: &credential_store::Credential) -> Vec<u8> {
         let Some((of, sealed)) = row.secret_id.as_ref().zip(row.signing_secret.as_ref()).filter(|_| row.require_signature) else {
             return Vec::new();
         };

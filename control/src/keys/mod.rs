@@ -8,6 +8,7 @@
 //! A key is active, expired or revoked; a revoked one stays revoked. Nothing but an explicit update
 //! changes a key's expiry: no sequence of rotations lets any secret live longer than it would have.
 
+mod credential_store;
 mod directory;
 mod expire;
 mod feed;

@@ -5,6 +5,7 @@ use clearway_config::{
     AccountId, Environment, KeyHash, Limits, Scopes, SealingKey,
     settings::{Plans, Source},
 };
+use futures_util::future::join_all;
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::*;
@@ -12,7 +13,7 @@ use crate::{
     accounts,
     audit::Actor,
     db::{
-        Db,
+        self, Db,
         testing::{Engine, TestDb, on_both},
     },
     http::{Held, KeyDirectory},
@@ -60,7 +61,7 @@ async fn issued(db: &Db, world: &World, account: AccountId, expires_at: Option<i
 }
 
 async fn held(db: &Db, hash: &KeyHash) -> Held {
-    Directory.find(db, hash).await.unwrap().unwrap()
+    Directory::default().find(db, hash).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -76,6 +77,35 @@ async fn a_key_comes_back_as_it_was_issued() {
         assert_eq!((held.key_id, held.account_id), (made.key.id, account));
         assert_eq!((held.expires_at, held.revoked, held.suspended), (Some(NOW + 5), false, false));
         assert_eq!((held.scopes, held.allowed), (made.key.scopes, made.key.allowed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_that_are_looked_up_together_are_told_apart_and_a_revocation_holds_at_once() {
+    on_both(async |TestDb { db, .. }: TestDb| {
+        let world = World::fixed(NOW, 1);
+        let account = account(&db, &world, "").await;
+        let mut made = Vec::new();
+        for _ in 0..4 {
+            made.push(issued(&db, &world, account, None).await.unwrap());
+        }
+        let directory = Directory::default();
+        let unknown = KeyHash::from_slice(&[7; 32]).unwrap();
+        for revoked in 0..made.len() {
+            let hashes: Vec<_> = (0..300).map(|n| made.get(n % 5).map_or(unknown, |made| made.plain.hash())).collect();
+            let found = join_all(hashes.iter().map(|hash| directory.find(&db, hash))).await;
+            for (n, held) in found.into_iter().enumerate() {
+                let expected = made.get(n % 5).map(|made| (made.key.id, n % 5 < revoked));
+                assert_eq!(held.unwrap().map(|held| (held.key_id, held.revoked)), expected);
+            }
+            let mut tx = db.begin().await.unwrap();
+            revoke(&mut tx, &world, &Actor::System, None, made[revoked].key.id).await.unwrap().unwrap();
+            tx.commit().await.unwrap();
+        }
+        db.close().await;
+        let asked = join_all((0..3).map(|_| directory.find(&db, &unknown))).await;
+        assert!(asked.iter().all(|found| matches!(found, Err(db::Error::Retry))), "no key is refused for want of a database");
     })
     .await;
 }
@@ -209,7 +239,7 @@ async fn useless_secrets_are_forgotten_here_and_in_every_proxy() {
         assert_eq!(sweep(&db, &world).await.unwrap(), 1);
         assert_eq!(sweep(&db, &world).await.unwrap(), 0, "an expired key may be given a later expiry");
         for (made, known) in [(&expiring, true), (&rotated, false), (&gone, false)] {
-            assert_eq!(Directory.find(&db, &made.plain.hash()).await.unwrap().is_some(), known);
+            assert_eq!(Directory::default().find(&db, &made.plain.hash()).await.unwrap().is_some(), known);
         }
         let told: Vec<(String,)> = db
             .query("SELECT subject_id FROM changes WHERE kind = 'secret_removed' ORDER BY revision LIMIT 9")
