@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    accounts, audit, certificates, events,
+    accounts, audit, certificates, deliveries, events,
     http::{self, Api},
     keys, plans, products, proxies, routes as gateway, stores, usage, webhooks,
 };
@@ -72,6 +72,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(webhooks::brand_routes())
         .merge(stores::routes())
         .merge(products::routes())
+        .merge(deliveries::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

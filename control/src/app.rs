@@ -14,6 +14,7 @@ use crate::{
     certificates::CertificateFeed,
     data_dir::{DataDir, DataDirError},
     db::{self, Db, Location, OpenError},
+    deliveries::{self, Dispatcher},
     egress::{Egress, Outcomes},
     http::{Api, chain},
     jobs,
@@ -154,7 +155,7 @@ impl App {
     /// Serves until `stop`, then finishes the requests in flight. Sync ends after the API: a revocation that
     /// is being answered waits for acknowledgements.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let Self { api, settings, listeners, tls, outcomes: _outcomes, first_admin: _, _data_dir } = self;
+        let Self { api, settings, listeners, tls, outcomes, first_admin: _, _data_dir } = self;
         let (stop_api, stopping) = watch::channel(false);
         let (stop_sync, sync_stopping) = watch::channel(false);
         let waiters = api.stopping.clone();
@@ -165,6 +166,11 @@ impl App {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(jobs::sweep_until(api.clone(), stopping.clone()));
+        tasks.spawn(deliveries::sweep_until(api.clone(), stopping.clone()));
+        let outlet = Arc::new(api.egress.clone());
+        let dispatcher = Dispatcher::new(api.db.clone(), api.world.clone(), api.metrics.clone(), outlet, Arc::default());
+        let dispatcher = dispatcher.mailing(api.mail.clone());
+        let dispatched = tokio::spawn(dispatcher.run(outcomes, deliveries::wakes(&api.db), stopping.clone()));
         let (outbox, metrics) = (api.mail.clone(), api.metrics.clone());
         tasks.spawn(mail::deliver_until(outbox, api.db.clone(), api.world.clone(), metrics, stopping.clone()));
         let operating = operating(api.clone(), stopping.clone());
@@ -188,6 +194,8 @@ impl App {
             () = served => {}
             () = drained => tracing::warn!("requests in flight were given up"),
         }
+        // What is in flight is still answered through the proxies' streams.
+        let _ = dispatched.await;
         stop_sync.send_replace(true);
         tasks.join_all().await;
         let outcome = sync_served.await.unwrap_or(Ok(()));

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod certificates;
 pub mod data_dir;
 pub mod db;
+pub mod deliveries;
 pub mod egress;
 pub mod events;
 pub mod http;

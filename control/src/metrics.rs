@@ -35,6 +35,9 @@ pub struct Metrics {
     egress_in_flight: IntGauge,
     egress_attempts: IntCounterVec,
     egress_seconds: Histogram,
+    first_attempt_seconds: Histogram,
+    deliveries_pending: IntGauge,
+    deliveries_overdue: IntGauge,
 }
 
 impl Metrics {
@@ -84,6 +87,21 @@ impl Metrics {
             HistogramOpts::new("clearway_control_egress_seconds", "From an attempt given to a proxy to its answer.")
                 .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 120.0]),
         );
+        let first_attempt_seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "clearway_control_webhook_first_attempt_seconds",
+                "From the acceptance of an event to the beginning of a delivery's first attempt.",
+            )
+            .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0]),
+        );
+        let deliveries_pending = IntGauge::new(
+            "clearway_control_webhook_deliveries_pending",
+            "Deliveries that are not finished, counted up to 100,000.",
+        );
+        let deliveries_overdue = IntGauge::new(
+            "clearway_control_webhook_overdue_seconds",
+            "For how long the first due delivery has been due; 0 without one.",
+        );
         let valid = "names and labels above are valid";
         let metrics = Self {
             registry: Registry::new(),
@@ -102,8 +120,11 @@ impl Metrics {
             egress_in_flight: egress_in_flight.expect(valid),
             egress_attempts: egress_attempts.expect(valid),
             egress_seconds: egress_seconds.expect(valid),
+            first_attempt_seconds: first_attempt_seconds.expect(valid),
+            deliveries_pending: deliveries_pending.expect(valid),
+            deliveries_overdue: deliveries_overdue.expect(valid),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+        let all: [Box<dyn prometheus::core::Collector>; 18] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.seconds.clone()),
@@ -119,6 +140,9 @@ impl Metrics {
             Box::new(metrics.egress_in_flight.clone()),
             Box::new(metrics.egress_attempts.clone()),
             Box::new(metrics.egress_seconds.clone()),
+            Box::new(metrics.first_attempt_seconds.clone()),
+            Box::new(metrics.deliveries_pending.clone()),
+            Box::new(metrics.deliveries_overdue.clone()),
         ];
         for metric in all {
             metrics.registry.register(metric).expect("each name is registered once");
@@ -148,6 +172,17 @@ impl Metrics {
 
     pub fn store_up(&self, up: bool) {
         self.store_up.set(up.into());
+    }
+
+    /// How many deliveries are not finished, and for how long the first due one has been due.
+    pub fn deliveries(&self, pending: i64, overdue_ms: i64) {
+        self.deliveries_pending.set(pending);
+        self.deliveries_overdue.set(overdue_ms.max(0) / 1_000);
+    }
+
+    /// A delivery's first attempt began so long after its event was accepted.
+    pub fn first_attempt(&self, after_ms: i64) {
+        self.first_attempt_seconds.observe(f64::from(i32::try_from(after_ms.max(0)).unwrap_or(i32::MAX)) / 1_000.0);
     }
 
     /// How far the proxies are, as of now.

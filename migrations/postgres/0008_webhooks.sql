@@ -104,6 +104,7 @@ CREATE TABLE events (
     version         BIGINT NOT NULL,
     object_id       TEXT COLLATE "C",
     body            TEXT NOT NULL,                -- what is posted, byte for byte
+    only_for        TEXT COLLATE "C",              -- a webhook that is tried out: nobody else is told
     idempotency_key TEXT COLLATE "C",
     fingerprint     BYTEA,                        -- of what came with that key
     created_at      BIGINT NOT NULL
@@ -139,11 +140,11 @@ CREATE INDEX deliveries_account_id ON deliveries (account_id, id);
 CREATE UNIQUE INDEX deliveries_webhook_id_sequence_key ON deliveries (webhook_id, sequence);
 CREATE INDEX deliveries_due_at ON deliveries (webhook_id, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_claimed ON deliveries (id) WHERE claimed;
-CREATE INDEX deliveries_order_key ON deliveries (webhook_id, order_key, sequence) WHERE order_key IS NOT NULL AND completed_at IS NULL;
+CREATE INDEX deliveries_order_key ON deliveries (webhook_id, order_key, state, sequence) WHERE order_key IS NOT NULL AND completed_at IS NULL;
 CREATE INDEX deliveries_unfinished ON deliveries (sequence) WHERE completed_at IS NULL;
 CREATE INDEX deliveries_failed ON deliveries (webhook_id, sequence) WHERE state IN ('failed', 'cancelled');
 
--- One try of a delivery. Headers are JSON that nobody searches.
+-- One try of a delivery. Headers are lines, `name: value`.
 CREATE TABLE attempts (
     delivery_id       TEXT COLLATE "C" NOT NULL,
     number            BIGINT NOT NULL,

@@ -120,6 +120,8 @@ pub const ACTIONS: &[&str] = &[
     "webhook.deleted",
     "webhook.disabled",
     "webhook.enabled",
+    "webhook.failing",
+    "webhook.recovered",
     "webhook.rotated",
     "webhook.updated",
 ];

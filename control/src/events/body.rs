@@ -16,7 +16,7 @@ struct Written<'a> {
 }
 
 /// Members in this order; `data` as it came.
-pub(super) fn written(id: EventId, kind: &str, now_ms: i64, data: &RawValue) -> String {
+pub fn written(id: EventId, kind: &str, now_ms: i64, data: &RawValue) -> String {
     let body = Written { id, kind, timestamp: rfc3339(now_ms), data };
     serde_json::to_string(&body).expect("text and JSON that has been read")
 }

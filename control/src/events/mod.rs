@@ -25,6 +25,7 @@ mod types;
 mod types_http;
 mod view;
 
+pub use body::written;
 pub use catalogue::{
     Account, App, ENTRIES, Emission, Endpoint, Entry, EventData, Invoice, Key, Product, Subscription, Time, User, account, all,
     app, billing, find, key, product, quota, webhook,

@@ -173,13 +173,13 @@ pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: Ev
     row.map(Row::try_from).transpose()
 }
 
-/// An account's events after a sequence, in order.
+/// An account's events after a sequence, in order; without those by which a webhook was tried out.
 pub(super) async fn of_account<'c>(on: impl On<'c>, account: AccountId, sequence: i64, limit: u32) -> db::Result<Vec<Row>> {
     let rows = on
         .query(
             "SELECT sequence, id, account_id, type, version, object_id, body, created_at
              FROM events
-             WHERE account_id = $1 AND sequence > $2
+             WHERE account_id = $1 AND sequence > $2 AND only_for IS NULL
              ORDER BY sequence
              LIMIT $3",
         )
@@ -198,7 +198,7 @@ pub(super) async fn kinds_of_account<'c>(
     sequence: i64,
     limit: u32,
 ) -> db::Result<Vec<(i64, String)>> {
-    on.query("SELECT sequence, type FROM events WHERE account_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3")
+    on.query("SELECT sequence, type FROM events WHERE account_id = $1 AND sequence > $2 AND only_for IS NULL ORDER BY sequence LIMIT $3")
         .bind(account.to_string())
         .bind(sequence)
         .bind(i64::from(limit))

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Emission::Waiting, Time};
+use super::{Emission::Emitted, Time};
 
 /// A webhook, and since when nothing has reached its receiver.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -22,7 +22,7 @@ impl Endpoint {
 events! {
     /// A webhook was disabled, because nothing has reached its receiver for too long or because the receiver said that
     /// it is gone.
-    WebhookEndpointDisabled = "webhook.endpoint.disabled" v 1; Waiting("deliveries"); of endpoint.webhook_id; {
+    WebhookEndpointDisabled = "webhook.endpoint.disabled" v 1; Emitted; of endpoint.webhook_id; {
         #[serde(flatten)]
         endpoint: Endpoint = Endpoint::example(),
         /// `failing` or `gone`.
@@ -31,7 +31,7 @@ events! {
     }
 
     /// Nothing has reached a webhook's receiver for a day.
-    WebhookEndpointFailing = "webhook.endpoint.failing" v 1 also "webhook.failed"; Waiting("deliveries"); of endpoint.webhook_id; {
+    WebhookEndpointFailing = "webhook.endpoint.failing" v 1 also "webhook.failed"; Emitted; of endpoint.webhook_id; {
         #[serde(flatten)]
         endpoint: Endpoint = Endpoint::example(),
         failing_since: Time = Time(1_795_089_600_000),
@@ -40,7 +40,7 @@ events! {
     }
 
     /// A webhook that had been failing has been reached again.
-    WebhookEndpointRecovered = "webhook.endpoint.recovered" v 1; Waiting("deliveries"); of endpoint.webhook_id; {
+    WebhookEndpointRecovered = "webhook.endpoint.recovered" v 1; Emitted; of endpoint.webhook_id; {
         #[serde(flatten)]
         endpoint: Endpoint = Endpoint::example(),
         recovered_at: Time = Time(1_795_176_000_000),

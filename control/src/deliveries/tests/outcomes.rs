@@ -1,0 +1,184 @@
+//! What answers lead to.
+
+use super::*;
+
+/// One webhook, one event, and its first attempt in flight.
+async fn flying(database: TestDb, retry_policy: &str) -> (Stand, v1::Attempt) {
+    let mut stand = Stand::new(database).await;
+    stand.webhook(1, &["*"], "none", retry_policy).await;
+    stand.emit_some("a.done", 1).await;
+    stand.round().await;
+    let attempt = stand.offered().remove(0);
+    (stand, attempt)
+}
+
+#[tokio::test]
+async fn a_delivery_is_attempted_by_its_schedule_and_then_has_failed() {
+    on_both(async |database: TestDb| {
+        let (mut stand, mut attempt) = flying(database, r#""fast""#).await;
+        for (nth, delay_ms) in [(1, 1_000), (2, 2_000), (3, 4_000), (4, 8_000)] {
+            assert_eq!(attempt.attempt, nth);
+            stand.answer(&attempt, answered(500));
+            stand.round().await;
+            let due_at = stand.due_at(webhook(1)).await.unwrap() - stand.world.now_ms();
+            assert!((delay_ms..=delay_ms + delay_ms / 10).contains(&due_at), "{due_at} after attempt {nth}");
+            stand.world.advance(due_at - 1);
+            stand.round().await;
+            assert!(stand.offered().is_empty(), "not before its time");
+            stand.world.advance(1_001);
+            stand.round().await;
+            attempt = stand.offered().remove(0);
+        }
+        stand.answer(&attempt, failed(v1::Failure::Connect));
+        stand.round().await;
+        assert_eq!(stand.states().await, BTreeMap::from([("failed".to_owned(), 1)]));
+        assert_eq!(stand.attempts().await, 5);
+        stand.world.advance(200_000);
+        stand.round().await;
+        assert_eq!((stand.offered().len(), stand.due_at(webhook(1)).await), (0, None));
+        let row: (i64, Option<i64>, Option<String>) =
+            stand.db.query("SELECT attempts, last_status, last_failure FROM deliveries").one().await.unwrap();
+        assert_eq!(row, (5, None, Some("connect".to_owned())));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_busy_receiver_is_left_alone_for_as_long_as_it_asks() {
+    on_both(async |database: TestDb| {
+        let (mut stand, attempt) = flying(database, r#""standard""#).await;
+        stand.answer(&attempt, v1::Result { retry_after_ms: Some(90_000), ..answered(429) });
+        stand.emit_some("b.done", 1).await;
+        stand.round().await;
+        assert!(stand.offered().is_empty(), "not the others either");
+        stand.world.advance(89_999);
+        stand.round().await;
+        assert!(stand.offered().is_empty());
+        stand.world.advance(1_001);
+        stand.round().await;
+        assert_eq!(stand.offered().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_the_receivers_fault_uses_up_no_attempt() {
+    on_both(async |database: TestDb| {
+        let (mut stand, mut attempt) = flying(database, r#"{"delays":[]}"#).await;
+        for lost in [false, true, false] {
+            if lost {
+                stand.dispatcher.settle(vec![Answer::Lost(attempt.number)]);
+            } else {
+                stand.answer(&attempt, failed(v1::Failure::WebhookUnknown));
+            }
+            stand.world.advance(150);
+            stand.round().await;
+            stand.world.advance(10_000);
+            stand.round().await;
+            attempt = stand.offered().remove(0);
+            assert_eq!(attempt.attempt, 1);
+        }
+        assert_eq!(stand.failing_since(webhook(1)).await, None);
+        stand.answer(&attempt, answered(200));
+        stand.round().await;
+        assert_eq!(stand.states().await, BTreeMap::from([("succeeded".to_owned(), 1)]));
+        assert_eq!(stand.attempts().await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_breaker_uses_up_no_attempt_and_a_probe_closes_it() {
+    on_both(async |database: TestDb| {
+        let mut stand = Stand::new(database).await;
+        let one = stand.webhook(1, &["*"], "none", r#""standard""#).await;
+        stand.emit_some("a.done", 30).await;
+        let mut failures = 0;
+        for _ in 0..10 {
+            stand.world.advance(20);
+            stand.round().await;
+            failures += stand.answer_all(500).len();
+        }
+        assert!((10..=17).contains(&failures), "{failures}");
+        assert_eq!(stand.failing_since(one).await, Some(NOW + 20));
+        stand.world.advance(30_000);
+        stand.round().await;
+        let probe = stand.offered();
+        assert_eq!(probe.len(), 1);
+        stand.answer(&probe[0], answered(200));
+        let mut delivered = 1;
+        for _ in 0..40 {
+            stand.world.advance(1_000);
+            stand.round().await;
+            delivered += stand.answer_all(200).len();
+        }
+        stand.round().await;
+        assert_eq!(delivered, 30);
+        assert_eq!(stand.states().await, BTreeMap::from([("succeeded".to_owned(), 30)]));
+        assert_eq!(stand.failing_since(one).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deliveries_of_an_object_follow_one_another_also_when_they_fail() {
+    on_both(async |database: TestDb| {
+        let mut stand = Stand::new(database).await;
+        stand.webhook(1, &["*"], "object", r#"{"delays":[1,1]}"#).await;
+        let objects = (0..12).map(|n| Some(format!("object_{}", n % 3)));
+        let events = stand.emit("a.done", objects).await;
+        let place = |attempt: &v1::Attempt| events.iter().position(|id| id.to_string() == attempt.message_id).unwrap();
+        let mut done: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for turn in 0..120_u32 {
+            stand.world.advance(300);
+            stand.round().await;
+            let offered = stand.offered();
+            let objects: BTreeSet<usize> = offered.iter().map(|attempt| place(attempt) % 3).collect();
+            assert_eq!(objects.len(), offered.len(), "one of each object at a time");
+            for attempt in offered {
+                let n = place(&attempt);
+                // The first of object 1 fails for good, others now and then.
+                let fails = n == 1 || (n + turn as usize) % 3 == 0;
+                stand.answer(&attempt, answered(if fails { 500 } else { 200 }));
+                if !fails || n == 1 && attempt.attempt == 3 {
+                    done.entry(n % 3).or_default().push(n);
+                }
+            }
+            if turn == 7 {
+                stand.crash().await;
+            }
+        }
+        let states = stand.states().await;
+        assert_eq!(states.get("waiting").or(states.get("pending")), None, "{states:?}");
+        for (object, order) in done {
+            assert!(order.is_sorted(), "of object {object}: {order:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_deleted_webhook_leaves_behind_is_cancelled_and_what_a_resting_one_does_waits() {
+    on_both(async |database: TestDb| {
+        let mut stand = Stand::new(database).await;
+        let (gone, resting) = (webhook(1), webhook(2));
+        stand.webhook(1, &["*"], "none", r#""standard""#).await;
+        stand.webhook(2, &["*"], "none", r#""standard""#).await;
+        stand.emit_some("a.done", 3).await;
+        stand.round().await;
+        stand.answer_all(500);
+        stand.round().await;
+        stand.db.query("DELETE FROM webhooks WHERE id = $1").bind(gone.to_string()).execute().await.unwrap();
+        stand.db.query("UPDATE webhooks SET active = FALSE WHERE id = $1").bind(resting.to_string()).execute().await.unwrap();
+        stand.world.advance(10_000);
+        stand.round().await;
+        assert!(stand.offered().is_empty());
+        assert_eq!(stand.states().await, BTreeMap::from([("cancelled".to_owned(), 3), ("pending".to_owned(), 3)]));
+        assert_eq!(stand.due_at(gone).await, None);
+        stand.db.query("UPDATE webhooks SET active = TRUE WHERE id = $1").bind(resting.to_string()).execute().await.unwrap();
+        stand.world.advance(61_000);
+        stand.round().await;
+        assert_eq!(stand.answer_all(200).len(), 3);
+    })
+    .await;
+}
