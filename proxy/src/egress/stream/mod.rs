@@ -3,7 +3,8 @@
 //!
 //! Attempts run side by side, as many as this proxy has said it takes, and each is answered as soon as it has ended. When
 //! the stream breaks, what runs is given up: control has it attempted again, whatever came of it here. A process that
-//! ends, or whose place another takes, says so first, and ends when it has answered for all that it was given.
+//! ends, or whose place another takes, says so first, and ends when it has answered for all that it was given; so does
+//! one whose auth lease has run out, until it has one again.
 //!
 //! How an attempt is made is not known here: see [`Post`]. [`Held`] is what makes them.
 
@@ -29,7 +30,7 @@ use held::Held;
 use lanes::{Lane, Threads};
 use session::{Ended, Session};
 
-/// How often it is looked whether webhooks have come, before anything is asked for.
+/// How often it is looked whether webhooks are held, and may be posted to, before anything is asked for.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Makes one attempt, and says what came of it under the attempt's number, whatever that was.
@@ -47,7 +48,7 @@ pub(crate) struct Deliveries {
 }
 
 impl Deliveries {
-    /// Attaches once `snapshot` holds what is to be posted to.
+    /// Attaches once `snapshot` holds what is to be posted to, and may be acted by.
     pub(crate) fn start(
         options: Options,
         threads: usize,
@@ -107,12 +108,11 @@ impl<P: Post> Client<P> {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut draining = self.draining.clone();
-        while !self.snapshot.is_ready() {
-            if timeout(LOOK, until(&mut draining)).await.is_ok() {
-                return;
-            }
-        }
         while !*draining.borrow() {
+            if !self.snapshot.is_ready() || !self.snapshot.lease().holds() {
+                let _ = timeout(LOOK, until(&mut draining)).await;
+                continue;
+            }
             let mut useful = false;
             let broken = self.attend(&mut useful).await;
             self.metrics.egress.attached.set(0);

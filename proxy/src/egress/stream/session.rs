@@ -25,7 +25,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
 use super::{Client, Lane, Post, until};
-use crate::{gateway::now_ms, metrics::Metrics};
+use crate::{gateway::now_ms, metrics::Metrics, snapshot::Snapshot};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_millis(SILENCE_MAX_MS);
@@ -51,6 +51,7 @@ pub(super) enum Ended {
 }
 
 pub(super) struct Session<P> {
+    snapshot: Arc<Snapshot>,
     lanes: Arc<[Lane<P>]>,
     /// How many run on each.
     on_lane: Vec<usize>,
@@ -79,6 +80,7 @@ struct Running {
 impl<P: Post> Session<P> {
     pub(super) fn begin(client: &Client<P>, token: [u8; NONCE_BYTES]) -> (Self, FromEgress) {
         let session = Self {
+            snapshot: client.snapshot.clone(),
             lanes: client.lanes.clone(),
             on_lane: vec![0; client.lanes.len()],
             metrics: client.metrics.clone(),
@@ -157,13 +159,16 @@ impl<P: Post> Session<P> {
             let done = tokio::select! {
                 biased;
                 // The rare first, and what is to be told before there is more to do.
-                () = until(&mut draining), if !self.draining => {
-                    self.draining = true;
-                    tracing::info!(attempts = self.running.len(), "no more webhooks from control");
-                    send(outgoing, from_egress::Message::Draining(v1::Draining {})).await
-                }
+                () = until(&mut draining), if !self.draining => self.drain("the process ends", outgoing).await,
                 _ = ticks.tick() => {
-                    if heard.elapsed() > SILENCE_MAX { Err(Ended::Silent) } else { keep_alive(outgoing) }
+                    if heard.elapsed() > SILENCE_MAX {
+                        Err(Ended::Silent)
+                    } else if !self.draining && !self.snapshot.lease().holds() {
+                        // Another proxy may post what this one would have to give back.
+                        self.drain("the auth lease has run out", outgoing).await
+                    } else {
+                        keep_alive(outgoing)
+                    }
                 }
                 Some(joined) = self.attempts.join_next_with_id() => {
                     self.settle(joined);
@@ -195,6 +200,12 @@ impl<P: Post> Session<P> {
         }
     }
 
+    async fn drain(&mut self, why: &'static str, outgoing: &mpsc::Sender<FromEgress>) -> Result<(), Ended> {
+        self.draining = true;
+        tracing::info!(attempts = self.running.len(), why, "no more webhooks from control");
+        send(outgoing, from_egress::Message::Draining(v1::Draining {})).await
+    }
+
     fn take(&mut self, message: to_egress::Message) -> Result<(), Ended> {
         match message {
             to_egress::Message::Attempts(v1::Attempts { attempts }) => {
@@ -211,7 +222,7 @@ impl<P: Post> Session<P> {
     fn begin_attempt(&mut self, attempt: v1::Attempt) {
         let (number, bytes) = (attempt.number, attempt.body.len() as u64);
         let why = if self.draining {
-            "this proxy is stopping"
+            "this proxy takes no more"
         } else if self.running.len() >= self.attempts_max || self.bytes + bytes > IN_FLIGHT_BYTES_MAX {
             "this proxy has as many attempts in flight as it takes"
         } else {

@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::*;
+use crate::snapshot::Mode;
 
 const TOKEN: [u8; NONCE_BYTES] = [7; NONCE_BYTES];
 
@@ -78,6 +79,8 @@ impl Control {
             token_file: PathBuf::new(),
             tls: None,
         };
+        let snapshot = Arc::new(Snapshot::new());
+        snapshot.lease().set_mode(Mode::Available);
         let [running, most] = [const { AtomicUsize::new(0) }; 2];
         let post = Arc::new(Gated { reached, running, most });
         let lane = Lane { runtime: tokio::runtime::Handle::current(), post };
@@ -85,7 +88,7 @@ impl Control {
             options,
             instance: [3; INSTANCE_BYTES],
             attempts_max,
-            snapshot: Arc::default(),
+            snapshot,
             lanes: Arc::new([lane]),
             metrics: Arc::default(),
             draining: drained,
@@ -273,6 +276,22 @@ async fn a_stopping_proxy_says_so_gives_back_what_comes_late_and_answers_for_wha
             assert_eq!((late[0].number, late[0].failure()), (3, v1::Failure::Overloaded));
             control.reach.send_replace(9);
             assert_eq!(numbers(&peer.results(2).await), [1, 2]);
+        })
+        .await;
+    assert!(matches!(ended, Ended::Drained), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_whose_lease_has_run_out_takes_no_more_and_answers_for_what_it_has() {
+    let control = Control::new(10);
+    let ended = control
+        .attached(async |peer| {
+            peer.offer(attempts([1])).await;
+            control.running(1).await;
+            control.client.snapshot.lease().set_mode(Mode::Strict);
+            assert_eq!(peer.told().await, Some(ToControl::Draining(v1::Draining {})));
+            control.reach.send_replace(9);
+            assert_eq!(numbers(&peer.results(1).await), [1]);
         })
         .await;
     assert!(matches!(ended, Ended::Drained), "{ended:?}");
