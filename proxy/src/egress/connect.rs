@@ -46,7 +46,7 @@ impl Egress {
         let late = |what: &str| Failed::new(Failure::ConnectTimeout, format!("{what} took longer than {within:?}"));
 
         let found = timeout_at(due, self.resolver.resolve(&origin.host, origin.port)).await;
-        let found = found.map_err(|_| late("the look-up of its name"))?.map_err(|e| Failed::of(Failure::Dns, &e))?;
+        let found = found.map_err(|_| late("the look-up of its name"))?.map_err(|e| Failed::of(Failure::Dns, &*e))?;
         let addresses = self.vetted(&found)?;
         let (stream, address) =
             self.reach(&addresses, due).await.map_err(|failed| failed.unwrap_or_else(|| late("connecting")))?;

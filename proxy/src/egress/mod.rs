@@ -5,8 +5,9 @@
 //! that was. No redirect is followed. Connections are kept for the next attempt ([`pool`]); one that its receiver has
 //! closed meanwhile is no failed attempt, but one that is made again at once.
 //!
-//! What is to be posted comes from the control plane by its [`stream`], or from an operator's own sender by the [`listener`]. The secrets
-//! come from neither: the snapshot holds them. Whether a failed attempt is made again later is not decided here.
+//! What is to be posted comes from the control plane by its [`stream`], or from an operator's own sender by the
+//! [`listener`]. The secrets come from neither: the snapshot holds them. Whether a failed attempt is made again later is
+//! not decided here.
 
 mod connect;
 mod endpoint;

@@ -80,7 +80,8 @@ impl Poster {
     }
 
     async fn attempt(&self, webhook: &Webhook, message: Message, now_ms: u64, outcome: &mut Outcome) -> Result<(), Failed> {
-        let (to, place) = self.begin(webhook)?;
+        let to = Self::ready(webhook)?;
+        let place = self.enter()?;
         let malformed = || Failed::new(Failure::Unspecified, "its id or type is none that a header can carry");
         let (id, described) = message.described().ok_or_else(malformed)?;
         let timestamp_s = now_ms / 1000;
@@ -115,7 +116,7 @@ impl Poster {
     }
 
     /// Whether anything can be posted for a webhook at all.
-    pub(super) fn begin<'w>(&self, webhook: &'w Webhook) -> Result<(&'w Ready, InFlight), Failed> {
+    pub(super) fn ready(webhook: &Webhook) -> Result<&Ready, Failed> {
         if !webhook.active {
             return Err(Failed::new(Failure::WebhookInactive, "the webhook is not active"));
         }
@@ -123,8 +124,12 @@ impl Poster {
         if !to.signer.is_live(now_ms()) {
             return Err(unsigned());
         }
-        let full = || Failed::new(Failure::Overloaded, "as many attempts are in flight as may be");
-        Ok((to, self.egress.enter().ok_or_else(full)?))
+        Ok(to)
+    }
+
+    /// A place for one attempt, until it has come to its end.
+    pub(super) fn enter(&self) -> Result<InFlight, Failed> {
+        self.egress.enter().ok_or_else(|| Failed::new(Failure::Overloaded, "as many attempts are in flight as may be"))
     }
 
     /// Sends a message, and once more with another access token where the receiver refuses the one that is held.

@@ -98,7 +98,7 @@ impl Listener {
     async fn pass_on(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<AnswerStream>, Stop> {
         let (parts, body) = request.into_parts();
         let Arrival { webhook } = Arrival::read(&self.state, &parts, peer)?;
-        let (to, place) = self.poster.begin(&webhook)?;
+        let to = Poster::ready(&webhook)?;
 
         let (id, described) = (message_id(&parts.headers)?, described(&parts.headers));
         let now_ms = now_ms();
@@ -108,6 +108,8 @@ impl Listener {
         let body =
             body::read(&self.state, body, self.poster.egress.settings.body_max.as_u64(), |piece| signing.update(piece)).await?;
         let signed = Signed { id, timestamp_s, signatures: signing.finish(), attempt: None, described, body: body.bytes.clone() };
+        // Whoever sends slowly takes no other message's place.
+        let place = self.poster.enter()?;
         let answer = self.poster.send(&webhook, to, &signed, place).await?;
         answer::passed_back(answer, signed.id)
     }

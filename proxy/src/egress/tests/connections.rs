@@ -46,6 +46,33 @@ async fn of_a_names_addresses_only_those_that_may_be_are_connected_to() {
 }
 
 #[tokio::test]
+async fn a_name_whose_servers_are_silent_is_asked_for_once_at_a_time() {
+    let (asked, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+    let (count, told) = (asked.clone(), answer.clone());
+    let resolver = Resolver::by(move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let told = told.clone();
+        Box::pin(async move {
+            told.notified().await;
+            Ok(Vec::new())
+        })
+    });
+    let connect_timeout = Duration::from_millis(30);
+    let settings = EgressSettings { connect_timeout, ..settings() };
+    let poster = Poster::new(Arc::new(Egress { resolver, ..Egress::new(&settings).unwrap() }));
+    let url = "http://silent.example:1/";
+    for _ in 0..3 {
+        assert_failed(&post(&poster, url).await, Failure::ConnectTimeout);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "attempts that were given up leave no look-up of their own behind");
+    answer.notify_one();
+    while asked.load(Ordering::SeqCst) == 1 {
+        // Once it has been answered, the next attempt asks anew.
+        post(&poster, url).await;
+    }
+}
+
+#[tokio::test]
 async fn an_address_in_place_of_a_name_is_judged_too_however_it_is_written() {
     let poster = poster(&EgressSettings { allow: Vec::new(), ..settings() });
     for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "169.254.169.254", "[64:ff9b::a00:1]", "0.0.0.0"] {
