@@ -2,10 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{catalogue, types::NAME_CHARS_MAX};
 
 /// Older names have become the present ones.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pattern(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +21,13 @@ impl Pattern {
             Some(start) => kind.starts_with(start),
             None => self.0 == kind,
         }
+    }
+
+    /// Whether there can be events that it takes: a single type is one of the catalogue, or an operator's own, whose names
+    /// begin otherwise than all of those.
+    pub fn is_known(&self) -> bool {
+        let family = self.0.split('.').next().unwrap_or_default();
+        self.0.ends_with('*') || catalogue::find(&self.0).is_some() || !catalogue::all().any(|entry| entry.family() == family)
     }
 
     pub fn as_str(&self) -> &str {
@@ -50,9 +60,30 @@ impl fmt::Display for Pattern {
     }
 }
 
+impl TryFrom<String> for Pattern {
+    type Error = MalformedPattern;
+
+    fn try_from(text: String) -> Result<Self, MalformedPattern> {
+        text.parse()
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(Pattern(text): Pattern) -> Self {
+        text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_that_the_catalogue_would_have_is_known_by_it() {
+        for (known, is) in [("product.created", true), ("product.create", false), ("product.*", true), ("orders.paid", true)] {
+            assert_eq!(known.parse::<Pattern>().unwrap().is_known(), is, "{known}");
+        }
+    }
 
     #[test]
     fn a_pattern_takes_a_type_its_older_name_all_of_a_noun_or_everything() {

@@ -8,12 +8,11 @@ use super::{
     filter::Filter,
     headers::{Brand, Header},
     model::{CONCURRENCY_DEFAULT, ClientCertificate, Oauth, OauthClient, Ordering, Settings, Timeouts},
-    patterns::Pattern,
     retry::RetryPolicy,
     secret::Kind,
     target_url,
 };
-use crate::{audit::Changes, certificates};
+use crate::{audit::Changes, certificates, events::Pattern};
 
 /// `None` leaves a field as it is; `Some(None)` removes what it holds.
 #[derive(Debug, Default)]
@@ -148,34 +147,30 @@ impl Settings {
 
     /// What differs, without anything that is secret.
     pub(super) fn differences(&self, old: Option<&Self>) -> Changes {
-        let none = serde_json::Value::Null;
-        let before = |field: &dyn Fn(&Self) -> serde_json::Value| old.map_or(none.clone(), field);
-        let mut changes = Changes::default();
-        let shown: [(&str, &dyn Fn(&Self) -> serde_json::Value); 16] = [
-            ("url", &|of| serde_json::json!(of.url)),
-            ("description", &|of| serde_json::json!(of.description)),
-            ("events", &|of| serde_json::json!(of.events)),
-            ("filter", &|of| serde_json::json!(of.filter)),
-            ("headers", &|of| serde_json::json!(of.headers.iter().map(|header| &header.name).collect::<Vec<_>>())),
-            ("active", &|of| serde_json::json!(of.active)),
-            ("retry_policy", &|of| serde_json::json!(of.retry_policy)),
-            ("rate_limit", &|of| serde_json::json!(of.rate_limit)),
-            ("concurrency", &|of| serde_json::json!(of.concurrency)),
-            ("ordering", &|of| serde_json::json!(of.ordering)),
-            ("brand", &|of| serde_json::json!(of.brand)),
-            ("ed25519", &|of| serde_json::json!(of.ed25519)),
-            ("timeouts", &|of| serde_json::json!(of.timeouts)),
-            ("client_certificate", &|of| serde_json::json!(of.fingerprint())),
-            ("oauth", &|of| serde_json::json!(of.oauth.as_ref().map(|oauth| &oauth.client))),
-            ("authorization", &|of| serde_json::json!(of.sealed_authorization.as_ref().map(|_| "set"))),
-        ];
-        for (name, field) in shown {
-            changes = changes.field(name, before(field), field(self));
-        }
+        let names = |of: &Self| of.headers.iter().map(|header| header.name.clone()).collect::<Vec<_>>();
+        let authorization = |of: &Self| of.sealed_authorization.as_ref().map(|_| "set");
+        let oauth = |of: &Self| of.oauth.as_ref().map(|oauth| oauth.client.clone());
+        let mut changes = Changes::default()
+            .field("url", old.map(|old| &old.url), &self.url)
+            .field("description", old.map(|old| &old.description), &self.description)
+            .field("events", old.map(|old| &old.events), &self.events)
+            .field("filter", old.map(|old| &old.filter), &self.filter)
+            .field("headers", old.map(names), names(self))
+            .field("authorization", old.map(authorization), authorization(self))
+            .field("active", old.map(|old| old.active), self.active)
+            .field("retry_policy", old.map(|old| &old.retry_policy), &self.retry_policy)
+            .field("rate_limit", old.map(|old| old.rate_limit), self.rate_limit)
+            .field("concurrency", old.map(|old| old.concurrency), self.concurrency)
+            .field("ordering", old.map(|old| old.ordering), self.ordering)
+            .field("brand", old.map(|old| &old.brand), &self.brand)
+            .field("ed25519", old.map(|old| old.ed25519), self.ed25519)
+            .field("timeouts", old.map(|old| old.timeouts), self.timeouts)
+            .field("client_certificate", old.map(Self::fingerprint), self.fingerprint())
+            .field("oauth", old.map(oauth), oauth(self));
         let Some(old) = old else { return changes };
         // That a secret was replaced by another is said, and nothing of either.
         let replaced = [
-            ("header_values", old.headers != self.headers),
+            ("header_values", old.headers != self.headers && names(old) == names(self)),
             ("authorization", old.sealed_authorization.is_some() && old.sealed_authorization != self.sealed_authorization),
             (
                 "oauth.client_secret",

@@ -7,11 +7,13 @@ use clearway_config::{AccountId, WebhookId};
 use super::{
     filter::{Event, Filter, Filters},
     model::{Ordering, Webhook},
-    patterns::Pattern,
     retry::RetryPolicy,
     store,
 };
-use crate::db::{self, On};
+use crate::{
+    db::{self, On},
+    events::Pattern,
+};
 
 /// Events of this kind speak of a webhook, by its id, and are never for that one itself: it is what fails.
 const OF_WEBHOOKS: &str = "webhook.";

@@ -4,7 +4,8 @@ use clearway_config::{AccountId, WebhookId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{headers::Header, patterns::Pattern, retry::RetryPolicy};
+use super::{headers::Header, retry::RetryPolicy};
+use crate::events::Pattern;
 
 /// Webhooks of one account at most, whatever its plan.
 pub(super) const WEBHOOKS_MAX: i64 = 100;
@@ -13,6 +14,8 @@ pub(super) const LIVE_SECRETS_MAX: usize = 10;
 /// Seconds for which older secrets go on signing unless a rotation says otherwise, and at most.
 pub(super) const OVERLAP_DEFAULT: u64 = 24 * 60 * 60;
 pub(super) const OVERLAP_MAX: u64 = 7 * 24 * 60 * 60;
+/// Patterns of one webhook.
+pub(super) const PATTERNS_MAX: usize = 64;
 pub(super) const DESCRIPTION_CHARS_MAX: usize = 500;
 /// Attempts a second.
 pub(super) const RATE_LIMIT_MAX: u64 = 10_000;

@@ -6,12 +6,12 @@ use sqlx::{FromRow, types::Json};
 use super::{
     headers::Header,
     model::{ClientCertificate, Health, Oauth, OauthClient, Ordering, Settings, Timeouts, Webhook},
-    patterns::Pattern,
     retry::RetryPolicy,
     secret::Secret,
 };
 use crate::{
     db::{self, On, Page, PerEngine, Tx, cut},
+    events::Pattern,
     http::Paging,
 };
 

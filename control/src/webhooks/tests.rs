@@ -258,7 +258,7 @@ async fn an_event_is_for_those_who_want_its_type_and_whose_filter_is_true_of_it(
 async fn a_webhook_is_not_told_of_its_own_failing() {
     on_both(async |TestDb { db, .. }: TestDb| {
         let stand = Stand::new(db).await;
-        let all = || SettingsUpdate { events: Some(vec![Pattern::Every]), ..SettingsUpdate::default() };
+        let all = || SettingsUpdate { events: Some(vec!["*".parse().unwrap()]), ..SettingsUpdate::default() };
         let (failing, other) = (stand.webhook(all()).await.webhook.id, stand.webhook(all()).await.webhook.id);
         let matcher = matching(&stand.db, &Filters::default(), &[stand.account]).await.unwrap();
         let text = failing.to_string();

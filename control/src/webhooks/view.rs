@@ -8,11 +8,10 @@ use utoipa::ToSchema;
 
 use super::{
     model::{OauthMethod, Ordering, Status, Timeouts, Webhook},
-    patterns::Pattern,
     retry::RetryPolicy,
     secret::Secret,
 };
-use crate::{certificates, http::time::rfc3339, sync::Propagation};
+use crate::{certificates, events::Pattern, http::time::rfc3339, sync::Propagation};
 
 /// A webhook. The secret that its deliveries are signed by is not part of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -11,7 +11,8 @@ const ALL: &[&str] = &["read:webhooks", "write:webhooks"];
 
 fn body(more: Value) -> String {
     let mut body = json!({ "url": "https://example.com/hook", "events": ["app.installed", "product.*"] });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("the other fields are an object") };
+    body.as_object_mut().unwrap().extend(more);
     body.to_string()
 }
 

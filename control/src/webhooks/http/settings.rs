@@ -13,15 +13,18 @@ use super::super::{
     filter::FILTER_CHARS_MAX,
     headers::{self, AUTHORIZATION_CHARS_MAX, HEADERS_MAX, Header},
     model::{
-        CONCURRENCY_DEFAULT, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX, OauthClient, OauthMethod, Ordering, RATE_LIMIT_MAX, Timeouts,
+        CONCURRENCY_DEFAULT, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX, OauthClient, OauthMethod, Ordering, PATTERNS_MAX,
+        RATE_LIMIT_MAX, Timeouts,
     },
-    patterns::{PATTERNS_MAX, Pattern},
     retry::{DELAY_S_MAX, RETRIES_MAX, RetryPolicy},
     target_url::URL_CHARS_MAX,
 };
-use crate::http::{
-    Fields, Form,
-    fields::{Wrong, list, number, parsed, text, text_or_none, yes_or_no},
+use crate::{
+    events::Pattern,
+    http::{
+        Fields, Form,
+        fields::{Wrong, list, number, parsed, text, text_or_none, yes_or_no},
+    },
 };
 
 /// Bytes of a chain, and of a private key, at most.
