@@ -39,7 +39,7 @@ async fn a_created_webhook_shows_its_secret_once() {
             {
               "code": 201,
               "data": {
-                "account_id": "acct_0350Z6oinbejdXzyrQqUfL",
+                "account_id": "acct_0350Z6oikMkhNFhp8BCO2h",
                 "active": true,
                 "brand": null,
                 "client_certificate": null,
@@ -59,7 +59,7 @@ async fn a_created_webhook_shows_its_secret_once() {
                 "headers": {
                   "X-Custom-Header": "value"
                 },
-                "id": "wh_0350Z6oimBSNMN3W4ME9CS",
+                "id": "wh_0350Z6oijYL4Dk9N6CCFNC",
                 "oauth": null,
                 "ordering": "none",
                 "propagation": {
@@ -75,12 +75,12 @@ async fn a_created_webhook_shows_its_secret_once() {
                   "initial_delay_ms": 1000,
                   "max_retries": 5
                 },
-                "secret": "whsec_td4rvaida7vBSrhcKuodqTV1RyRDzpu8w+GDw9g6dBY=",
+                "secret": "whsec_vODMr2gBdnzzFD/NLeBvfYPvPGFQVY0133c0UnDPjEE=",
                 "secrets": [
                   {
                     "created_at": "2026-11-20T00:00:00.000Z",
                     "expires_at": null,
-                    "id": "whs_0350Z6oiihQixUROCExPuw",
+                    "id": "whs_0350Z6oin11IqvMcqoya3T",
                     "public_key": null
                   }
                 ],
@@ -95,10 +95,10 @@ async fn a_created_webhook_shows_its_secret_once() {
                 "url": "https://myapp.com/clearway-webhook",
                 "version": 1
               },
-              "id": "req_0350Z6oilHQQoCDm7rNKQh",
+              "id": "req_0350Z6oiihQixUROCExPuw",
               "meta": {
                 "timestamp": "2026-11-20T00:00:00.000Z",
-                "trace_id": "1cd20cb94e3daef889689e134d705f7e"
+                "trace_id": "3ac0b8f8f00dc70f481c2fa796b9922b"
               },
               "status": "success"
             }
