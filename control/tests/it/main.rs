@@ -16,6 +16,7 @@ mod authorization;
 mod bodies;
 mod callers;
 mod certificates;
+mod deliveries;
 mod events;
 mod generated;
 mod idempotency;
