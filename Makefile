@@ -6,7 +6,7 @@
 CARGO ?= cargo
 DATA_DIR ?= data
 
-.PHONY: help run test check fmt generate bench fuzz prerequisites toolchain
+.PHONY: help run test check fmt generate bench bench-webhooks fuzz prerequisites toolchain
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,11 @@ bench: toolchain ## Time the decisions, the ledger, and the whole proxy beside a
 	$(CARGO) bench --profile dist -p clearway-benches
 	$(CARGO) build --profile dist -p clearway-proxy -p clearway-control -p clearway-benches --bins
 	target/dist/load all
+
+bench-webhooks: toolchain ## Time webhooks from acceptance to receiver, on SQLite and PostgreSQL, and signing at the egress
+	$(CARGO) build --profile dist -p clearway-proxy -p clearway-control -p clearway-benches --bins
+	target/dist/load webhooks
+	target/dist/load egress
 
 SECONDS_EACH ?= 60
 fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fuzz, nightly)

@@ -17,6 +17,7 @@ mod revoke;
 mod scale;
 mod systems;
 mod traffic;
+mod webhooks;
 
 use std::{
     path::PathBuf,
@@ -81,14 +82,24 @@ enum What {
     Changes,
     /// Processor time of each feature switched on alone, and of 10 to 100,000 routes, beside forwarding alone.
     Features,
-    /// All of these.
+    /// Events accepted and delivered, their processor time beside a bare client that signs and posts, and what one
+    /// receiver that hangs does to 99 others. Uses every core.
+    Webhooks {
+        /// The database; both without it.
+        #[arg(long, value_enum)]
+        engine: Option<webhooks::Engine>,
+        /// Seconds a run takes.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// All of these but webhooks.
     All,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    if std::env::var_os(PINNED).is_none() && cli.what != What::Revoke {
+    if std::env::var_os(PINNED).is_none() && !matches!(cli.what, What::Revoke | What::Webhooks { .. }) {
         return pinned();
     }
     let outcome = run(&cli).await;
@@ -135,6 +146,10 @@ async fn run(cli: &Cli) -> Result<(), String> {
         for proxies in [1, 8] {
             revoke::run(proxies, cli.revokes).await?;
         }
+    }
+    if let What::Webhooks { engine, seconds } = cli.what {
+        let engines = engine.map_or(vec![webhooks::Engine::Sqlite, webhooks::Engine::Postgres], |engine| vec![engine]);
+        webhooks::run(&engines, Duration::from_secs(seconds)).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Client, Method, header};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::Fatal;
@@ -78,19 +79,45 @@ impl Api {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// The answer's `data`, with what is a [`serde_json::value::RawValue`] in it byte for byte as it was answered.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fatal> {
+        #[derive(Deserialize)]
+        struct Answer<T> {
+            data: T,
+        }
+        let text = self.answer(Method::GET, path, None).await?;
+        let answer: Answer<T> = serde_json::from_str(&text)
+            .map_err(|e| Fatal::new(format!("{}{path}: answered what is not known here: {e}", self.base)))?;
+        Ok(answer.data)
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Fatal> {
+        let text = self.answer(method, path, body).await?;
+        let mut answer: Value = serde_json::from_str(&text).map_err(|_| self.not_json(path))?;
+        Ok(answer["data"].take())
+    }
+
+    /// A success's text.
+    async fn answer(&self, method: Method, path: &str, body: Option<Value>) -> Result<String, Fatal> {
         let url = format!("{}{path}", self.base);
         let mut request = self.client.request(method, &url);
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.map_err(|e| Fatal::new(format!("{url}: {}", innermost(&e))))?;
+        let broken = |e| Fatal::new(format!("{url}: {}", innermost(&e)));
+        let answer = request.send().await.map_err(broken)?;
         let status = answer.status();
-        let mut body: Value = answer.json().await.map_err(|_| Fatal::new(format!("{url}: answered {status} without JSON")))?;
+        let text = answer.text().await.map_err(broken)?;
         if status.is_success() {
-            return Ok(body["data"].take());
+            return Ok(text);
         }
+        let body: Value =
+            serde_json::from_str(&text).map_err(|_| Fatal::new(format!("{url}: answered {status} without JSON")))?;
         Err(Fatal::new(refusal(&body["error"], status.as_u16())))
+    }
+
+    fn not_json(&self, path: &str) -> Fatal {
+        Fatal::new(format!("{}{path}: answered without JSON", self.base))
     }
 }
 

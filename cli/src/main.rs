@@ -9,6 +9,7 @@ mod gateway;
 mod keys;
 mod top;
 mod up;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,9 @@ enum Command {
     /// List, put and delete the certificates that the gateways show their clients.
     #[command(subcommand)]
     Certificates(certificates::Command),
+    /// For whoever writes a receiver of webhooks: listen, trigger, verify.
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// Watch what a proxy is doing: requests, refusals, latencies, and who asks most.
     Top(top::Args),
     /// Make the control plane's routes and upstreams those of a file, after showing the difference. Ends with 3 where a
@@ -74,6 +78,7 @@ async fn main() -> ExitCode {
         Command::Up(args) => up::run(args).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Certificates(command) => certificates::run(command).await,
+        Command::Webhooks(command) => webhooks::run(command).await,
         Command::Top(args) => top::run(args).await,
         Command::Apply(args) => gateway::apply(args).await,
         Command::Export(args) => gateway::export(args).await,

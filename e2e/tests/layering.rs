@@ -55,6 +55,7 @@ fn members_import_each_other_only_downwards() {
         ("clearway-control", "clearway-config"),
         ("clearway-control", "clearway-filters"),
         ("clearway", "clearway-config"),
+        ("clearway", "clearway-filters"),
         ("clearway-benches", "clearway-config"),
         ("clearway-benches", "clearway-filters"),
         ("clearway-benches", "clearway-proxy"),

@@ -27,8 +27,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const GUARD: &str = r#"
 bin=$1 dir=$2
-"$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c synchronous_commit=off \
-    -c full_page_writes=off -c max_connections=300 -c shared_buffers=64MB >"$dir/log" 2>&1 &
+shift 2
+"$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c max_connections=300 "$@" >"$dir/log" 2>&1 &
 server=$!
 cat >/dev/null
 kill -QUIT $server
@@ -36,12 +36,18 @@ wait $server
 rm -rf "$dir"
 "#;
 
+/// Loses what was committed last when the machine goes down, and takes less long.
+const HASTY: [&str; 4] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=64MB"];
+/// As one that is in service.
+const DURABLE: [&str; 2] = ["shared_buffers=512MB", "max_wal_size=2GB"];
+
 /// A running PostgreSQL server.
 #[derive(Debug)]
 pub struct Cluster {
     bin: PathBuf,
     dir: PathBuf,
     owner: Option<Owner>,
+    guard: u32,
     /// Closing it ends the server.
     _lifeline: ChildStdin,
 }
@@ -62,6 +68,15 @@ impl Cluster {
 
     /// Starts a cluster that lives as long as the value, or the process.
     pub fn start() -> Result<Cluster, String> {
+        Self::start_with(&HASTY)
+    }
+
+    /// [`Cluster::start`] with a server that commits to the disk: for what is timed.
+    pub fn durable() -> Result<Cluster, String> {
+        Self::start_with(&DURABLE)
+    }
+
+    fn start_with(settings: &[&str]) -> Result<Cluster, String> {
         let bin = find_or_install()?;
         let owner = owner()?;
         let dir = tempfile::Builder::new().prefix("clearway-pg-").tempdir().map_err(|e| e.to_string())?.keep();
@@ -77,13 +92,19 @@ impl Cluster {
 
         let mut guard = as_owner(Path::new("/bin/sh"), owner, &dir);
         guard.args(["-c", GUARD, "clearway-testkit"]).arg(&bin).arg(&dir);
+        guard.args(settings.iter().flat_map(|setting| ["-c", setting]));
         // A group of its own: an interrupt from the keyboard must not end the guard before the server.
         guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut guard = guard.spawn().map_err(|e| format!("cannot start the guard: {e}"))?;
         let lifeline = guard.stdin.take().expect("standard input is piped above");
-        let cluster = Cluster { bin, dir, owner, _lifeline: lifeline };
+        let cluster = Cluster { bin, dir, owner, guard: guard.id(), _lifeline: lifeline };
         cluster.wait_until_ready()?;
         Ok(cluster)
+    }
+
+    /// The process that the server and all of its processes descend from.
+    pub fn pid(&self) -> u32 {
+        self.guard
     }
 
     /// Makes an empty database; its URL.
