@@ -62,9 +62,12 @@ toolchain:
 # The tests also send what the gateway forwards to other languages' HTTP stacks, use the clients that people use, and
 # run the quickstarts of the documentation.
 prerequisites: toolchain
-	@command -v node >/dev/null && command -v python3 >/dev/null && command -v nghttp >/dev/null && \
-	command -v ruby >/dev/null && command -v go >/dev/null && command -v php >/dev/null || \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	echo "installing nodejs, python3, nghttp2-client, ruby, golang-go and php-cli"; \
-	apt-get update -qq && apt-get install -y -qq nodejs python3 nghttp2-client ruby golang-go php-cli >/dev/null; \
-	else echo "node, python3, nghttp, ruby, go or php is missing: apt-get install nodejs python3 nghttp2-client ruby golang-go php-cli"; exit 1; fi
+	@missing=; for need in node:nodejs npm:npm python3:python3 pip3:python3-pip nghttp:nghttp2-client ruby:ruby go:golang-go \
+	php:php-cli; do command -v $${need%%:*} >/dev/null || missing="$$missing $${need#*:}"; done; \
+	if [ -z "$$missing" ]; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
+	else echo "something that the tests use is missing: apt-get install$$missing"; exit 1; fi
+	@test -d target/receivers/node_modules/standardwebhooks && test -d target/receivers/python/standardwebhooks || { \
+	echo "installing the packages by which receivers verify webhooks, in target/receivers"; \
+	npm install --silent --no-fund --no-audit --prefix target/receivers standardwebhooks@1.1.1 >/dev/null && \
+	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/receivers/python standardwebhooks==1.1.0; }

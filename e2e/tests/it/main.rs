@@ -18,6 +18,7 @@ mod quickstarts;
 mod reload;
 mod revoke;
 mod routes;
+mod script;
 mod signatures;
 mod tls;
 mod up;

@@ -1,17 +1,14 @@
 //! Three HTTP stacks that nobody here wrote, each answering with what it makes of a request.
 
-use std::{
-    convert::Infallible,
-    io::{BufRead, BufReader, ErrorKind},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::convert::Infallible;
 
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+
+use crate::script::{NODE, PYTHON, Script};
 
 /// A request as a stack has read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,40 +41,9 @@ pub(super) struct Stacks {
 
 impl Stacks {
     pub(super) async fn start() -> Self {
-        let (node, node_url) = Script::start("node", "nodejs", "node.mjs");
-        let (python, python_url) = Script::start("python3", "python3", "python.py");
+        let (node, node_url) = Script::start(&NODE, "upstreams/node.mjs", &[]);
+        let (python, python_url) = Script::start(&PYTHON, "upstreams/python.py", &[]);
         Self { urls: [hyper().await, node_url, python_url], _scripts: [node, python] }
-    }
-}
-
-/// A script of `e2e/upstreams`, which ends when its standard input does.
-#[derive(Debug)]
-struct Script(Child);
-
-impl Script {
-    fn start(interpreter: &str, package: &str, file: &str) -> (Self, String) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("upstreams").join(file);
-        let started = Command::new(interpreter).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = match started {
-            Ok(child) => child,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                panic!("{interpreter} is missing: make prerequisites, or apt-get install {package}")
-            }
-            Err(e) => panic!("{interpreter} does not start: {e}"),
-        };
-        let output = child.stdout.take().expect("standard output is a pipe");
-        let script = Self(child);
-        let mut port = String::new();
-        BufReader::new(output).read_line(&mut port).expect("a readable pipe");
-        let port: u16 = port.trim().parse().unwrap_or_else(|_| panic!("{interpreter} says no port; see above"));
-        (script, format!("http://127.0.0.1:{port}"))
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
