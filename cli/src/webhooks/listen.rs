@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use clearway_filters::webhook::{self, HmacSecret, Signer, SigningKey};
 use reqwest::{Client, Url};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -45,16 +45,19 @@ pub(crate) struct Listen {
 
 #[derive(Debug, Deserialize)]
 struct Page {
-    items: Vec<Box<RawValue>>,
-    cursor: String,
+    items: Vec<Event>,
+    next_cursor: String,
 }
 
-/// What has to be known of an event to post it.
-#[derive(Debug, Deserialize)]
+/// What is posted of an event, in this order.
+#[derive(Debug, Serialize, Deserialize)]
 struct Event {
     id: String,
     #[serde(rename = "type")]
     kind: String,
+    timestamp: String,
+    /// As it was written.
+    data: Box<RawValue>,
 }
 
 /// Posts as a proxy does.
@@ -74,7 +77,7 @@ pub(super) async fn run(args: Listen) -> Result<(), Fatal> {
     let api = Api::of(&args.target)?;
     let mut cursor = match &args.after {
         Some(cursor) => cursor.clone(),
-        None => read(&api, &args, "latest", 0).await?.cursor,
+        None => read(&api, &args, "latest", 0).await?.next_cursor,
     };
     println!("Listening. Messages are signed by {}", secret.reveal());
     loop {
@@ -90,29 +93,32 @@ pub(super) async fn run(args: Listen) -> Result<(), Fatal> {
                 continue;
             }
         };
-        for body in &page.items {
-            println!("{}", receiver.post(body.get()).await);
+        for event in &page.items {
+            println!("{}", receiver.post(event).await);
         }
-        cursor = page.cursor;
+        cursor = page.next_cursor;
     }
 }
 
 async fn read(api: &Api, args: &Listen, after: &str, wait_s: u64) -> Result<Page, Fatal> {
     let mut path = format!("/api/v1/events?after={after}&limit={PAGE}&wait={wait_s}");
-    let query = args.events.iter().map(|kind| ("type", kind)).chain(args.account.iter().map(|id| ("account_id", id)));
-    for (name, value) in query {
-        path.push_str(&format!("&{name}={}", form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()));
+    let types = (!args.events.is_empty()).then(|| args.events.join(","));
+    for (name, value) in [("type", &types), ("account_id", &args.account)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()));
+        }
     }
     api.read(&path).await
 }
 
 impl Receiver {
     /// Posts an event, and says in one line what became of it.
-    async fn post(&self, body: &str) -> String {
-        let Ok(Event { id, kind }) = serde_json::from_str(body) else { return "an event cannot be read".to_owned() };
+    async fn post(&self, event: &Event) -> String {
+        let Event { id, kind, .. } = event;
+        let body = serde_json::to_string(event).expect("text and JSON are written as JSON");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let Some(signed) = self.signer.sign(&id, now.as_secs(), body.as_bytes(), now_ms) else {
+        let Some(signed) = self.signer.sign(id, now.as_secs(), body.as_bytes(), now_ms) else {
             return format!("{kind} {id} cannot be signed");
         };
         let brand = webhook::brand_header("Clearway").expect("letters");
@@ -120,13 +126,13 @@ impl Receiver {
             .client
             .post(self.url.clone())
             .header("content-type", "application/json")
-            .header(webhook::ID, &id)
+            .header(webhook::ID, id)
             .header(webhook::TIMESTAMP, now.as_secs())
             .header(webhook::SIGNATURE, signed.standard)
             .header(brand, signed.brand)
-            .header("clearway-event-type", &kind)
+            .header("clearway-event-type", kind)
             .header("clearway-attempt", 1)
-            .body(body.to_owned());
+            .body(body);
         let began = Instant::now();
         match request.send().await {
             Ok(answer) => format!("{} {kind} {id} {} ms", answer.status().as_u16(), began.elapsed().as_millis()),

@@ -25,3 +25,9 @@ pub(crate) async fn run(command: Command) -> Result<(), Fatal> {
         Command::Verify(args) => verify::run(&args),
     }
 }
+
+/// An id goes into a path: nothing in it may end the segment.
+fn segment(id: &str) -> Result<&str, Fatal> {
+    let fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if fits { Ok(id) } else { Err(Fatal::new(format!("`{id}` is not a webhook's id: wh_ and 22 letters or digits"))) }
+}
