@@ -6,6 +6,7 @@ mod binary_upgrade;
 mod clients;
 mod conservation;
 mod corpus;
+mod deliveries;
 mod differential;
 mod fleet;
 mod history;
