@@ -61,8 +61,8 @@ async fn rust_receiver(secret: &str) -> String {
             let webhook = webhook.clone();
             tokio::spawn(serve(stream, async move |head: &str, body: &[u8]| {
                 let headers = head.lines().filter_map(|line| line.split_once(": "));
-                let headers: http_02::HeaderMap = headers
-                    .filter_map(|(name, value)| Some((name.parse::<http_02::HeaderName>().ok()?, value.trim().parse().ok()?)))
+                let headers: http::HeaderMap = headers
+                    .filter_map(|(name, value)| Some((name.parse::<http::HeaderName>().ok()?, value.trim().parse().ok()?)))
                     .collect();
                 if webhook.verify(body, &headers).is_ok() { 204 } else { 400 }
             }));
