@@ -114,7 +114,7 @@ async fn what_is_delivered_is_taken_by_the_packages_that_receivers_use_also_whil
     for (name, url) in [("Node", node), ("Python", python), ("Rust", rust_receiver(&secret).await), ("stranger", stranger)] {
         let body = json!({"url": format!("{url}/hook"), "events": ["order.*"], "secret": secret});
         let made = control.admin(Method::POST, "/api/v1/webhooks", Some(body)).await;
-        webhooks.insert(name, word(&made["webhook"], "id"));
+        webhooks.insert(name, word(&made, "id"));
     }
     // What JSON libraries like to write in another way.
     let data = json!({"text": "Crème brûlée \u{2028} </script>", "number": 1.0});
@@ -188,7 +188,7 @@ async fn survive(settings: &str) {
     }
     assert_eq!(accepted.len(), PENDING);
 
-    eventually("attempts to be in flight", async || (gate.came() >= CONCURRENCY / 2).then_some(())).await;
+    eventually("attempts to be in flight", async || (gate.came() > 0).then_some(())).await;
     control.restart();
     control.attached(1).await;
     gateway.restart();
