@@ -114,7 +114,8 @@ fn sql_stands_only_in_store_files() {
     let control = root().join("control/src");
     for (file, text) in sources(&control) {
         let path = file.strip_prefix(&control).expect("below control/src").to_string_lossy().into_owned();
-        let is_store = path.ends_with("store.rs") || path.starts_with("db") || path.ends_with("tests.rs") || path.contains("/tests/");
+        let is_store =
+            path.ends_with("store.rs") || path.starts_with("db") || path.ends_with("tests.rs") || path.contains("/tests/");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         // A statement is a literal or a constant; other methods of that name take variables or nothing.
         let holds_sql =

@@ -48,9 +48,9 @@ pub(super) async fn run(args: Trigger) -> Result<(), Fatal> {
         }
     };
     if args.target.json {
-        println!("{answer:#}")
+        println!("{answer:#}");
     } else {
-        println!("{text}")
+        println!("{text}");
     }
     Ok(())
 }

@@ -207,9 +207,9 @@ impl Board {
             let fresh = order_key.is_none() && self.queued < QUEUED_MAX && lane.takes_fresh(now_ms);
             let stage = if trial || fresh {
                 if trial {
-                    lane.queue.push_front(key)
+                    lane.queue.push_front(key);
                 } else {
-                    lane.queue.push_back(key)
+                    lane.queue.push_back(key);
                 }
                 self.queued += 1;
                 Self::into_ring(&mut self.ring, lane);

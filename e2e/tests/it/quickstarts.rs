@@ -30,14 +30,15 @@ fn vectors() -> Vec<Vector> {
     struct File {
         vectors: Vec<Vector>,
     }
-    serde_json::from_str::<File>(&fs::read_to_string(VECTORS).unwrap()).unwrap().vectors
+    let text = fs::read_to_string(VECTORS).expect("the vectors");
+    serde_json::from_str::<File>(&text).expect("vectors").vectors
 }
 
 /// The one block of the page in a language.
 fn block(language: &str) -> &'static str {
     let fence = format!("\n```{language}\n");
     let mut blocks = PAGE.split(&fence).skip(1);
-    let block = blocks.next().unwrap().split_once("\n```\n").unwrap().0;
+    let block = blocks.next().and_then(|block| block.split_once("\n```\n")).unwrap_or_else(|| panic!("no block of {language}")).0;
     assert!(blocks.next().is_none(), "one block of {language}");
     block
 }
@@ -52,18 +53,18 @@ fn judge(language: &str, says: impl IntoIterator<Item = bool>) {
 
 /// What a program says of the vectors, a line each. It is given the page's block and behind it what calls it.
 fn run(language: &str, package: &str, program: &str, arguments: &[&str], files: &[(&str, String)]) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, text) in files {
         let file = directory.path().join(name);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, text).unwrap();
+        fs::create_dir_all(file.parent().expect("a file in a directory")).expect("a writable directory");
+        fs::write(file, text).expect("a writable directory");
     }
     let mut command = Command::new(program);
-    command.args(arguments).arg(Path::new(VECTORS).canonicalize().unwrap()).current_dir(directory.path());
+    command.args(arguments).arg(Path::new(VECTORS).canonicalize().expect("the vectors")).current_dir(directory.path());
     command.env("GOCACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/go")).env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local");
     let ran = command.output().unwrap_or_else(|e| panic!("{program} cannot be run ({e}): apt-get install {package}"));
     assert!(ran.status.success(), "{language}: {}", String::from_utf8_lossy(&ran.stderr));
-    let said = String::from_utf8(ran.stdout).unwrap();
+    let said = String::from_utf8(ran.stdout).expect("words");
     judge(language, said.lines().map(|line| line.parse().unwrap_or_else(|_| panic!("{language}: {line}"))));
 }
 

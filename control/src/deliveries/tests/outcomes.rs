@@ -138,7 +138,7 @@ async fn deliveries_of_an_object_follow_one_another_also_when_they_fail() {
             for attempt in offered {
                 let n = place(&attempt);
                 // The first of object 1 fails for good, others now and then.
-                let fails = n == 1 || (n + turn as usize) % 3 == 0;
+                let fails = n == 1 || (n + turn as usize).is_multiple_of(3);
                 stand.answer(&attempt, answered(if fails { 500 } else { 200 }));
                 if !fails || n == 1 && attempt.attempt == 3 {
                     done.entry(n % 3).or_default().push(n);

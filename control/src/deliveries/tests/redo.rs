@@ -177,7 +177,7 @@ async fn a_trial_is_for_one_webhook_alone_and_goes_before_all_else() {
         stand.round().await;
         let offered = stand.answer_all(200);
         assert_eq!(offered.len(), 1);
-        assert_eq!((&offered[0].webhook_id, &offered[0].message_id), (&one.to_vec().into(), &trial.to_string()));
+        assert_eq!((&offered[0].webhook_id, &offered[0].message_id), (&one.to_vec(), &trial.to_string()));
     })
     .await;
 }
