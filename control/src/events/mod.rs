@@ -1,7 +1,7 @@
 //! Events: what happened to an account's things, each written once, in the transaction of what it speaks of, and
 //! numbered in commit order.
 //!
-//! Whoever does something calls [`emit`] in its transaction; the fan-out to webhooks reads [`after`] a sequence and is
+//! Whoever does something calls [`emit()`] in its transaction; the fan-out to webhooks reads [`after`] a sequence and is
 //! woken by [`committed`]. Which events there are is the [`catalogue`](Entry), with operators' own types beside it.
 //! What an event became at which webhook is not known here.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Two layers. The *master key* is in the environment or in a file, never in the database; it wraps *data keys*,
 //! which are in the database and seal the rows. So the master key can be changed without touching a row
-//! ([`rewrap`]), and neither the database nor the file alone opens anything.
+//! ([`rewrap()`]), and neither the database nor the file alone opens anything.
 //!
 //! What is sealed is bound to what it is and to the row that it is of: it opens nowhere else. Plumbing: it does
 //! not know what is sealed, and imports no feature. Secrets that are only ever compared are not here: they are
