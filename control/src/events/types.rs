@@ -158,7 +158,7 @@ impl From<TypeError> for ApiError {
             TypeError::NotFound => ApiError::not_found(),
             TypeError::Taken => ApiError::saying(ErrorCode::Conflict, "There is a type of this name."),
             TypeError::TooMany => {
-                ApiError::saying(ErrorCode::Conflict, format!("There are {TYPES_MAX} types, which is as many as there may be."))
+                ApiError::saying(ErrorCode::ObjectLimitReached, format!("There are {TYPES_MAX} types, which is as many as there may be."))
             }
             TypeError::Schema(why) => ApiError::invalid(&[issue("schema", "format_invalid", why)]),
             TypeError::Changed => ApiError::new(ErrorCode::PreconditionFailed),

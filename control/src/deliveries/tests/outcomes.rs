@@ -1,5 +1,7 @@
 //! What answers lead to.
 
+use clearway_config::sync::v1::Header;
+
 use super::*;
 
 /// One webhook, one event, and its first attempt in flight.
@@ -179,6 +181,29 @@ async fn what_a_deleted_webhook_leaves_behind_is_cancelled_and_what_a_resting_on
         stand.world.advance(61_000);
         stand.round().await;
         assert_eq!(stand.answer_all(200).len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_receiver_answers_never_keeps_an_attempt_from_being_written() {
+    on_both(async |database: TestDb| {
+        let (mut stand, attempt) = flying(database, r#""standard""#).await;
+        // No text of PostgreSQL's holds a NUL: a batch with one in it would be refused for ever.
+        let note = Header { name: "x-note".to_owned(), value: "a\0\nb".to_owned() };
+        let hostile = v1::Result {
+            response_body: "\0\"\\u0000\u{2028}\u{1}".to_owned(),
+            reason: "why\0".to_owned(),
+            response_headers: vec![note],
+            ..answered(500)
+        };
+        stand.answer(&attempt, hostile);
+        stand.round().await;
+        let row: (String, Option<String>, String) =
+            stand.db.query("SELECT response_body, reason, response_headers FROM attempts").one().await.unwrap();
+        assert_eq!(row.0, "\u{fffd}\"\\u0000\u{2028}\u{1}");
+        assert_eq!(row.1.as_deref(), Some("why\u{fffd}"));
+        assert_eq!(row.2, "x-note: a  b\n");
     })
     .await;
 }
