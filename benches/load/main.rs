@@ -102,6 +102,8 @@ async fn main() -> ExitCode {
     if std::env::var_os(PINNED).is_none() && !matches!(cli.what, What::Revoke | What::Webhooks { .. }) {
         return pinned();
     }
+    // Reqwest comes with TLS in this workspace and leaves the provider to the program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = run(&cli).await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

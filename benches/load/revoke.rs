@@ -44,8 +44,6 @@ pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
             ["--gateway-addr", free, "--egress-addr", free, "--sync-connect", &sync, "--control-url", &url, "--routes", &routes];
         fleet.push(start("clearway-proxy", &own, &args)?.0);
     }
-    // Reqwest comes with TLS in this workspace and leaves the provider to the program.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(Duration::from_secs(60)).build().map_err(|e| e.to_string())?;
     let call = async |method: Method, path: String, body: Option<Value>| -> Result<Value, String> {
         let mut request = client.request(method, format!("{url}{path}")).bearer_auth(&admin);
