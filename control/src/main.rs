@@ -24,6 +24,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// Events, deliveries and snapshots are many small allocations by many threads, that live for a moment.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Clearway's control plane: the API for keys, plans and usage, and the sync service for its proxies.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]

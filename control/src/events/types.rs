@@ -157,9 +157,10 @@ impl From<TypeError> for ApiError {
         match error {
             TypeError::NotFound => ApiError::not_found(),
             TypeError::Taken => ApiError::saying(ErrorCode::Conflict, "There is a type of this name."),
-            TypeError::TooMany => {
-                ApiError::saying(ErrorCode::ObjectLimitReached, format!("There are {TYPES_MAX} types, which is as many as there may be."))
-            }
+            TypeError::TooMany => ApiError::saying(
+                ErrorCode::ObjectLimitReached,
+                format!("There are {TYPES_MAX} types, which is as many as there may be."),
+            ),
             TypeError::Schema(why) => ApiError::invalid(&[issue("schema", "format_invalid", why)]),
             TypeError::Changed => ApiError::new(ErrorCode::PreconditionFailed),
             TypeError::Store(error) => error.into(),

@@ -25,9 +25,12 @@ use crate::snapshot::Snapshot;
 
 /// Messages written with one flush at most.
 const BATCH_MAX: usize = 1_024;
-/// Where changes come thick, from one flush to the next: requests notice the processor time of a flush. A change
-/// that comes alone waits for nothing.
+/// From one flush to the next, where changes come one after the other, and where they come thick: requests notice the
+/// processor time of a flush. A change that comes alone waits for nothing.
 const FLUSH_EVERY: Duration = Duration::from_millis(4);
+const FLUSH_THICK_EVERY: Duration = Duration::from_millis(10);
+/// More messages than this between two flushes are thick.
+const THICK: usize = 2;
 
 pub(super) struct Writer {
     directory: PathBuf,
@@ -84,15 +87,17 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        let mut taken = 0;
         while let Some(job) = waiting.blocking_recv() {
-            if let Some(rest) = self.flushed.and_then(|at| FLUSH_EVERY.checked_sub(at.elapsed())) {
+            let every = if taken > THICK { FLUSH_THICK_EVERY } else { FLUSH_EVERY };
+            if let Some(rest) = self.flushed.and_then(|at| every.checked_sub(at.elapsed())) {
                 thread::sleep(rest);
             }
             let mut settled = Vec::new();
             let mut frames = Vec::new();
             let mut batch = OnDisk { failed: None, ..self.state.clone() };
             let mut next = Some(job);
-            let mut taken = 0;
+            taken = 0;
             // Deltas are gathered; anything else is done after what came before it is on disk.
             while let Some(job) = next.take() {
                 if let Err(e) = self.take(job, &mut frames, &mut batch, &mut settled) {
