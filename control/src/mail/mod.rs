@@ -9,6 +9,8 @@ mod deliver;
 mod server;
 mod store;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use clearway_config::settings::MailSettings;

@@ -1,14 +1,8 @@
 //! Against a mail server in this process, on both engines.
 
-use std::sync::{Arc, Mutex};
-
 use clearway_config::settings::MailSettings;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
-};
 
-use super::*;
+use super::{testing::Smtp, *};
 use crate::{
     db::{
         Db,
@@ -18,62 +12,6 @@ use crate::{
 };
 
 const NOW: i64 = 1_795_132_800_000;
-
-/// What it has been handed, and what it says to the next mails before it takes one.
-#[derive(Debug, Clone, Default)]
-struct Smtp {
-    taken: Arc<Mutex<Vec<String>>>,
-    refusals: Arc<Mutex<Vec<&'static str>>>,
-}
-
-impl Smtp {
-    async fn start(&self) -> Outbox {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let smtp_url = format!("smtp://{}", listener.local_addr().unwrap());
-        let smtp = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(smtp.clone().serve(stream));
-            }
-        });
-        let settings = MailSettings { smtp_url, from: "Clearway <no-reply@example.com>".into(), ..MailSettings::default() };
-        Outbox::new(&settings, None).unwrap()
-    }
-
-    fn count(&self) -> usize {
-        self.taken.lock().unwrap().len()
-    }
-
-    async fn serve(self, stream: TcpStream) {
-        let (read, mut write) = stream.into_split();
-        let mut lines = BufReader::new(read).lines();
-        write.write_all(b"220 test\r\n").await.unwrap();
-        let mut message: Option<String> = None;
-        while let Ok(Some(line)) = lines.next_line().await {
-            if let Some(text) = &mut message {
-                if line != "." {
-                    text.push_str(&format!("{line}\n"));
-                    continue;
-                }
-                self.taken.lock().unwrap().push(message.take().unwrap());
-            }
-            let word = line.split([' ', ':']).next().unwrap().to_ascii_uppercase();
-            let refusal = if word == "MAIL" { self.refusals.lock().unwrap().pop() } else { None };
-            let answer = match (refusal, word.as_str()) {
-                (Some(refusal), _) => refusal,
-                (None, "EHLO") => "250 test",
-                (None, "DATA") => {
-                    message = Some(String::new());
-                    "354 go on"
-                }
-                (None, _) => "250 fine",
-            };
-            if write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
-                return;
-            }
-        }
-    }
-}
 
 fn mail(subject: &str) -> Mail {
     Mail { to: "owner@example.com".into(), subject: subject.into(), body: "Dear customer,\n.\nnothing reaches it.\n".into() }
