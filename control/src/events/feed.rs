@@ -4,9 +4,13 @@
 use std::{collections::HashSet, time::Duration};
 
 use clearway_config::AccountId;
+use tokio::time::Instant;
 
 use super::{emit, pattern::Pattern, store};
-use crate::db::{self, Db};
+use crate::{
+    db::{self, Db},
+    http::ApiError,
+};
 
 /// Events that are looked through for those of a type before a reader is told to ask again.
 const SCAN_MAX: u32 = 1_000;
@@ -14,6 +18,8 @@ const SCAN_MAX: u32 = 1_000;
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// What other processes have committed is looked for after this.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
+/// Between two looks whether a reader who waits still may read.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Some of an account's events.
 #[derive(Debug)]
@@ -59,8 +65,15 @@ pub(super) async fn page(db: &Db, wanted: &Wanted) -> db::Result<Page> {
     Ok(Page { rows, next, more })
 }
 
-/// [`page`], or as soon as there is something; empty after `wait`, or when `stop` is ready.
-pub(super) async fn wait(db: &Db, mut wanted: Wanted, wait: Duration, stop: impl Future<Output = ()>) -> db::Result<Page> {
+/// [`page`], or as soon as there is something; empty after `wait`, or when `stop` is ready. `may` says whether the reader still
+/// may read: a key that is revoked while somebody waits by it ends the waiting.
+pub(super) async fn wait<F: Future<Output = Result<(), ApiError>>>(
+    db: &Db,
+    mut wanted: Wanted,
+    wait: Duration,
+    stop: impl Future<Output = ()>,
+    may: impl Fn() -> F,
+) -> Result<Page, ApiError> {
     let mut woken = emit::committed(db);
     let over = async {
         tokio::select! {
@@ -69,23 +82,35 @@ pub(super) async fn wait(db: &Db, mut wanted: Wanted, wait: Duration, stop: impl
         }
     };
     tokio::pin!(over);
+    let first = page(db, &wanted).await?;
+    if !first.rows.is_empty() {
+        return Ok(first);
+    }
+    wanted.after = first.next;
+    let (mut more, mut asked) = (first.more, Instant::now());
     loop {
-        woken.mark_unchanged();
-        let page = page(db, &wanted).await?;
-        if !page.rows.is_empty() {
-            return Ok(page);
-        }
-        wanted.after = page.next;
         let pause = async {
-            if !page.more {
+            if !more {
+                // A revoke is an event too, and wakes those of this process.
                 let _ = tokio::time::timeout(LOOK_AT_LEAST, woken.changed()).await;
                 tokio::time::sleep(LOOK_PAUSE).await;
             }
         };
-        tokio::select! {
-            () = &mut over => return Ok(page),
-            () = pause => {}
+        let is_over = tokio::select! {
+            () = &mut over => true,
+            () = pause => false,
+        };
+        woken.mark_unchanged();
+        let page = page(db, &wanted).await?;
+        let answers = is_over || !page.rows.is_empty();
+        if answers || asked.elapsed() >= ASK_EVERY {
+            asked = Instant::now();
+            may().await?;
         }
+        if answers {
+            return Ok(page);
+        }
+        (wanted.after, more) = (page.next, page.more);
     }
 }
 

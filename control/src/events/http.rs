@@ -224,7 +224,7 @@ impl Form for FeedQuery {
 /// Read the feed
 ///
 /// An account's events in the order in which they were committed, oldest first: what a webhook's receiver reads to learn
-/// what it missed. With `wait` the answer comes as soon as there is an event.
+/// what it missed. With `wait` the answer comes as soon as there is an event, or a 401 when the key is revoked meanwhile.
 #[utoipa::path(get, path = "/events", operation_id = "events_list", tag = "events", params(FeedParams),
     security(("key" = ["read:events"])),
     responses((status = 200, description = "A part of the feed", body = Success<FeedView>)))]
@@ -249,7 +249,8 @@ async fn list(
             let stop = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
-            feed::wait(&api.db, wanted, wait, stop).await?
+            let (caller, of) = (&caller, &api);
+            feed::wait(&api.db, wanted, wait, stop, move || caller.still(of)).await?
         }
         None => feed::page(&api.db, &wanted).await?,
     };

@@ -34,3 +34,4 @@ pub use emit::{NewEvent, committed, emit, emit_all};
 pub use http::{Events, routes};
 pub use pattern::{MalformedPattern, Pattern};
 pub use store::{Row, after, last};
+pub use types::unmatched;

@@ -23,13 +23,6 @@ impl Pattern {
         }
     }
 
-    /// Whether there can be events that it takes: a single type is one of the catalogue, or an operator's own, whose names
-    /// begin otherwise than all of those.
-    pub fn is_known(&self) -> bool {
-        let family = self.0.split('.').next().unwrap_or_default();
-        self.0.ends_with('*') || catalogue::find(&self.0).is_some() || !catalogue::all().any(|entry| entry.family() == family)
-    }
-
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -77,13 +70,6 @@ impl From<Pattern> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_type_that_the_catalogue_would_have_is_known_by_it() {
-        for (known, is) in [("product.created", true), ("product.create", false), ("product.*", true), ("orders.paid", true)] {
-            assert_eq!(known.parse::<Pattern>().unwrap().is_known(), is, "{known}");
-        }
-    }
 
     #[test]
     fn a_pattern_takes_a_type_its_older_name_all_of_a_noun_or_everything() {

@@ -1,6 +1,8 @@
 //! Emitting, on both engines.
 
-use clearway_config::AccountId;
+use std::time::Duration;
+
+use clearway_config::{AccountId, ErrorCode};
 use serde_json::{Value, json};
 
 use super::*;
@@ -9,6 +11,7 @@ use crate::{
         Db,
         testing::{TestDb, on_both},
     },
+    http::ApiError,
     world::World,
 };
 
@@ -92,6 +95,38 @@ async fn sequences_are_in_commit_order() {
         second.await.unwrap();
         let plans: Vec<_> = after(&db, 0, 10).await.unwrap().into_iter().map(|row| row.body.contains("first")).collect();
         assert_eq!(plans, [true, false]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wait_for_events_ends_when_its_reader_may_read_no_longer() {
+    on_both(async |TestDb { db, .. }: TestDb| {
+        let account = World::fixed(NOW, 1).id(AccountId::new);
+        let wanted = || feed::Wanted { account, after: 0, limit: 10, patterns: Vec::new() };
+        let refuse = || std::future::ready(Err(ApiError::new(ErrorCode::KeyRevoked)));
+        let refused = feed::wait(&db, wanted(), Duration::from_secs(600), std::future::pending(), refuse).await;
+        assert_eq!(refused.unwrap_err().code(), ErrorCode::KeyRevoked);
+        // What there is when it comes it may have: it has been asked just now.
+        emitted(&db, &World::fixed(NOW, 1), account, "a").await;
+        let page = feed::wait(&db, wanted(), Duration::from_secs(600), std::future::pending(), refuse).await.unwrap();
+        assert_eq!(page.rows.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_takes_no_type_is_unmatched() {
+    on_both(async |TestDb { db, .. }: TestDb| {
+        db.query("INSERT INTO event_types (name, version, description, schema, created_at, updated_at) VALUES ('order.paid', 1, '', '{}', 0, 0)")
+            .execute()
+            .await
+            .unwrap();
+        let patterns = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<Pattern>>();
+        let known = patterns(&["*", "product.*", "product.created", "key.deleted", "webhook.endpoint.*", "order.paid", "order.*"]);
+        assert_eq!(unmatched(&db, &known).await.unwrap(), []);
+        let unknown = patterns(&["product.create", "products.*", "order.pay", "order.paid.*", "webhook.endpoint.lost"]);
+        assert_eq!(unmatched(&db, &[known, unknown.clone()].concat()).await.unwrap(), unknown);
     })
     .await;
 }

@@ -65,6 +65,12 @@ pub(super) async fn types<'c>(on: impl On<'c>, after: &str, limit: u32) -> db::R
     Ok(rows.into_iter().map(Registered::from).collect())
 }
 
+/// The names of all; there are few.
+pub(super) async fn names<'c>(on: impl On<'c>, max: i64) -> db::Result<Vec<String>> {
+    let rows: Vec<(String,)> = on.query("SELECT name FROM event_types ORDER BY name LIMIT $1").bind(max).all().await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
 pub(super) async fn count_types<'c>(on: impl On<'c>) -> db::Result<i64> {
     on.query("SELECT count(*) FROM event_types").scalar().await
 }

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::{catalogue, checker, type_store};
+use super::{catalogue, checker, pattern::Pattern, type_store};
 use crate::{
     audit::{self, Actor, Changes, Event},
-    db::{self, Tx},
+    db::{self, On, Tx},
     http::{ApiError, issue},
     world::World,
 };
@@ -138,6 +138,17 @@ pub(super) async fn remove(
     let changes = Changes::default().field("description", &old.description, ()).field("schema", &old.schema, ());
     note(tx, world, (actor, account), "event_type.deleted", name, changes).await?;
     Ok(old)
+}
+
+/// Those of some patterns that take no type: neither one of the catalogue nor a registered one.
+pub async fn unmatched<'c>(on: impl On<'c>, patterns: &[Pattern]) -> db::Result<Vec<Pattern>> {
+    let ours = |pattern: &&Pattern| catalogue::all().any(|entry| pattern.matches(entry.name));
+    let mut others: Vec<Pattern> = patterns.iter().filter(|pattern| !ours(pattern)).cloned().collect();
+    if !others.is_empty() {
+        let names = type_store::names(on, TYPES_MAX).await?;
+        others.retain(|pattern| !names.iter().any(|name| pattern.matches(name)));
+    }
+    Ok(others)
 }
 
 async fn note(

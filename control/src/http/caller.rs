@@ -100,13 +100,24 @@ wanted! {
 
 /// A [`Caller`] that holds the scope `S`.
 #[derive(Debug)]
-pub struct Permit<S>(Caller, PhantomData<S>);
+pub struct Permit<S> {
+    caller: Caller,
+    hash: KeyHash,
+    scope: PhantomData<S>,
+}
 
 impl<S> Deref for Permit<S> {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        &self.0
+        &self.caller
+    }
+}
+
+impl<S: Wanted> Permit<S> {
+    /// Whether the key may still do it: for requests that wait, and must end when it is revoked.
+    pub async fn still(&self, api: &Api) -> Result<(), ApiError> {
+        held::<S>(api, &self.hash, self.caller.address).await.map(|_| ())
     }
 }
 
@@ -116,13 +127,18 @@ impl<S: Wanted> FromRequestParts<Api> for Permit<S> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context"))?;
         let hash = credential(&parts.headers)?.hash();
-        let held = api.keys.find(&api.db, &hash).await?.ok_or_else(|| ApiError::new(ErrorCode::KeyUnknown))?;
-        let scope: Scope = S::SCOPE.parse().expect("the scopes above are well formed");
-        check(&held, &scope, context.address, api.world.now_ms())?;
-        let Held { key_id, account_id, scopes, .. } = held;
+        let Held { key_id, account_id, scopes, .. } = held::<S>(api, &hash, context.address).await?;
         let caller = Caller { key_id, account_id, scopes, address: context.address, request_id: context.request_id };
-        Ok(Self(caller, PhantomData))
+        Ok(Self { caller, hash, scope: PhantomData })
     }
+}
+
+/// A key that has passed every check now.
+async fn held<S: Wanted>(api: &Api, hash: &KeyHash, address: IpAddr) -> Result<Held, ApiError> {
+    let held = api.keys.find(&api.db, hash).await?.ok_or_else(|| ApiError::new(ErrorCode::KeyUnknown))?;
+    let scope: Scope = S::SCOPE.parse().expect("the scopes above are well formed");
+    check(&held, &scope, address, api.world.now_ms())?;
+    Ok(held)
 }
 
 /// The checks of the gateway, in its order. Signatures are not verified here, so that a key which requires them

@@ -6,6 +6,7 @@ use clearway_filters::webhook::HmacSecret;
 use super::{
     Means, WebhookError,
     change::SettingsUpdate,
+    check_events,
     model::{Health, Settings, WEBHOOKS_MAX, Webhook},
     secret::{self, Secret},
     store,
@@ -54,6 +55,7 @@ pub async fn create(
         created_at: now_ms,
         updated_at: now_ms,
     };
+    check_events(tx, &[], &webhook.settings.events).await?;
     store::insert(tx, &webhook).await?;
     let key = key.unwrap_or_else(|| secret::mint(means.world));
     let secret = secret::new(means.world, means.secrets, id, &key, webhook.settings.ed25519);

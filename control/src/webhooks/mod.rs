@@ -48,7 +48,8 @@ pub use update::{remove, update};
 
 use self::model::{LIVE_SECRETS_MAX, WEBHOOKS_MAX};
 use crate::{
-    db::{self, On},
+    db::{self, On, Tx},
+    events::{self, Pattern},
     http::{ApiError, issue},
     secrets::Secrets,
     world::World,
@@ -68,6 +69,16 @@ pub async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: WebhookId
     store::find(on, account, id).await
 }
 
+/// What is wanted anew must be there to be had: somebody who mistypes a name would wait for ever, and hear of nothing. What was
+/// wanted before stays, also where an operator has taken the type away since.
+async fn check_events(tx: &mut Tx, old: &[Pattern], new: &[Pattern]) -> Result<(), WebhookError> {
+    let added: Vec<Pattern> = new.iter().filter(|pattern| !old.contains(pattern)).cloned().collect();
+    match events::unmatched(tx, &added).await?.into_iter().next() {
+        Some(unknown) => Err(WebhookError::EventsUnknown(unknown)),
+        None => Ok(()),
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
     #[error("no such webhook")]
@@ -81,6 +92,8 @@ pub enum WebhookError {
     Full,
     #[error("the webhook has {LIVE_SECRETS_MAX} live secrets")]
     TooManySecrets,
+    #[error("there are no events that {0} takes")]
+    EventsUnknown(Pattern),
     #[error("it cannot be so: {0}")]
     Wrong(#[from] Wrong),
     #[error("the webhook could not be stored")]
@@ -102,6 +115,10 @@ impl From<WebhookError> for ApiError {
                     "The webhook has {LIVE_SECRETS_MAX} secrets that still sign; wait for one to end, or rotate without overlap."
                 ),
             ),
+            WebhookError::EventsUnknown(pattern) => {
+                let kind = if pattern.as_str().ends_with('*') { "takes no type of event" } else { "is no type of event" };
+                ApiError::invalid(&[issue("events", "unknown", format!("{pattern} {kind}; see /api/v1/events/types"))])
+            }
             WebhookError::Wrong(Wrong { field, why }) => ApiError::invalid(&[issue(field, "invalid", why)]),
             WebhookError::Store(error) => error.into(),
         }

@@ -1,63 +1,19 @@
-//! Every statement on `webhooks` and `webhook_secrets`, and what an owner changes of `webhook_health`.
+//! Every statement on `webhooks`, and what an owner changes of `webhook_health`.
+
+mod row;
+mod secrets;
 
 use clearway_config::{AccountId, WebhookId};
-use sqlx::{FromRow, types::Json};
+use sqlx::types::Json;
 
-use super::{
-    headers::Header,
-    model::{ClientCertificate, Health, Oauth, OauthClient, Ordering, Settings, Timeouts, Webhook},
-    retry::RetryPolicy,
-    secret::Secret,
-};
+pub(super) use self::secrets::{end_secrets, forget_secrets, insert_secret, live_secrets, remove_ended, set_ed25519};
+
+use self::row::{Parts, Row};
+use super::model::{Settings, Webhook};
 use crate::{
     db::{self, On, Page, PerEngine, Tx, cut},
-    events::Pattern,
     http::Paging,
 };
-
-#[derive(Debug, FromRow)]
-struct Row {
-    id: String,
-    account_id: String,
-    url: String,
-    description: String,
-    events: Json<Vec<Pattern>>,
-    filter: Option<String>,
-    headers: Json<Vec<Header>>,
-    sealed_authorization: Option<Vec<u8>>,
-    active: bool,
-    retry_policy: Json<RetryPolicy>,
-    rate_limit: Option<i64>,
-    concurrency: i64,
-    ordering: String,
-    brand: Option<String>,
-    ed25519: bool,
-    timeouts: Json<Timeouts>,
-    client_certificate: Option<String>,
-    sealed_client_key: Option<Vec<u8>>,
-    oauth: Option<Json<OauthClient>>,
-    sealed_oauth_secret: Option<Vec<u8>>,
-    version: i64,
-    created_at: i64,
-    updated_at: i64,
-    failing_since: Option<i64>,
-    warned_at: Option<i64>,
-    disabled_at: Option<i64>,
-    disabled_reason: Option<String>,
-    account_brand: String,
-    suspended_at: Option<i64>,
-}
-
-#[derive(Debug, FromRow)]
-struct SecretRow {
-    id: String,
-    webhook_id: String,
-    sealed_hmac_key: Vec<u8>,
-    sealed_ed25519_seed: Option<Vec<u8>>,
-    ed25519_public_key: Option<String>,
-    created_at: i64,
-    expires_at: Option<i64>,
-}
 
 pub(super) async fn insert(tx: &mut Tx, webhook: &Webhook) -> db::Result<()> {
     let Settings { url, description, events, filter, headers, .. } = webhook.settings.clone();
@@ -296,170 +252,4 @@ pub(super) async fn clear_health(tx: &mut Tx, id: WebhookId) -> db::Result<()> {
     .execute()
     .await
     .map(|_| ())
-}
-
-pub(super) async fn insert_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
-    tx.query(
-        "INSERT INTO webhook_secrets
-             (id, webhook_id, sealed_hmac_key, sealed_ed25519_seed, ed25519_public_key, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(secret.id.to_string())
-    .bind(secret.webhook_id.to_string())
-    .bind(secret.sealed_hmac_key.clone())
-    .bind(secret.sealed_ed25519_seed.clone())
-    .bind(secret.public_key.clone())
-    .bind(secret.created_at)
-    .bind(secret.expires_at)
-    .execute()
-    .await
-    .map(|_| ())
-}
-
-/// Writes the pair of ed25519 keys of a secret, or that it has none.
-pub(super) async fn set_ed25519(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
-    tx.query("UPDATE webhook_secrets SET sealed_ed25519_seed = $3, ed25519_public_key = $4 WHERE id = $1 AND webhook_id = $2")
-        .bind(secret.id.to_string())
-        .bind(secret.webhook_id.to_string())
-        .bind(secret.sealed_ed25519_seed.clone())
-        .bind(secret.public_key.clone())
-        .execute()
-        .await
-        .map(|_| ())
-}
-
-/// Has every secret of a webhook end at `at`, or when it would have ended anyway.
-pub(super) async fn end_secrets(tx: &mut Tx, id: WebhookId, at: i64) -> db::Result<()> {
-    tx.query("UPDATE webhook_secrets SET expires_at = $2 WHERE webhook_id = $1 AND (expires_at IS NULL OR expires_at > $2)")
-        .bind(id.to_string())
-        .bind(at)
-        .execute()
-        .await
-        .map(|_| ())
-}
-
-pub(super) async fn forget_secrets(tx: &mut Tx, id: WebhookId) -> db::Result<()> {
-    tx.query("DELETE FROM webhook_secrets WHERE webhook_id = $1").bind(id.to_string()).execute().await.map(|_| ())
-}
-
-/// The secrets of some webhooks that have not ended: the current one first, then the newest. Few, because rotation bounds
-/// them.
-pub(super) async fn live_secrets<'c>(on: impl On<'c>, ids: &[String], now_ms: i64) -> db::Result<Vec<Secret>> {
-    let rows = on
-        .query(PerEngine {
-            sqlite: "SELECT s.id, s.webhook_id, s.sealed_hmac_key, s.sealed_ed25519_seed, s.ed25519_public_key, s.created_at,
-                            s.expires_at
-                     FROM json_each($1) wanted
-                     JOIN webhook_secrets s ON s.webhook_id = wanted.value
-                     WHERE s.expires_at IS NULL OR s.expires_at > $2",
-            postgres: "SELECT s.id, s.webhook_id, s.sealed_hmac_key, s.sealed_ed25519_seed, s.ed25519_public_key, s.created_at,
-                              s.expires_at
-                       FROM jsonb_array_elements_text($1) wanted (id)
-                       JOIN webhook_secrets s ON s.webhook_id = wanted.id
-                       WHERE s.expires_at IS NULL OR s.expires_at > $2",
-        })
-        .bind(Json(ids.to_vec()))
-        .bind(now_ms)
-        .all::<SecretRow>()
-        .await?;
-    let mut secrets = rows.into_iter().map(Secret::try_from).collect::<db::Result<Vec<_>>>()?;
-    // Two that were made in one millisecond are in no order by their ids; but one of them is current.
-    secrets.sort_by_key(|secret| (secret.expires_at.is_some(), std::cmp::Reverse(secret.id)));
-    Ok(secrets)
-}
-
-/// Removes at most `max` secrets that ended before `before`; whose they were.
-pub(super) async fn remove_ended(tx: &mut Tx, before: i64, max: i64) -> db::Result<Vec<String>> {
-    let removed = tx
-        .query(
-            "DELETE FROM webhook_secrets
-             WHERE id IN (SELECT id FROM webhook_secrets WHERE expires_at <= $1 LIMIT $2)
-             RETURNING webhook_id",
-        )
-        .bind(before)
-        .bind(max)
-        .all::<(String,)>()
-        .await?;
-    Ok(removed.into_iter().map(|(id,)| id).collect())
-}
-
-/// The columns that stand for one thing together.
-struct Parts {
-    client_certificate: Option<String>,
-    sealed_client_key: Option<Vec<u8>>,
-    oauth: Option<Json<OauthClient>>,
-    sealed_oauth_secret: Option<Vec<u8>>,
-}
-
-impl Parts {
-    fn of(settings: &Settings) -> Self {
-        let certificate = settings.client_certificate.clone();
-        let oauth = settings.oauth.clone();
-        Self {
-            client_certificate: certificate.as_ref().map(|certificate| certificate.chain.clone()),
-            sealed_client_key: certificate.map(|certificate| certificate.sealed_key),
-            oauth: oauth.as_ref().map(|oauth| Json(oauth.client.clone())),
-            sealed_oauth_secret: oauth.map(|oauth| oauth.sealed_secret),
-        }
-    }
-}
-
-impl TryFrom<Row> for Webhook {
-    type Error = db::Error;
-
-    fn try_from(row: Row) -> db::Result<Self> {
-        let narrow = |column, n: i64| u32::try_from(n).map_err(|_| db::undecodable(column, "out of range"));
-        let certificate = row.client_certificate.zip(row.sealed_client_key);
-        let oauth = row.oauth.zip(row.sealed_oauth_secret);
-        let settings = Settings {
-            url: row.url,
-            description: row.description,
-            events: row.events.0,
-            filter: row.filter,
-            headers: row.headers.0,
-            sealed_authorization: row.sealed_authorization,
-            active: row.active,
-            retry_policy: row.retry_policy.0,
-            rate_limit: row.rate_limit.map(|n| narrow("webhooks.rate_limit", n)).transpose()?,
-            concurrency: narrow("webhooks.concurrency", row.concurrency)?,
-            ordering: Ordering::parse(&row.ordering).ok_or_else(|| db::undecodable("webhooks.ordering", "unknown"))?,
-            brand: row.brand,
-            ed25519: row.ed25519,
-            timeouts: row.timeouts.0,
-            client_certificate: certificate.map(|(chain, sealed_key)| ClientCertificate { chain, sealed_key }),
-            oauth: oauth.map(|(Json(client), sealed_secret)| Oauth { client, sealed_secret }),
-        };
-        Ok(Self {
-            id: db::decode("webhooks.id", &row.id)?,
-            account_id: db::decode("webhooks.account_id", &row.account_id)?,
-            settings,
-            account_brand: row.account_brand,
-            account_suspended: row.suspended_at.is_some(),
-            health: Health {
-                failing_since: row.failing_since,
-                warned_at: row.warned_at,
-                disabled_at: row.disabled_at,
-                disabled_reason: row.disabled_reason,
-            },
-            version: row.version,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        })
-    }
-}
-
-impl TryFrom<SecretRow> for Secret {
-    type Error = db::Error;
-
-    fn try_from(row: SecretRow) -> db::Result<Self> {
-        Ok(Self {
-            id: db::decode("webhook_secrets.id", &row.id)?,
-            webhook_id: db::decode("webhook_secrets.webhook_id", &row.webhook_id)?,
-            sealed_hmac_key: row.sealed_hmac_key,
-            sealed_ed25519_seed: row.sealed_ed25519_seed,
-            public_key: row.ed25519_public_key,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-        })
-    }
 }

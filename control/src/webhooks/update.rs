@@ -5,6 +5,7 @@ use clearway_config::{AccountId, WebhookId};
 use super::{
     Means, WebhookError,
     change::SettingsUpdate,
+    check_events,
     model::Webhook,
     secret::{self, Secret},
     store,
@@ -34,6 +35,7 @@ pub async fn update(
     let new = if settings == old.settings {
         old
     } else {
+        check_events(tx, &old.settings.events, &settings.events).await?;
         let new = Webhook { settings, version: old.version + 1, updated_at: now_ms, ..old.clone() };
         store::save(tx, &new).await?;
         if new.settings.ed25519 != old.settings.ed25519 {

@@ -309,6 +309,20 @@ async fn a_reader_who_waits_is_answered_when_something_happens() {
 }
 
 #[tokio::test]
+async fn a_reader_whose_key_is_revoked_while_it_waits_is_told_so() {
+    on_both(async |app: TestApp| {
+        let (account, key) = app.account(&["read:events"]).await;
+        let keys = app.admin().get(&format!("/api/v1/keys?account_id={account}")).await;
+        let id = keys.data()["items"][0]["id"].as_str().unwrap().to_owned();
+        let (path, key_path) = (format!("{EVENTS}?after=latest&wait=30&type=product.*"), format!("/api/v1/keys/{id}"));
+        let (waited, revoked) = tokio::join!(app.with_key(&key).get(&path), app.admin().delete(&key_path));
+        revoked.data();
+        waited.refused(401, "key_revoked");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_clearway_does_is_in_the_feed_in_the_order_in_which_it_was_done() {
     on_both(async |app: TestApp| {
         let (account, key) = app.account(&["read:events", "read:keys", "write:keys"]).await;

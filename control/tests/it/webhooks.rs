@@ -131,6 +131,30 @@ async fn the_marketplace_path_is_the_same_resource() {
 }
 
 #[tokio::test]
+async fn a_type_that_there_is_not_is_refused_and_what_was_wanted_before_stays() {
+    on_both(async |app: TestApp| {
+        let admin = || app.admin();
+        for unknown in ["product.create", "order.paid", "order.*", "key.created.*"] {
+            let answer = admin().post(WEBHOOKS, &body(json!({"events": ["product.created", unknown]}))).await;
+            assert_eq!(refused(&answer), ["events unknown"]);
+            assert!(answer.body.to_string().contains(&format!("{unknown} ")), "{:#}", answer.body);
+        }
+        let kind = json!({"name": "order.paid", "description": "An order was paid.", "schema": {"type": "object"}}).to_string();
+        admin().post("/api/v1/events/types", &kind).await.data();
+        let wanted = json!(["order.*", "order.paid", "product.created"]);
+        let made = admin().post(WEBHOOKS, &body(json!({"events": wanted}))).await;
+        let path = format!("{WEBHOOKS}/{}", made.id());
+        admin().delete("/api/v1/events/types/order.paid").await.data();
+        // Nobody has to drop it to change anything else, but it cannot be wanted anew.
+        let kept = admin().put(&path, &json!({"events": wanted, "active": false}).to_string()).await;
+        assert_eq!(kept.data()["events"], wanted);
+        admin().put(&path, r#"{"events": ["product.*"]}"#).await.data();
+        assert_eq!(refused(&admin().put(&path, r#"{"events": ["order.paid"]}"#).await), ["events unknown"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_wrong_field_is_named_at_once() {
     on_both(async |app: TestApp| {
         let wrong = json!({
