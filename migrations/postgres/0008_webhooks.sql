@@ -131,6 +131,7 @@ CREATE TABLE deliveries (
     claimed        BOOLEAN NOT NULL,              -- in the memory of who holds dispatch
     attempts       BIGINT NOT NULL,
     schedule_start BIGINT NOT NULL,               -- attempts that were made before its schedule last began
+    not_before     BIGINT,                        -- of a waiting one that was begun anew, so many a second
     last_status    BIGINT,
     last_failure   TEXT,
     created_at     BIGINT NOT NULL,

@@ -130,6 +130,7 @@ CREATE TABLE deliveries (
     claimed        INTEGER NOT NULL CHECK (claimed IN (0, 1)), -- in the memory of who holds dispatch
     attempts       INTEGER NOT NULL,
     schedule_start INTEGER NOT NULL,               -- attempts that were made before its schedule last began
+    not_before     INTEGER,                        -- of a waiting one that was begun anew, so many a second
     last_status    INTEGER,
     last_failure   TEXT,
     created_at     INTEGER NOT NULL,

@@ -31,6 +31,19 @@ impl Error {
     pub fn is_conflict(&self, rule: &str) -> bool {
         matches!(self, Error::Conflict { rule: met } if met == rule)
     }
+
+    /// Whether it is certain values that the database does not take or that cannot be read: the statement would work with
+    /// others. A statement that is wrong itself, or a schema that is not the expected one, is something else.
+    pub fn is_of_values(&self) -> bool {
+        match self {
+            Error::Conflict { .. } | Error::MissingReference => true,
+            Error::Other(sqlx::Error::Database(error)) => refuses_values(&error.code().unwrap_or_default()),
+            Error::Other(error) => {
+                matches!(error, sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+            }
+            Error::Retry | Error::Unavailable(_) | Error::Markers { .. } => false,
+        }
+    }
 }
 
 /// Reads a value that was written by us as text; failing is a damaged row.
@@ -62,6 +75,15 @@ impl From<sqlx::Error> for Error {
             Reach::Here => Error::Other(error),
         }
     }
+}
+
+/// PostgreSQL: a value or their number is out of bounds, a rule or a trigger refuses them. SQLite: the same.
+fn refuses_values(code: &str) -> bool {
+    if code.len() == 5 {
+        return ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)) || code == "P0001";
+    }
+    // TOOBIG, CONSTRAINT, MISMATCH.
+    matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(18..=20))
 }
 
 enum Reach {

@@ -1,12 +1,15 @@
 //! What one transaction of the dispatcher writes. Each row serializes as it is bound: names are short, because they are
 //! repeated in every row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clearway_config::{AccountId, DeliveryId, WebhookId, egress::v1};
 use serde::{Serialize, Serializer};
 
 use super::model::{State, failure_word};
+
+/// The reason of an attempt of which nothing more could be kept.
+const NOT_STORED: &str = "what was sent and answered could not be stored";
 
 /// In the order in which it is written.
 #[derive(Debug, Default)]
@@ -21,7 +24,7 @@ pub(super) struct Batch {
     /// When the first of a webhook's deliveries in this batch is due.
     pub(super) due: HashMap<WebhookId, i64>,
     pub(super) failing: HashMap<WebhookId, Failing>,
-    /// Webhooks whose unfinished deliveries are cancelled, those made before a moment.
+    /// Webhooks whose unfinished deliveries are cancelled, those due before a moment.
     pub(super) cancel: Vec<Cancel>,
     /// Webhooks of which at most so many due deliveries are claimed.
     pub(super) claims: Vec<(WebhookId, usize)>,
@@ -38,6 +41,20 @@ impl Batch {
             && self.failing.is_empty()
             && self.cancel.is_empty()
             && self.claims.is_empty()
+    }
+
+    /// Objects of which the first delivery that waits may become due: also when this is only a part of a batch.
+    pub(super) fn promotions(&self) -> Vec<Promotion> {
+        let waiting = self.inserts.iter().filter(|insert| insert.now.state != State::Pending);
+        let waiting = waiting.map(|insert| (insert.webhook, &insert.order_key));
+        let ended = self.updates.iter().filter(|update| update.now.completed_at.is_some());
+        let ended = ended.map(|update| (update.webhook, &update.order_key));
+        let of_rows = waiting.chain(ended).filter_map(|(webhook, order_key)| {
+            let order_key = order_key.clone()?;
+            Some(Promotion { webhook, order_key })
+        });
+        let all: HashSet<Promotion> = of_rows.chain(self.promote.iter().cloned()).collect();
+        all.into_iter().collect()
     }
 
     pub(super) fn note_due(&mut self, webhook: WebhookId, at: i64) {
@@ -72,6 +89,11 @@ pub(super) struct Insert {
 #[derive(Debug, Serialize)]
 pub(super) struct Update {
     pub(super) id: DeliveryId,
+    #[serde(skip)]
+    pub(super) webhook: WebhookId,
+    /// What waits behind it, if anything does.
+    #[serde(skip)]
+    pub(super) order_key: Option<String>,
     #[serde(flatten)]
     pub(super) now: Standing,
 }
@@ -149,6 +171,20 @@ impl AttemptRow {
         }
     }
 
+    /// Without anything that a stranger has said, for where that cannot be stored.
+    pub(super) fn strip(&mut self) {
+        self.reason = Some(NOT_STORED.to_owned());
+        self.address = None;
+        self.request_headers.clear();
+        self.response_headers.clear();
+        self.response_body.clear();
+        self.response_body_cut = true;
+    }
+
+    pub(super) fn is_stripped(&self) -> bool {
+        self.reason.as_deref() == Some(NOT_STORED)
+    }
+
     /// About how many bytes it is.
     pub(super) fn bytes(&self) -> usize {
         512 + self.request_headers.len() + self.response_headers.len() + self.response_body.len()
@@ -194,7 +230,7 @@ pub(super) enum Failing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cancel {
     pub(super) webhook: WebhookId,
-    pub(super) made_before: i64,
+    pub(super) due_before: i64,
     pub(super) why: &'static str,
     /// When to look again for what is left.
     pub(super) again_at: Option<i64>,

@@ -82,6 +82,9 @@ async fn disable(tx: &mut Tx, world: &World, webhook: &Webhook, reason: Disabled
 }
 
 async fn recovered(tx: &mut Tx, world: &World, webhook: &Webhook) -> db::Result<bool> {
+    if !store::note_recovered(tx, webhook.id).await? {
+        return Ok(false);
+    }
     note(tx, world, webhook, "webhook.recovered", Changes::default()).await?;
     let data = WebhookEndpointRecovered { endpoint: endpoint(webhook), recovered_at: Time(world.now_ms()) };
     events::emit(tx, world, NewEvent::of(webhook.account_id, &data)).await?;

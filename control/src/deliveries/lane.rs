@@ -18,6 +18,8 @@ const QUEUE_S: u32 = 2;
 const HANGS_MS: i64 = 1_000;
 /// What is known of a webhook with something due is read anew after this time.
 const KNOWN_MS: i64 = 5_000;
+/// What was learned of a webhook's health is in the database after this time.
+const HEALTH_SETTLES_MS: i64 = 10_000;
 /// A whole webhook rests for so long at most because one answer asked for it; that one delivery waits as long as it asked.
 const REST_MS_MAX: i64 = 5 * 60_000;
 /// Before a delivery is tried again that came to nothing for no fault of the receiver, at first and at most.
@@ -59,6 +61,8 @@ pub(super) struct Lane {
     pub(super) breaker: Breaker,
     pub(super) failing_since: Option<i64>,
     pub(super) warned: bool,
+    /// When either was last learned here.
+    pub(super) health_at: i64,
     /// It is about to be disabled: nothing begins, whatever was read of it before.
     pub(super) ending: bool,
     /// Deliveries that are due stand in the database: newer ones go behind them.
@@ -86,6 +90,7 @@ impl Lane {
             breaker: Breaker::default(),
             failing_since: terms.failing_since,
             warned: terms.warned,
+            health_at: i64::MIN / 2,
             ending: false,
             backlog: false,
             claiming: false,
@@ -114,10 +119,18 @@ impl Lane {
         if was_over && terms.live == Live::Yes {
             self.breaker = Breaker::default();
             self.allowance = Allowance::default();
+            (self.failing_since, self.warned) = (terms.failing_since, terms.warned);
         }
-        self.failing_since = terms.failing_since;
-        self.warned = terms.warned;
         self.terms = terms.clone();
+    }
+
+    /// Takes over what the database knew of the webhook's health a moment ago: its owner may have ended it. Not while what
+    /// was learned here may still be on its way there; nor ever from terms that are remembered, which are older.
+    pub(super) fn adopt_health(&mut self, terms: &Terms, now_ms: i64) {
+        if self.health_at + HEALTH_SETTLES_MS <= now_ms {
+            self.failing_since = terms.failing_since;
+            self.warned = terms.warned;
+        }
     }
 
     pub(super) fn is_known(&self, now_ms: i64) -> bool {

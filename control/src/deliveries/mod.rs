@@ -5,7 +5,8 @@
 //! is not seen for a while. Every write says that its writer is still the one (`store::keep_hold`).
 //!
 //! - [`board`] is its memory, [`lane`] that of one webhook, with its [`breaker`] and its [`pace`]: no IO, no clock.
-//! - [`reader`] and [`writer`] are what it asks of the database and tells it, [`batch`] what one write holds.
+//! - [`reader`] and [`writer`] are what it asks of the database and tells it, [`batch`] what one write holds, and [`apart`]
+//!   what becomes of one that is refused.
 //! - [`health`] warns of webhooks and disables them; [`redo`] is what people ask for, [`log`] what they read; [`sweep`]
 //!   forgets.
 //! - [`run`] goes round: read, hand over, settle, write.
@@ -13,6 +14,7 @@
 //! At least once, always: an event counts as fanned out only in the transaction that holds its deliveries, and a delivery
 //! is finished only in the one that holds its attempt. What was in flight at a crash is attempted again.
 
+mod apart;
 mod batch;
 mod board;
 mod breaker;
@@ -29,6 +31,7 @@ mod store;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod vain;
 mod writer;
 
 use utoipa_axum::router::OpenApiRouter;

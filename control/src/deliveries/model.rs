@@ -53,25 +53,29 @@ pub(super) enum Verdict {
     Exhausted,
     /// The receiver wants nothing ever again (410).
     Gone,
-    /// Nothing was sent, or nobody knows: the receiver is not to blame, and no attempt is used up.
-    Nothing,
 }
 
-/// Judges the `nth` attempt (from 1) of a schedule. `random` is from 0 to 1.
-pub(super) fn judge(result: &v1::Result, policy: &RetryPolicy, nth: u32, now_ms: i64, random: f64) -> Verdict {
+/// Judges the `nth` attempt (from 1) of a schedule. `random` is from 0 to 1. `None` where nothing was sent: the receiver is not
+/// to blame, and no attempt is used up.
+pub(super) fn judge(result: &v1::Result, policy: &RetryPolicy, nth: u32, now_ms: i64, random: f64) -> Option<Verdict> {
     let failure = result.failure();
-    if matches!(failure, v1::Failure::WebhookUnknown | v1::Failure::WebhookInactive | v1::Failure::Overloaded) {
-        return Verdict::Nothing;
+    if is_unknown(result) || failure == v1::Failure::Overloaded {
+        return None;
     }
     let status = result.status.filter(|_| failure == v1::Failure::Unspecified);
     match status {
-        Some(200..=299) => return Verdict::Succeeded,
-        Some(410) => return Verdict::Gone,
+        Some(200..=299) => return Some(Verdict::Succeeded),
+        Some(410) => return Some(Verdict::Gone),
         _ => {}
     }
-    let Some(delay) = policy.jittered_ms(nth, random) else { return Verdict::Exhausted };
+    let Some(delay) = policy.jittered_ms(nth, random) else { return Some(Verdict::Exhausted) };
     let delay = delay.max(asked_for(result).unwrap_or(0));
-    Verdict::Retry(now_ms.saturating_add_unsigned(delay))
+    Some(Verdict::Retry(now_ms.saturating_add_unsigned(delay)))
+}
+
+/// Whether the proxy knows nothing of the webhook, or not that anything may be posted to it.
+pub(super) fn is_unknown(result: &v1::Result) -> bool {
+    matches!(result.failure(), v1::Failure::WebhookUnknown | v1::Failure::WebhookInactive)
 }
 
 /// For how long the receiver asked to be left alone.
@@ -112,7 +116,7 @@ mod tests {
     }
 
     fn judged(result: &v1::Result, nth: u32) -> Verdict {
-        judge(result, &RetryPolicy::Fast, nth, 1_000_000, 0.0)
+        judge(result, &RetryPolicy::Fast, nth, 1_000_000, 0.0).expect("something was sent")
     }
 
     #[test]
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     fn what_is_not_the_receivers_fault_uses_up_no_attempt() {
         for failure in [v1::Failure::WebhookUnknown, v1::Failure::WebhookInactive, v1::Failure::Overloaded] {
-            assert_eq!(judged(&failed(failure), 99), Verdict::Nothing);
+            assert_eq!(judge(&failed(failure), &RetryPolicy::Fast, 99, 0, 0.0), None);
         }
     }
 

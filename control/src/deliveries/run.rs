@@ -1,9 +1,10 @@
 //! Goes round: read, hand over, settle, write. Reading and writing go on beside each other and beside what is handed over,
 //! so that nothing waits for a commit but what must.
 
+mod steps;
 mod stop;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use clearway_config::WebhookId;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
@@ -11,11 +12,10 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use super::{
     batch::Batch,
     board::{Act, Board},
-    health,
-    outlet::{Answer, Answers, Outlet},
+    outlet::{Answers, Outlet},
     reader::{Found, Reader},
     store,
-    writer::{Written, write},
+    writer::Written,
 };
 use crate::{
     db::{self, Db},
@@ -28,13 +28,9 @@ use crate::{
 
 /// A holder that was not seen for this long is taken to be gone.
 const HOLD_MS: i64 = 10_000;
-/// A holder that has nothing to write says so often that it is there.
-const RENEW_MS: i64 = 2_000;
 /// Between two reads at least, and at most.
 const READ_EVERY: Duration = Duration::from_millis(10);
 const POLL_EVERY: Duration = Duration::from_millis(200);
-/// Between two looks for what is due, unless something is known to be.
-const LOOK_EVERY_MS: i64 = 1_000;
 /// Between two writes at least, where nothing waits for one, and where something does.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 const URGENT_EVERY: Duration = Duration::from_millis(10);
@@ -67,8 +63,8 @@ pub struct Dispatcher {
     pub(super) board: Board,
     /// `None` while it is reading.
     reader: Option<Reader>,
-    /// A batch that could not be written; it comes before any other.
-    unwritten: Option<Batch>,
+    /// What could not be written, in this order: a batch, or the parts of one that was refused. It comes before any other.
+    unwritten: VecDeque<Batch>,
     /// When this process was last known to hold dispatch.
     renewed_at: i64,
     /// When to look for what is due.
@@ -84,6 +80,8 @@ pub(super) type Writing = (Batch, db::Result<Written>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrote {
     Kept,
+    /// The database does not take something of it: what is left is to be tried at once.
+    Refused,
     Failed,
     HoldLost,
 }
@@ -101,7 +99,7 @@ impl Dispatcher {
             me,
             board,
             reader: None,
-            unwritten: None,
+            unwritten: VecDeque::new(),
             renewed_at: i64::MIN,
             look_at: 0,
         }
@@ -138,10 +136,12 @@ impl Dispatcher {
         let mut tx = self.db.begin().await?;
         let Some(fanned_out) = store::take_hold(&mut tx, &self.me, now_ms, lost_before).await? else { return Ok(false) };
         let released = store::release_claims(&mut tx, now_ms).await?;
+        let recovered = store::recovered_untold(&mut tx).await?;
         tx.commit().await?;
         tracing::info!(fanned_out, released, "this process dispatches webhooks");
         self.board.clear();
-        self.unwritten = None;
+        self.board.acts.extend(recovered.into_iter().map(|webhook| (webhook, Act::Recovered)));
+        self.unwritten.clear();
         self.reader = Some(Reader::starting_after(fanned_out, self.filters.clone()));
         self.renewed_at = now_ms;
         self.look_at = now_ms;
@@ -196,6 +196,7 @@ impl Dispatcher {
                     writing = None;
                     match done.map(|done| self.finish_writing(done)) {
                         Some(Wrote::Kept) => {}
+                        Some(Wrote::Refused) => wrote_at = Instant::now() - WRITE_EVERY,
                         Some(Wrote::Failed) => wrote_at = Instant::now() + ERROR_PAUSE,
                         Some(Wrote::HoldLost) | None => return self.board.clear(),
                     }
@@ -208,128 +209,6 @@ impl Dispatcher {
                 Ok(()) = wakes.due.changed() => self.look_now(),
                 () = tokio::time::sleep(nap) => {}
                 Ok(()) = stop.changed() => {}
-            }
-        }
-    }
-
-    /// Something may have become due that this process did not write.
-    pub(super) fn look_now(&mut self) {
-        self.look_at = 0;
-    }
-
-    /// What must be read now; `None` while that is being done.
-    pub(super) fn start_reading(&mut self) -> Option<impl Future<Output = Reading> + Send + 'static> {
-        let mut reader = self.reader.take()?;
-        let (db, now_ms) = (self.db.clone(), self.world.now_ms());
-        let known = (self.look_at <= now_ms).then(|| self.board.known_due());
-        if known.is_some() {
-            self.look_at = now_ms + LOOK_EVERY_MS;
-        }
-        Some(async move {
-            let mut found = Found::default();
-            let outcome = async {
-                if let Some(known) = known {
-                    reader.due(&db, now_ms, known, &mut found).await?;
-                }
-                reader.events(&db, &mut found).await
-            };
-            let outcome = outcome.await;
-            (reader, outcome.map(|()| found))
-        })
-    }
-
-    /// Whether there is more to be read at once.
-    pub(super) fn finish_reading(&mut self, (reader, outcome): Reading) -> bool {
-        self.reader = Some(reader);
-        match outcome {
-            Ok(found) => {
-                self.board.found_due(found.due);
-                if found.more_due {
-                    self.look_at = 0;
-                }
-                for (event, targets) in found.events {
-                    self.board.fan_out(event, &targets);
-                }
-                self.hand_over();
-                found.more_events || found.more_due
-            }
-            Err(error) => {
-                tracing::warn!(error.cause = chain(&error), "events cannot be read");
-                false
-            }
-        }
-    }
-
-    /// Gives proxies as much as they take. Not where another process may have begun to dispatch the same.
-    pub(super) fn hand_over(&mut self) {
-        if self.world.now_ms() - self.renewed_at >= HOLD_MS {
-            return;
-        }
-        let room = self.outlet.room();
-        if room == 0 {
-            return;
-        }
-        let attempts = self.board.take(room);
-        if attempts.is_empty() {
-            return;
-        }
-        for refused in self.outlet.offer(attempts).into_iter().rev() {
-            self.board.not_taken(refused.number);
-        }
-    }
-
-    pub(super) fn settle(&mut self, answered: Vec<Answer>) {
-        for answer in answered {
-            self.board.settle(answer);
-        }
-    }
-
-    /// What is to be done about webhooks because of how they fare.
-    pub(super) fn start_acting(&mut self) -> impl Future<Output = Acted> + Send + 'static {
-        health::act_all(self.db.clone(), self.world.clone(), self.outbox.clone(), std::mem::take(&mut self.board.acts))
-    }
-
-    pub(super) fn finish_acting(&mut self, acted: Acted) {
-        for (webhook, act, done) in acted {
-            self.board.acted(webhook, act, done);
-        }
-    }
-
-    /// What must be written now, or `None`. `all` leaves nothing for later.
-    pub(super) fn start_writing(&mut self, all: bool) -> Option<impl Future<Output = Writing> + Send + 'static> {
-        let now_ms = self.world.now_ms();
-        let batch = self.unwritten.take().unwrap_or_else(|| self.board.batch(all));
-        if batch.is_empty() && now_ms - self.renewed_at < RENEW_MS {
-            return None;
-        }
-        let (db, me) = (self.db.clone(), self.me.clone());
-        Some(async move {
-            let outcome = write(&db, &me, now_ms, &batch).await;
-            (batch, outcome)
-        })
-    }
-
-    pub(super) fn finish_writing(&mut self, (batch, outcome): Writing) -> Wrote {
-        match outcome {
-            Ok(Written::Kept(claimed)) => {
-                self.renewed_at = self.world.now_ms();
-                if let Some(at) = batch.due.values().min() {
-                    self.look_at = self.look_at.min(*at);
-                }
-                for (webhook, limit, rows) in claimed {
-                    self.board.claimed(webhook, limit, rows);
-                }
-                self.hand_over();
-                Wrote::Kept
-            }
-            Ok(Written::HoldLost) => {
-                tracing::warn!("another process dispatches webhooks now");
-                Wrote::HoldLost
-            }
-            Err(error) => {
-                tracing::warn!(error.cause = chain(&error), "deliveries cannot be written");
-                self.unwritten = Some(batch);
-                Wrote::Failed
             }
         }
     }

@@ -6,6 +6,7 @@ mod fair;
 mod health;
 mod outcomes;
 mod redo;
+mod refused;
 mod running;
 mod sweeping;
 
@@ -29,6 +30,7 @@ use crate::{
         Db, PerEngine,
         testing::{TestDb, on_both},
     },
+    mail::Outbox,
     metrics::Metrics,
     sync::{self, ChangeKind},
     world::World,
@@ -65,6 +67,8 @@ struct Stand {
     outlet: Arc<Played>,
     dispatcher: Dispatcher,
     account: AccountId,
+    /// Where mails about webhooks are put.
+    outbox: Outbox,
     last_event: i64,
     _database: TestDb,
 }
@@ -84,7 +88,8 @@ impl Stand {
             .await
             .unwrap();
         let dispatcher = Self::process(&db, &world, &outlet);
-        let mut stand = Self { db, world, outlet, dispatcher, account, last_event: 0, _database: database };
+        let mut stand =
+            Self { db, world, outlet, dispatcher, account, outbox: Outbox::default(), last_event: 0, _database: database };
         assert!(stand.dispatcher.take_hold().await.unwrap());
         stand
     }
@@ -171,10 +176,16 @@ impl Stand {
         }
     }
 
+    /// With whatever is refused left out.
     async fn write(&mut self) -> Wrote {
-        match self.dispatcher.start_writing(false) {
-            Some(writing) => self.dispatcher.finish_writing(writing.await),
-            None => Wrote::Kept,
+        loop {
+            let wrote = match self.dispatcher.start_writing(false) {
+                Some(writing) => self.dispatcher.finish_writing(writing.await),
+                None => Wrote::Kept,
+            };
+            if wrote != Wrote::Refused {
+                return wrote;
+            }
         }
     }
 
@@ -273,7 +284,7 @@ impl Stand {
 
     /// The process dies with all that it has in memory; another takes over as soon as it may.
     async fn crash(&mut self) {
-        self.dispatcher = Self::process(&self.db, &self.world, &self.outlet);
+        self.dispatcher = Self::process(&self.db, &self.world, &self.outlet).mailing(self.outbox.clone());
         if !self.dispatcher.take_hold().await.unwrap() {
             self.world.advance(10_001);
             assert!(self.dispatcher.take_hold().await.unwrap());

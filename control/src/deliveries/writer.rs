@@ -28,15 +28,16 @@ pub(super) async fn write(db: &Db, me: &str, now_ms: i64, batch: &Batch) -> db::
     }
     store::note_due(&mut tx, &batch.due).await?;
     let claimed_of = batch.claims.iter().map(|(webhook, _)| *webhook);
-    let promoted_of = batch.promote.iter().map(|promotion| promotion.webhook);
+    let promotions = batch.promotions();
+    let promoted_of = promotions.iter().map(|promotion| promotion.webhook);
     let cancelled_of = batch.cancel.iter().map(|cancel| cancel.webhook);
     store::lock_health(&mut tx, claimed_of.clone().chain(promoted_of).chain(cancelled_of).collect()).await?;
     store::insert(&mut tx, batch).await?;
     store::update(&mut tx, batch).await?;
     store::insert_attempts(&mut tx, batch).await?;
     store::note_failing(&mut tx, &batch.failing).await?;
-    let promoted = store::promote(&mut tx, &batch.promote, now_ms).await?;
-    store::note_due(&mut tx, &promoted.into_iter().map(|webhook| (webhook, now_ms)).collect()).await?;
+    let promoted = store::promote(&mut tx, &promotions, now_ms).await?;
+    store::note_due(&mut tx, &promoted).await?;
     let mut changed: Vec<WebhookId> = claimed_of.collect();
     for cancel in &batch.cancel {
         cancel_of(&mut tx, cancel, now_ms, &mut changed).await?;
@@ -55,7 +56,10 @@ pub(super) async fn write(db: &Db, me: &str, now_ms: i64, batch: &Batch) -> db::
 }
 
 async fn cancel_of(tx: &mut db::Tx, cancel: &Cancel, now_ms: i64, changed: &mut Vec<WebhookId>) -> db::Result<()> {
-    let all = store::cancel(tx, cancel, now_ms, CANCEL_MAX).await?;
+    let (cancelled, all) = store::cancel(tx, cancel, now_ms, CANCEL_MAX).await?;
+    if cancel.again_at.is_some() && cancelled > 0 {
+        store::promote_heads(tx, cancel.webhook, now_ms, CANCEL_MAX).await?;
+    }
     match cancel.again_at {
         Some(at) if all => store::look_again(tx, cancel.webhook, at).await?,
         Some(_) => {}

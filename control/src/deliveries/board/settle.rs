@@ -1,14 +1,16 @@
 //! What an answer does to its delivery and to its webhook.
 
-use clearway_config::WebhookId;
+use clearway_config::{WebhookId, egress::v1};
 
 use super::{
     super::{
         Answer,
         batch::{AttemptRow, Failing, Promotion, Standing, Update},
-        model::{State, Verdict, asked_for, failure_word, judge},
+        model::{State, Verdict, asked_for, failure_word, is_unknown, judge},
+        vain,
     },
-    Act, Board, Job, Stage,
+    Act, Board,
+    job::{Job, Stage},
 };
 
 /// A webhook that has failed for so long is warned of, and disabled.
@@ -44,9 +46,13 @@ impl Board {
         let (Stage::InFlight { began_at }, Some(lane)) = (&job.stage, self.lanes.get_mut(&job.webhook)) else { return };
         let took_ms = now_ms - began_at;
         let nth = (job.attempts + 1).saturating_sub(job.schedule_start);
-        let verdict = result
-            .as_ref()
-            .map_or(Verdict::Nothing, |result| judge(result, &lane.terms.retry, nth, now_ms, fraction(&self.world.random())));
+        let random = fraction(&self.world.random());
+        let verdict = result.as_ref().and_then(|result| judge(result, &lane.terms.retry, nth, now_ms, random));
+        let (result, verdict) = match (result, verdict) {
+            (Some(result), Some(verdict)) => (result, verdict),
+            (result, _) => return self.came_to_nothing(key, result),
+        };
+        self.vain.forget(job.id);
         let standing = match verdict {
             Verdict::Succeeded => {
                 lane.succeeded(now_ms);
@@ -60,13 +66,8 @@ impl Board {
                 lane.failed(now_ms, took_ms);
                 Standing::ended(State::Failed, job.attempts + 1, now_ms)
             }
-            Verdict::Nothing => Standing::put_off(State::Pending, job.attempts, lane.learned_nothing(now_ms)),
         };
         let webhook = job.webhook;
-        let Some(result) = result.filter(|_| verdict != Verdict::Nothing) else {
-            self.conclude(key, standing, None);
-            return;
-        };
         if job.attempts == 0 {
             let began = i64::try_from(result.started_at).unwrap_or(now_ms);
             self.metrics.first_attempt(began - job.event.created_at);
@@ -86,6 +87,25 @@ impl Board {
         }
     }
 
+    /// An attempt was none: it is made again soon. But where no proxy has known the webhook for long the delivery has failed,
+    /// which is not the receiver's fault.
+    fn came_to_nothing(&mut self, key: u64, result: Option<v1::Result>) {
+        let now_ms = self.world.now_ms();
+        let Some(job) = self.jobs.get(&key) else { return };
+        let Some(lane) = self.lanes.get_mut(&job.webhook) else { return };
+        let again_at = lane.learned_nothing(now_ms);
+        let (id, attempts) = (job.id, job.attempts);
+        let over = result.filter(|result| is_unknown(result) && self.vain.again(id, now_ms));
+        let Some(result) = over else {
+            return self.conclude(key, Standing::put_off(State::Pending, attempts, again_at), None);
+        };
+        tracing::warn!(delivery.id = %id, webhook.id = %job.webhook, "a delivery was given up: no proxy knows its webhook");
+        let last_failure = failure_word(result.failure());
+        let standing = Standing { last_failure, ..Standing::ended(State::Failed, attempts + 1, now_ms) };
+        let attempt = AttemptRow::new(id, attempts + 1, v1::Result { reason: vain::REASON.to_owned(), ..result }, None);
+        self.conclude(key, standing, Some(attempt));
+    }
+
     /// A delivery leaves memory, or waits there until it is written with its event.
     fn conclude(&mut self, key: u64, standing: Standing, attempt: Option<AttemptRow>) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
@@ -98,10 +118,10 @@ impl Board {
         if let Some(at) = standing.due_at {
             self.next.note_due(webhook, at);
         }
-        if let (true, Some(order_key)) = (standing.completed_at.is_some(), order_key) {
-            self.next.promote.push(Promotion { webhook, order_key });
+        if let (true, Some(order_key)) = (standing.completed_at.is_some(), &order_key) {
+            self.next.promote.push(Promotion { webhook, order_key: order_key.clone() });
         }
-        self.next.updates.push(Update { id, now: standing });
+        self.next.updates.push(Update { id, webhook, order_key, now: standing });
     }
 
     /// Whether the webhook is to be disabled.
@@ -109,14 +129,17 @@ impl Board {
         let Some(lane) = self.lanes.get_mut(&webhook) else { return false };
         if verdict == Verdict::Succeeded {
             if lane.failing_since.take().is_some() {
+                lane.health_at = now_ms;
                 self.next.failing.insert(webhook, Failing::NoLonger);
             }
             if std::mem::take(&mut lane.warned) {
+                lane.health_at = now_ms;
                 self.acts.push((webhook, Act::Recovered));
             }
             return false;
         }
         let since = *lane.failing_since.get_or_insert_with(|| {
+            lane.health_at = now_ms;
             self.next.failing.insert(webhook, Failing::Since(now_ms));
             now_ms
         });
@@ -125,7 +148,7 @@ impl Board {
         if let Some(act) = ends {
             self.acts.push((webhook, act));
         } else if now_ms - since >= WARN_MS && !lane.warned {
-            lane.warned = true;
+            (lane.warned, lane.health_at) = (true, now_ms);
             self.acts.push((webhook, Act::Warn));
         }
         ends.is_some()

@@ -29,7 +29,7 @@ pub(in super::super) struct DeliveryView {
     attempts: i64,
     /// Of the last attempt's answer; null where there was none.
     last_status_code: Option<i64>,
-    /// Why the last attempt had no answer, or why it was cancelled.
+    /// Why the last attempt had no answer, or why it was cancelled; `unwritable` where the database refused its row.
     last_failure: Option<String>,
     /// RFC 3339; of a pending one that is not being attempted at this moment.
     next_attempt_at: Option<String>,

@@ -138,6 +138,8 @@ pub(super) async fn replay(tx: &mut Tx, world: &World, selection: &Selection, me
         due.insert(db::decode("deliveries.webhook_id", &row.webhook_id)?, now_ms);
     }
     note_due(tx, &due).await?;
+    // Deliveries of one millisecond are in no order by their ids, but by their events.
+    found.sort_by_key(|row| row.sequence);
     let again = |(nth, row): (usize, store::Selected)| store::Again { id: row.id, at: measure.due_at(now_ms, nth) };
     let count = begin_anew(tx, found.into_iter().enumerate().map(again).collect(), now_ms).await?;
     tx.announce(DUE);
@@ -206,7 +208,7 @@ pub(super) async fn make_up(
     let rows = missed.into_iter().enumerate().map(|(nth, event)| {
         let order_key = event.object_id.clone().filter(|_| ordered);
         promotions.extend(order_key.clone().map(|order_key| Promotion { webhook: webhook.id, order_key }));
-        let at = Some(measure.due_at(now_ms, nth)).filter(|_| order_key.is_none());
+        let at = measure.due_at(now_ms, nth);
         store::MadeUp { id: world.id(DeliveryId::new), event, order_key, at }
     });
     let rows = rows.collect();

@@ -11,9 +11,10 @@ use crate::db::{self, On, PerEngine, Tx};
 pub(in super::super) struct Selected {
     pub(super) id: String,
     pub(super) webhook_id: String,
+    pub(super) sequence: i64,
 }
 
-/// A finished delivery, and when it is due again.
+/// A finished delivery, and when it is due again: in its turn, where it has an order key, but no sooner.
 #[derive(Debug, Serialize)]
 pub(super) struct Again {
     pub(super) id: String,
@@ -24,7 +25,7 @@ pub(super) struct Again {
 pub(super) async fn select(tx: &mut Tx, selection: &Selection, most: u32) -> db::Result<Vec<Selected>> {
     let floor = |ms: i64| DeliveryId::new(u64::try_from(ms).unwrap_or(0), 0).to_string();
     tx.query(PerEngine {
-        sqlite: "SELECT d.id, d.webhook_id
+        sqlite: "SELECT d.id, d.webhook_id, d.sequence
                  FROM deliveries d
                  JOIN webhooks w ON w.id = d.webhook_id
                  LEFT JOIN webhook_health h ON h.webhook_id = d.webhook_id
@@ -37,7 +38,7 @@ pub(super) async fn select(tx: &mut Tx, selection: &Selection, most: u32) -> db:
                    AND EXISTS (SELECT 1 FROM events e WHERE e.sequence = d.sequence)
                  ORDER BY d.id
                  LIMIT $8",
-        postgres: "SELECT d.id, d.webhook_id
+        postgres: "SELECT d.id, d.webhook_id, d.sequence
                    FROM deliveries d
                    JOIN webhooks w ON w.id = d.webhook_id
                    LEFT JOIN webhook_health h ON h.webhook_id = d.webhook_id
@@ -69,14 +70,14 @@ pub(super) async fn begin_anew(tx: &mut Tx, again: Vec<Again>) -> db::Result<Vec
         sqlite: "UPDATE deliveries
                  SET state = CASE WHEN order_key IS NULL THEN 'pending' ELSE 'waiting' END,
                      due_at = CASE WHEN order_key IS NULL THEN again.at END,
-                     claimed = FALSE, schedule_start = attempts, completed_at = NULL
+                     not_before = CASE WHEN order_key IS NULL THEN NULL ELSE again.at END, claimed = FALSE, schedule_start = attempts, completed_at = NULL
                  FROM (SELECT value ->> 'id' AS id, value ->> 'at' AS at FROM json_each($1)) again
                  WHERE deliveries.id = again.id AND completed_at IS NOT NULL
                  RETURNING webhook_id, order_key",
         postgres: "UPDATE deliveries
                    SET state = CASE WHEN order_key IS NULL THEN 'pending' ELSE 'waiting' END,
                        due_at = CASE WHEN order_key IS NULL THEN again.at END,
-                       claimed = FALSE, schedule_start = attempts, completed_at = NULL
+                       not_before = CASE WHEN order_key IS NULL THEN NULL ELSE again.at END, claimed = FALSE, schedule_start = attempts, completed_at = NULL
                    FROM jsonb_to_recordset($1) AS again (id TEXT, at BIGINT)
                    WHERE deliveries.id = again.id AND completed_at IS NOT NULL
                    RETURNING webhook_id, order_key",
@@ -150,7 +151,7 @@ pub(super) async fn events_since(
     .await
 }
 
-/// A delivery of an event that was missed; one with an order key waits for its turn.
+/// A delivery of an event that was missed, and when it is due; one with an order key waits for its turn too.
 #[derive(Debug, Serialize)]
 pub(super) struct MadeUp {
     pub(super) id: DeliveryId,
@@ -159,7 +160,7 @@ pub(super) struct MadeUp {
     #[serde(rename = "k")]
     pub(super) order_key: Option<String>,
     #[serde(rename = "d")]
-    pub(super) at: Option<i64>,
+    pub(super) at: i64,
 }
 
 pub(super) async fn insert_made_up(
@@ -172,16 +173,18 @@ pub(super) async fn insert_made_up(
     tx.query(PerEngine {
         sqlite: "INSERT INTO deliveries
                      (id, account_id, webhook_id, sequence, event_type, object_id, order_key, state, due_at, claimed, attempts,
-                      schedule_start, created_at)
+                      schedule_start, not_before, created_at)
                  SELECT value ->> 'id', $2, $3, value ->> 's', value ->> 't', value ->> 'o', value ->> 'k',
-                        CASE WHEN value ->> 'k' IS NULL THEN 'pending' ELSE 'waiting' END, value ->> 'd', FALSE, 0, 0, $4
+                        CASE WHEN value ->> 'k' IS NULL THEN 'pending' ELSE 'waiting' END,
+                        CASE WHEN value ->> 'k' IS NULL THEN value ->> 'd' END, FALSE, 0, 0, value ->> 'd', $4
                  FROM json_each($1)
                  WHERE TRUE
                  ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO deliveries
                        (id, account_id, webhook_id, sequence, event_type, object_id, order_key, state, due_at, claimed, attempts,
-                        schedule_start, created_at)
-                   SELECT id, $2, $3, s, t, o, k, CASE WHEN k IS NULL THEN 'pending' ELSE 'waiting' END, d, FALSE, 0, 0, $4
+                        schedule_start, not_before, created_at)
+                   SELECT id, $2, $3, s, t, o, k, CASE WHEN k IS NULL THEN 'pending' ELSE 'waiting' END,
+                          CASE WHEN k IS NULL THEN d END, FALSE, 0, 0, d, $4
                    FROM jsonb_to_recordset($1) AS row (id TEXT, s BIGINT, t TEXT, o TEXT, k TEXT, d BIGINT)
                    ON CONFLICT DO NOTHING",
     })

@@ -13,7 +13,7 @@ use crate::{
 
 /// How long what is in flight may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often a write is tried that fails.
+/// How many writes may fail before the rest is left to whoever comes next.
 const TRIES: usize = 3;
 
 impl Dispatcher {
@@ -40,11 +40,14 @@ impl Dispatcher {
             return self.board.clear();
         }
         self.board.give_up();
-        for _ in 0..TRIES {
+        let mut failures = 0;
+        while failures < TRIES {
             self.board.put_all_back();
             let Some(writing) = self.start_writing(true) else { break };
-            if self.finish_writing(writing.await) == Wrote::HoldLost {
-                return self.board.clear();
+            match self.finish_writing(writing.await) {
+                Wrote::Kept | Wrote::Refused => {}
+                Wrote::Failed => failures += 1,
+                Wrote::HoldLost => return self.board.clear(),
             }
         }
         if let Err(error) = self.give_hold_back().await {

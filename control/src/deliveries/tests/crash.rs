@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use super::{
+    super::{
+        model::State,
+        redo::{Measure, Selection, make_up, missed, replay, retry},
+    },
+    *,
+};
+use crate::webhooks::{self, Filters};
 
 /// One step of a life; a crash may follow any.
 #[derive(Debug, Clone, Copy)]
@@ -179,4 +186,102 @@ async fn one_process_dispatches_and_its_successor_shuts_it_out() {
     assert_eq!(stand.answer_all(200).len(), 4);
     stand.write().await;
     assert_eq!(stand.states().await, BTreeMap::from([("succeeded".to_owned(), 4)]));
+}
+
+#[tokio::test]
+async fn what_is_recovered_arrives_whatever_is_killed_after_it_was_asked_for() {
+    for ordering in ["none", "object"] {
+        for crash_after in 0..=LIFE.len() {
+            on_both(async |database: TestDb| {
+                let mut stand = Stand::new(database).await;
+                let one = stand.webhook(1, &["*"], ordering, r#"{"delays":[]}"#).await;
+                let mut events = stand.emit("a.done", (0..6).map(|n| Some(format!("object_{}", n % 3)))).await;
+                for _ in 0..4 {
+                    stand.round().await;
+                    stand.answer_all(500);
+                }
+                stand.round().await;
+                assert_eq!(stand.states().await, BTreeMap::from([("failed".to_owned(), 6)]));
+                stand.set_active(one, false).await;
+                events.extend(stand.emit("b.done", (0..6).map(|n| Some(format!("object_{}", n % 3)))).await);
+                stand.world.advance(200);
+                stand.round().await;
+                stand.set_active(one, true).await;
+
+                let webhook = webhooks::find(&stand.db, None, one).await.unwrap().unwrap();
+                let never = missed(&stand.db, &Filters::default(), &webhook, 0, 100).await.unwrap();
+                let measure = Measure { most: 100, per_second: 1_000 };
+                let failed = Selection {
+                    account: stand.account,
+                    webhook: Some(one),
+                    event_type: None,
+                    object_id: None,
+                    from: 0,
+                    to: stand.world.now_ms() + 1,
+                    states: vec![State::Failed],
+                };
+                let mut tx = stand.db.begin().await.unwrap();
+                assert_eq!(replay(&mut tx, &stand.world, &failed, measure).await.unwrap().count, 6);
+                assert_eq!(make_up(&mut tx, &stand.world, &webhook, never, measure).await.unwrap(), 6);
+                tx.commit().await.unwrap();
+                stand.dispatcher.look_now();
+                let (mut flying, mut received) = (Vec::new(), Received::new());
+                for (n, step) in LIFE.into_iter().enumerate() {
+                    if n == crash_after {
+                        stand.crash().await;
+                        flying.clear();
+                    }
+                    take(&mut stand, step, &mut flying, &mut received).await;
+                }
+                for _ in 0..30 {
+                    stand.world.advance(1_100);
+                    stand.round().await;
+                    for attempt in flying.drain(..).chain(stand.offered()).collect::<Vec<_>>() {
+                        *received.entry(attempt.message_id.clone()).or_default() += 1;
+                        stand.answer(&attempt, answered(200));
+                    }
+                }
+                stand.round().await;
+                assert_eq!(received.keys().cloned().collect::<BTreeSet<_>>(), ids(&events), "{ordering}, step {crash_after}");
+                assert_eq!(
+                    stand.states().await,
+                    BTreeMap::from([("succeeded".to_owned(), 12)]),
+                    "{ordering}, step {crash_after}"
+                );
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_written_again_does_not_end_what_was_begun_anew_meanwhile() {
+    on_both(async |database: TestDb| {
+        let mut stand = Stand::new(database).await;
+        stand.webhook(1, &["*"], "none", r#"{"delays":[60]}"#).await;
+        let events = stand.emit_some("a.done", 1).await;
+        stand.round().await;
+        stand.answer_all(500);
+        stand.round().await;
+        stand.world.advance(70_000);
+        stand.round().await;
+        stand.answer_all(500);
+        // Committed, but nobody hears of it, so that it is tried again; and in between somebody asks for a retry.
+        let (batch, outcome) = stand.dispatcher.start_writing(false).unwrap().await;
+        outcome.unwrap();
+        assert_eq!(stand.states().await, BTreeMap::from([("failed".to_owned(), 1)]));
+        let (id,): (String,) = stand.db.query("SELECT id FROM deliveries").one().await.unwrap();
+        let mut tx = stand.db.begin().await.unwrap();
+        retry(&mut tx, &stand.world, None, id.parse().unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+        let unheard = crate::db::Error::Unavailable(sqlx::Error::WorkerCrashed);
+        assert_eq!(stand.dispatcher.finish_writing((batch, Err(unheard))), Wrote::Failed);
+        assert_eq!(stand.write().await, Wrote::Kept);
+        assert_eq!(stand.states().await, BTreeMap::from([("pending".to_owned(), 1)]));
+        stand.dispatcher.look_now();
+        stand.round().await;
+        let again: Vec<String> = stand.answer_all(200).into_iter().map(|attempt| attempt.message_id).collect();
+        assert_eq!(again, [events[0].to_string()]);
+    })
+    .await;
 }

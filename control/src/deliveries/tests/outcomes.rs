@@ -90,6 +90,38 @@ async fn what_is_not_the_receivers_fault_uses_up_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_no_proxy_can_attempt_fails_after_an_hour_and_the_log_says_why() {
+    on_both(async |database: TestDb| {
+        let (mut stand, mut attempt) = flying(database, r#""standard""#).await;
+        let began = stand.world.now_ms();
+        loop {
+            assert_eq!(stand.states().await.get("failed"), None, "not within the hour");
+            stand.answer(&attempt, failed(v1::Failure::WebhookUnknown));
+            stand.round().await;
+            if stand.states().await.contains_key("failed") {
+                break;
+            }
+            stand.world.advance(11_000);
+            stand.round().await;
+            attempt = stand.offered().remove(0);
+            assert_eq!(attempt.attempt, 1, "none is used up");
+        }
+        let took = stand.world.now_ms() - began;
+        assert!((3_600_000..3_700_000).contains(&took), "{took}");
+        let row: (i64, Option<String>, Option<i64>) =
+            stand.db.query("SELECT attempts, last_failure, due_at FROM deliveries").one().await.unwrap();
+        assert_eq!(row, (1, Some("webhook_unknown".to_owned()), None));
+        let row: (String, Option<i64>) = stand.db.query("SELECT reason, next_attempt_at FROM attempts").one().await.unwrap();
+        assert_eq!(row, ("no proxy has known the webhook for an hour".to_owned(), None));
+        assert_eq!(stand.failing_since(webhook(1)).await, None, "the receiver is not to blame");
+        stand.world.advance(600_000);
+        stand.round().await;
+        assert!(stand.offered().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_open_breaker_uses_up_no_attempt_and_a_probe_closes_it() {
     on_both(async |database: TestDb| {
         let mut stand = Stand::new(database).await;
@@ -181,6 +213,43 @@ async fn what_a_deleted_webhook_leaves_behind_is_cancelled_and_what_a_resting_on
         stand.world.advance(61_000);
         stand.round().await;
         assert_eq!(stand.answer_all(200).len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_cancelled_delivery_has_its_turn_when_its_webhook_is_switched_on_again() {
+    on_both(async |database: TestDb| {
+        let mut stand = Stand::new(database).await;
+        let one = stand.webhook(1, &["*"], "object", r#"{"delays":[60]}"#).await;
+        let object = || Some("object_1".to_owned());
+        stand.emit("a.done", [object()]).await;
+        stand.round().await;
+        stand.answer_all(500);
+        stand.round().await;
+        stand.set_active(one, false).await;
+        let day = 86_400_000;
+        stand.world.advance(2 * day);
+        stand.set_active(one, true).await;
+        let second = stand.emit("b.done", [object()]).await;
+        // Made, and waiting; then off again until the first is too old.
+        stand.read().await;
+        assert_eq!(stand.write().await, Wrote::Kept);
+        stand.set_active(one, false).await;
+        stand.offered();
+        stand.crash().await;
+        // The first has been due for all this time, the second was made on the third day.
+        stand.db.query("UPDATE deliveries SET due_at = $1 WHERE state = 'pending'").bind(NOW + 60_000).execute().await.unwrap();
+        stand.world.advance(5 * day + 61_000);
+        stand.round().await;
+        stand.world.advance(61_000);
+        stand.round().await;
+        assert_eq!(stand.states().await, BTreeMap::from([("cancelled".to_owned(), 1), ("pending".to_owned(), 1)]));
+        stand.set_active(one, true).await;
+        stand.world.advance(61_000);
+        stand.round().await;
+        let sent: Vec<String> = stand.answer_all(200).into_iter().map(|attempt| attempt.message_id).collect();
+        assert_eq!(sent, [second[0].to_string()]);
     })
     .await;
 }

@@ -75,6 +75,43 @@ async fn a_replay_begins_as_many_anew_as_it_may_and_so_many_a_second() {
 }
 
 #[tokio::test]
+async fn a_replay_in_order_is_as_slow_as_was_asked_for_and_stays_in_order() {
+    on_both(async |database: TestDb| {
+        let mut stand = Stand::new(database).await;
+        stand.webhook(1, &["*"], "object", r#""standard""#).await;
+        let events = stand.emit("a.done", (0..20).map(|n| Some(format!("object_{}", n % 4)))).await;
+        for _ in 0..20 {
+            stand.round().await;
+            stand.answer_all(200);
+        }
+        stand.round().await;
+        assert_eq!(stand.states().await, BTreeMap::from([("succeeded".to_owned(), 20)]));
+        let measure = Measure { most: 100, per_second: 2 };
+        let asked_at = stand.world.now_ms();
+        assert_eq!(replayed(&stand, &selection(&stand, &[State::Succeeded]), measure).await.count, 20);
+        let (mut began, mut order) = (Vec::new(), BTreeMap::<usize, Vec<usize>>::new());
+        stand.dispatcher.look_now();
+        for _ in 0..300 {
+            stand.round().await;
+            for attempt in stand.answer_all(200) {
+                let n = events.iter().position(|id| id.to_string() == attempt.message_id).unwrap();
+                order.entry(n % 4).or_default().push(n);
+                began.push(stand.world.now_ms() - asked_at);
+            }
+            stand.world.advance(50);
+        }
+        assert_eq!(began.len(), 20);
+        for (nth, at) in began.iter().enumerate() {
+            // The nth is not due before; and those due are looked for once a second.
+            let due_at = i64::try_from(nth).unwrap() * 500;
+            assert!((due_at..=due_at + 1_200).contains(at), "{nth} at {at}: {began:?}");
+        }
+        assert!(order.values().all(|of_object| of_object.is_sorted()), "{order:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_webhook_recovers_what_failed_and_what_it_missed() {
     on_both(async |database: TestDb| {
         let mut stand = Stand::new(database).await;

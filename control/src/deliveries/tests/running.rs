@@ -1,11 +1,19 @@
 //! The loop itself, from a start to a clean stop.
 
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use super::{
     super::{Answers, wakes},
     *,
 };
+
+/// Nothing here takes so long, however busy the machine is: whoever waits longer waits for what does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers at once, except for some.
 #[derive(Debug)]
@@ -69,13 +77,16 @@ async fn a_stop_leaves_nothing_claimed_and_a_start_goes_on() {
                 stand.emit_some("is.stuck", 4).await;
             }
             total += if turn == 0 { 200 } else { 208 };
-            while stand.states().await.get("succeeded") != Some(&total)
-                || turn == 0 && outlet.unanswered.load(Ordering::Relaxed) < 8
-            {
-                tokio::task::yield_now().await;
-            }
+            let delivered = async {
+                while stand.states().await.get("succeeded") != Some(&total)
+                    || turn == 0 && outlet.unanswered.load(Ordering::Relaxed) < 8
+                {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, delivered).await.expect("everything is delivered");
             stop.send_replace(true);
-            running.await.unwrap();
+            timeout(PATIENCE, running).await.expect("it stops").unwrap();
             assert_eq!(stand.held_by().await, (None, 0));
             assert_eq!(stand.states().await.get("pending"), if turn == 0 { Some(&8) } else { None });
         }
