@@ -7,6 +7,7 @@ mod api;
 mod certificates;
 mod gateway;
 mod keys;
+mod migrate;
 mod top;
 mod up;
 mod webhooks;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Start the gateway and its control plane on this machine.
     Up(up::Args),
+    /// Copy everything from SQLite into an empty PostgreSQL database, in one step.
+    Migrate(migrate::Args),
     /// Create, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -76,6 +79,7 @@ impl Fatal {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args).await,
+        Command::Migrate(args) => migrate::run(&args),
         Command::Keys(command) => keys::run(command).await,
         Command::Certificates(command) => certificates::run(command).await,
         Command::Webhooks(command) => webhooks::run(command).await,

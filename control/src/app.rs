@@ -13,7 +13,7 @@ use crate::{
     api,
     certificates::CertificateFeed,
     data_dir::{DataDir, DataDirError},
-    db::{self, Db, Location, OpenError},
+    db::{self, Db, Location, OpenError, copy::CopyError},
     deliveries::{self, Dispatcher},
     egress::{Egress, Outcomes},
     http::{Api, chain},
@@ -60,6 +60,8 @@ pub enum StartError {
     Listen { addr: SocketAddr, why: io::Error },
     #[error("the runtime cannot be started: {why}")]
     Runtime { why: io::Error },
+    Copy(#[from] CopyError),
+    #[error(transparent)]
     #[error("standard output cannot be written: {why}")]
     Output { why: io::Error },
     #[error("sync cannot be served: {}", chain(.0))]

@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod keys;
 pub mod mail;
 pub mod metrics;
+pub mod migrate;
 pub mod plans;
 pub mod products;
 pub mod proxies;

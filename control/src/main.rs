@@ -13,6 +13,7 @@ use clearway_config::settings::Settings;
 use clearway_control::{
     api,
     app::{self, App, DATABASE_URL, Start, StartError},
+    migrate,
     secrets::MASTER_KEY,
     users::FirstAdmin,
     world::World,
@@ -71,6 +72,15 @@ enum Instead {
     /// Print the list of error codes (docs/errors.md)
     Errors,
     /// Change the master key: wrap what the database's secrets are sealed by in another one
+    /// Copy everything from a SQLite database into an empty PostgreSQL one; control must not be running
+    Migrate {
+        /// sqlite:FILE: `control/control.db` in the data directory
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// postgres://…; a password can also come from PGPASSWORD or a file that PGPASSFILE names
+        #[arg(long, value_name = "URL", env = DATABASE_URL, hide_env_values = true)]
+        to: String,
+    },
     Rewrap {
         /// Settings; the defaults when left out
         #[arg(long, value_name = "FILE", env = "CLEARWAY_CONFIG")]
@@ -90,6 +100,7 @@ fn main() -> ExitCode {
         Some(Instead::Openapi) => show(&api::document()),
         Some(Instead::Errors) => show(&api::errors()),
         Some(Instead::Rewrap { config, data_dir, new_master_key }) => {
+        Some(Instead::Migrate { from, to }) => move_up(from, to),
             rewrap(config.as_deref(), data_dir.as_ref(), new_master_key)
         }
         None => settings(&flags).and_then(|settings| if flags.check { check(&settings) } else { run(&flags, settings) }),
@@ -144,6 +155,12 @@ fn rewrap(config: Option<&Path>, data_dir: Option<&PathBuf>, to: &Path) -> Resul
 }
 
 /// The settings, and what the environment says before them.
+/// Progress goes to standard error, what to do next to standard output.
+fn move_up(from: &str, to: &str) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|why| StartError::Runtime { why })?;
+    show(&runtime.block_on(migrate::run(from, to, |line| eprintln!("{line}")))?)
+}
+
 fn start(settings: Settings) -> Start {
     let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     Start {

@@ -198,7 +198,8 @@ async fn launch(plane: Plane, args: Vec<String>) -> Result<(Child, Value), Fatal
     }
 }
 
-fn beside(binary: &str) -> Result<PathBuf, Fatal> {
+/// A program of Clearway's, in the folder of this one.
+pub(crate) fn beside(binary: &str) -> Result<PathBuf, Fatal> {
     let own = std::env::current_exe().map_err(|e| Fatal::new(format!("cannot find this program's own file: {e}")))?;
     let file = own.with_file_name(binary);
     if file.exists() {

@@ -16,6 +16,7 @@ use clearway_config::settings::Settings;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use self::child::beside;
 use self::child::{Plane, Supervised};
 use crate::Fatal;
 

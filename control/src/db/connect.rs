@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Db, Signals};
+use super::{Db, Signals, copy::mark};
 
 const SQLITE_READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,8 +21,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A PostgreSQL connection that has been idle for longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// Where the database is.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub enum OpenError {
     SchemaNewer { found: i64, known: i64 },
     #[error("wrong schema version: migration {version} was applied with another text")]
     SchemaChanged { version: i64 },
+    #[error("a copy into this database was not finished: run clearway migrate again, or make the database anew")]
+    CopyUnfinished,
     #[error("the schema cannot be brought up to date: {why}")]
     Migration { why: String },
 }
@@ -80,12 +82,17 @@ impl Db {
             Db::Sqlite { write, .. } => (&SQLITE_MIGRATIONS, SQLITE_MIGRATIONS.run(write).await),
             Db::Postgres { pool, .. } => (&POSTGRES_MIGRATIONS, POSTGRES_MIGRATIONS.run(pool).await),
         };
-        let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
-        outcome.map_err(|error| match error {
-            MigrateError::VersionMissing(found) => OpenError::SchemaNewer { found, known },
-            MigrateError::VersionMismatch(version) => OpenError::SchemaChanged { version },
-            other => OpenError::Migration { why: chain(&other) },
-        })
+        outcome.map_err(|error| migration_fault(&error, migrations))
+    }
+}
+
+pub(super) fn migration_fault(error: &MigrateError, migrations: &Migrator) -> OpenError {
+    let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match error {
+        MigrateError::Dirty(mark::VERSION) => OpenError::CopyUnfinished,
+        MigrateError::VersionMissing(found) => OpenError::SchemaNewer { found: *found, known },
+        MigrateError::VersionMismatch(version) => OpenError::SchemaChanged { version: *version },
+        other => OpenError::Migration { why: chain(other) },
     }
 }
 
@@ -117,10 +124,8 @@ async fn open_sqlite(file: &Path) -> Result<Db, OpenError> {
 }
 
 async fn open_postgres(url: &str, connections: u32) -> Result<Db, OpenError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|error| OpenError::Unreachable { place: "postgres".into(), why: chain(&error) })?
-        .application_name("clearway-control")
-        .options([("statement_timeout", "30s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")]);
+    let timeouts = [("statement_timeout", "30s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
+    let options = postgres_options(url, "clearway-control")?.options(timeouts);
     let place = format!("postgres://{}:{}", options.get_host(), options.get_port());
     let pool: PgPool = PgPoolOptions::new()
         .max_connections(connections)
@@ -140,8 +145,15 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Db, OpenError> {
     Ok(Db::Postgres { pool, signals: Signals::default() })
 }
 
+/// `name` is what the server's administrator sees.
+pub(super) fn postgres_options(url: &str, name: &str) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url);
+    let options = options.map_err(|error| OpenError::Unreachable { place: "postgres".into(), why: chain(&error) })?;
+    Ok(options.application_name(name))
+}
+
 /// An error and its sources, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

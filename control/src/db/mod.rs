@@ -5,6 +5,7 @@
 //! work on both. Deliberately absent: an ORM, retries, and any knowledge of a table.
 
 mod connect;
+pub mod copy;
 mod error;
 mod page;
 mod query;

@@ -21,6 +21,7 @@ mod events;
 mod generated;
 mod idempotency;
 mod keys;
+mod migrate;
 mod process;
 mod routes;
 mod schema;

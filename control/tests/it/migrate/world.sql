@@ -1,0 +1,63 @@
+-- Something in every table, as SQLite has it: values that are hard to carry, and more of some than go at once.
+INSERT INTO databases (id, created_at) VALUES ('db_1', 1);
+INSERT INTO plans (name, title, position, per_second, overage, keys_max, price_monthly, currency, retired, event_retention_days)
+VALUES ('starter', 'Sta"rter', 0, 10, 0, 25, 0, 'USD', 0, 7), ('pro', 'Pro', 1, NULL, 1, NULL, -1, 'EUR', 1, 30);
+INSERT INTO accounts (id, name, created_at, suspended_at, policies, brand)
+VALUES ('acct_1', 'tab	newline
+backslash \ and \N and ''quotes'' and 🦀', 1, NULL, '["browser"]', 'Clearway'),
+       ('acct_2', '', 9223372036854775807, 2, '[]', 'Ünïcode');
+INSERT INTO subscriptions (id, account_id, plan, started_at, ended_at)
+VALUES ('sub_1', 'acct_1', 'starter', 1, 5), ('sub_2', 'acct_1', 'pro', 5, NULL);
+INSERT INTO users (id, account_id, email, role, password_hash, created_at)
+VALUES ('user_1', 'acct_1', 'a@example.com', 'owner', '$argon2id$', 3);
+INSERT INTO api_keys (id, account_id, name, environment, scopes, allowed_addresses, concurrent, created_at, require_signature, expiry_due)
+VALUES ('key_1', 'acct_1', 'ci', 'live', '["read:apps","a\u00e9\n"]', '[]', 5, 1, 1, 77);
+INSERT INTO key_secrets (id, key_id, hash, shown, created_at, signing_secret)
+VALUES ('sec_1', 'key_1', randomblob(32), 'clw_live_…', 1, x'00ff0a5c4e'), ('sec_2', 'key_1', zeroblob(32), '', 1, NULL);
+INSERT INTO key_uses (key_id, last_used_at, last_used_address) VALUES ('key_1', 1, NULL);
+INSERT INTO usage_days (proxy_id, ledger_id, subject_kind, subject_id, day, admitted)
+VALUES ('proxy_1', x'', 'account', 'acct_1', 20000, 9223372036854775807);
+INSERT INTO audit_log (id, account_id, at, actor_kind, actor_id, action, object_kind, object_id, changes)
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+SELECT printf('audit_%06d', i), 'acct_1', i * 1000003 + i, 'system', '', 'key.issued', 'key', 'key_' || i,
+       json_object('name', json_array(hex(randomblob(60)), i), 'nested', json_object('ok', json('true'), 'no', json('null')))
+FROM n;
+INSERT INTO changes (revision, kind, subject_id, created_at) VALUES (41, 'key', 'key_1', 1), (42, 'gateway', 'route/a', 2);
+INSERT INTO proxies (id, name, version, revision, lease_ms, created_at, last_seen_at, refused)
+VALUES ('proxy_1', 'edge', '0.1.0', 42, NULL, 1, 2, '{"revision":1}');
+INSERT INTO idempotency_keys (caller_id, idempotency_key, fingerprint, status, body, created_at)
+VALUES ('key_1', 'x', x'0102', 201, '{}', 1);
+INSERT INTO gateway_objects (kind, name, spec, version, created_at, updated_at)
+VALUES ('route', 'orders', '{"path": "/orders",  "upstream":"o"}', 1, 1, 1);
+INSERT INTO gateway_references (from_kind, from_name, to_kind, to_name) VALUES ('route', 'orders', 'upstream', 'o');
+INSERT INTO gateway_places (route, place) VALUES ('orders', '*/orders/{}');
+INSERT INTO gateway_counts (kind, objects) VALUES ('route', 1);
+INSERT INTO gateway_arrangements (host, arrangement, routes) VALUES ('*', '-*', 1);
+INSERT INTO data_keys (id, wrapped, created_at) VALUES (1, randomblob(80), 1);
+INSERT INTO certificates (name, chain, sealed_key, version, created_at, updated_at)
+VALUES ('api', '-----BEGIN CERTIFICATE-----' || char(10), randomblob(3000), 1, 1, 1);
+INSERT INTO quotas_reached (subject_kind, subject_id, period, first_day, reached_at) VALUES ('account', 'acct_1', 'month', 20000, 5);
+INSERT INTO webhooks (id, account_id, url, description, events, filter, headers, sealed_authorization, active, retry_policy, rate_limit,
+                      concurrency, ordering, brand, ed25519, timeouts, oauth, version, created_at, updated_at)
+VALUES ('wh_1', 'acct_1', 'https://example.com/', '', '["product.*"]', NULL, '{}', x'01', 1, '{"attempts":5}', NULL, 1, 'object', NULL, 0,
+        '{}', NULL, 1, 1, 1),
+       ('wh_2', 'acct_1', 'https://example.com/', '', '[]', 'true', '{"a":"b"}', NULL, 0, '{}', 5, 9, 'none', 'X', 1, '{}', '{"url":"x"}', 2, 2, 2);
+INSERT INTO webhook_health (webhook_id, failing_since, due_at) VALUES ('wh_1', NULL, 5), ('wh_gone', 1, NULL);
+INSERT INTO webhook_secrets (id, webhook_id, sealed_hmac_key, created_at) VALUES ('whs_1', 'wh_1', randomblob(60), 1);
+INSERT INTO event_types (name, version, description, schema, created_at, updated_at) VALUES ('order.paid', 3, '', '{"type":"object"}', 1, 1);
+UPDATE event_sequence SET last = 3000;
+INSERT INTO events (sequence, id, account_id, type, version, object_id, body, fingerprint, created_at)
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+SELECT i, printf('evt_%06d', i), 'acct_1', 'product.created', 1, NULL, '{ "id" :  ' || i || ', "é": "' || hex(randomblob(100)) || '"}', NULL, i
+FROM n;
+INSERT INTO deliveries (id, account_id, webhook_id, sequence, event_type, order_key, state, due_at, claimed, attempts, schedule_start, created_at)
+VALUES ('dlv_1', 'acct_1', 'wh_1', 1, 'product.created', 'prod_1', 'pending', 5, 1, 2, 0, 1),
+       ('dlv_2', 'acct_1', 'wh_1', 2, 'product.created', 'prod_1', 'waiting', NULL, 0, 0, 0, 1);
+INSERT INTO attempts (delivery_id, number, started_at, duration_us, request_headers, response_headers, response_body, response_body_cut)
+VALUES ('dlv_1', 1, 1, 250, 'a: b' || char(10), '', '<html>', 1), ('dlv_1', 2, 2, 0, '', '', '', 0);
+UPDATE dispatch SET fanned_out = 2999, holder = 'a process that is gone', seen_at = 9;
+INSERT INTO stores (id, account_id, name, currency, version, created_at, updated_at) VALUES ('store_1', 'acct_1', 'Shop', 'EUR', 1, 1, 1);
+INSERT INTO products (id, store_id, account_id, sku, title, description, price, currency, quantity, active, attributes, version, created_at, updated_at)
+VALUES ('prod_1', 'store_1', 'acct_1', NULL, 'Mug', '', 9990000, 'EUR', NULL, 1, '{"b":[1,2.5,-0.125],"a":null}', 1, 1, 1),
+       ('prod_2', 'store_1', 'acct_1', 'sku-2', 'Cup', '', 0, 'EUR', -9223372036854775808, 0, '{}', 1, 1, 1);
+INSERT INTO mails (id, recipient, subject, body, due_at, attempts, created_at) VALUES ('mail_1', 'a@example.com', 'x', 'y', 1, 0, 1);
