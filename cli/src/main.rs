@@ -8,6 +8,7 @@ mod certificates;
 mod gateway;
 mod keys;
 mod migrate;
+mod ready;
 mod top;
 mod up;
 mod webhooks;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Start the gateway and its control plane on this machine.
     Up(up::Args),
+    /// Ask a gateway or control plane whether it is ready: ends with 0 where it is, with 1 where it is not.
+    Ready(ready::Args),
     /// Copy everything from SQLite into an empty PostgreSQL database, in one step.
     Migrate(migrate::Args),
     /// Create, list, rotate and revoke API keys.
@@ -79,6 +82,7 @@ impl Fatal {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args).await,
+        Command::Ready(args) => ready::run(&args).await,
         Command::Migrate(args) => migrate::run(&args),
         Command::Keys(command) => keys::run(command).await,
         Command::Certificates(command) => certificates::run(command).await,

@@ -1,6 +1,13 @@
 //! The process put together: database, plans, first admin, sync, API, sweeps; from a start to a clean stop.
 
-use std::{future::Future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use clearway_config::settings::{Plans, Settings, SettingsError};
@@ -46,10 +53,14 @@ pub enum StartError {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error("control.database_url_file cannot be read: {}: {why}", file.display())]
+    DatabaseUrl { file: PathBuf, why: io::Error },
     #[error(transparent)]
     Database(#[from] OpenError),
     #[error("the database failed: {}", chain(.0))]
     Store(#[from] db::Error),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     #[error(transparent)]
@@ -60,8 +71,6 @@ pub enum StartError {
     Listen { addr: SocketAddr, why: io::Error },
     #[error("the runtime cannot be started: {why}")]
     Runtime { why: io::Error },
-    Copy(#[from] CopyError),
-    #[error(transparent)]
     #[error("standard output cannot be written: {why}")]
     Output { why: io::Error },
     #[error("sync cannot be served: {}", chain(.0))]
@@ -121,8 +130,7 @@ impl App {
             metrics: listen(settings.metrics.control_addr).await?,
         };
         let token = token::read_or_make(&settings.token_file(), &world)?;
-        let url = database_url.as_deref().unwrap_or(&settings.control.database_url);
-        let location = Location::parse(url, &data_dir.path().join("control.db"))?;
+        let location = location(&settings, database_url, &data_dir.path().join("control.db"))?;
         let db = Db::open(&location, settings.control.database_connections).await?;
         let secrets = Secrets::load(&db, &world, &master(&settings, master_key)).await?;
         let first_admin = prepare(&db, &world, &secrets, &plans, &settings.control.admin_email).await?;
@@ -265,8 +273,7 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
 
 /// Wraps what the database's secrets are sealed by in the master key of the file `to`, and says how to go on.
 pub async fn rewrap(Start { settings, database_url, master_key, world }: Start, to: &Path) -> Result<String, StartError> {
-    let url = database_url.as_deref().unwrap_or(&settings.control.database_url);
-    let location = Location::parse(url, &settings.data_dir.join("control/control.db"))?;
+    let location = location(&settings, database_url, &settings.data_dir.join("control/control.db"))?;
     let db = Db::open(&location, 1).await?;
     let from = master(&settings, master_key);
     let rewrapped = secrets::rewrap(&db, &world, &from, &Master::File(to.to_owned())).await;
@@ -281,6 +288,22 @@ pub async fn rewrap(Start { settings, database_url, master_key, world }: Start, 
     ))
 }
 
+/// From the environment, else from the file that the settings name, else from the settings.
+fn location(settings: &Settings, given: Option<String>, fallback: &Path) -> Result<Location, StartError> {
+    let file = &settings.control.database_url_file;
+    let unreadable = |why| StartError::DatabaseUrl { file: file.clone(), why };
+    let url = match given {
+        Some(given) => given,
+        None if file.as_os_str().is_empty() => settings.control.database_url.clone(),
+        None => match std::fs::read_to_string(file) {
+            // Not the fallback: whoever names a file wants what is in it.
+            Ok(text) if text.trim().is_empty() => return Err(unreadable(io::Error::other("it is empty"))),
+            read => read.map_err(unreadable)?,
+        },
+    };
+    Ok(Location::parse(url.trim(), fallback)?)
+}
+
 fn master(settings: &Settings, given: Option<Zeroizing<String>>) -> Master {
     given.map_or_else(|| Master::File(settings.master_key_file()), Master::Given)
 }
@@ -288,6 +311,7 @@ fn master(settings: &Settings, given: Option<Zeroizing<String>>) -> Master {
 /// Only the settings and the files that they name; nothing is opened or made.
 pub fn check(settings: &Settings) -> Result<Vec<String>, StartError> {
     let plans = Plans::load(&settings.control.plans_file)?;
+    // A file that holds the URL is a secret, which may be on another machine than the settings are checked on.
     let url = std::env::var(DATABASE_URL).ok();
     Location::parse(url.as_deref().unwrap_or(&settings.control.database_url), Path::new("control.db"))?;
     settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;

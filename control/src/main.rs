@@ -18,6 +18,7 @@ use clearway_control::{
     users::FirstAdmin,
     world::World,
 };
+use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -71,7 +72,6 @@ enum Instead {
     Openapi,
     /// Print the list of error codes (docs/errors.md)
     Errors,
-    /// Change the master key: wrap what the database's secrets are sealed by in another one
     /// Copy everything from a SQLite database into an empty PostgreSQL one; control must not be running
     Migrate {
         /// sqlite:FILE: `control/control.db` in the data directory
@@ -81,6 +81,7 @@ enum Instead {
         #[arg(long, value_name = "URL", env = DATABASE_URL, hide_env_values = true)]
         to: String,
     },
+    /// Change the master key: wrap what the database's secrets are sealed by in another one
     Rewrap {
         /// Settings; the defaults when left out
         #[arg(long, value_name = "FILE", env = "CLEARWAY_CONFIG")]
@@ -99,8 +100,8 @@ fn main() -> ExitCode {
     let outcome = match &flags.command {
         Some(Instead::Openapi) => show(&api::document()),
         Some(Instead::Errors) => show(&api::errors()),
-        Some(Instead::Rewrap { config, data_dir, new_master_key }) => {
         Some(Instead::Migrate { from, to }) => move_up(from, to),
+        Some(Instead::Rewrap { config, data_dir, new_master_key }) => {
             rewrap(config.as_deref(), data_dir.as_ref(), new_master_key)
         }
         None => settings(&flags).and_then(|settings| if flags.check { check(&settings) } else { run(&flags, settings) }),
@@ -154,13 +155,13 @@ fn rewrap(config: Option<&Path>, data_dir: Option<&PathBuf>, to: &Path) -> Resul
     show(&runtime.block_on(app::rewrap(start(settings), to))?)
 }
 
-/// The settings, and what the environment says before them.
 /// Progress goes to standard error, what to do next to standard output.
 fn move_up(from: &str, to: &str) -> Result<(), StartError> {
     let runtime = tokio::runtime::Runtime::new().map_err(|why| StartError::Runtime { why })?;
     show(&runtime.block_on(migrate::run(from, to, |line| eprintln!("{line}")))?)
 }
 
+/// The settings, and what the environment says before them.
 fn start(settings: Settings) -> Start {
     let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     Start {
@@ -191,6 +192,7 @@ fn run(flags: &Flags, settings: Settings) -> Result<(), StartError> {
         };
         show(&ready(flags.json, &places, admin.as_ref()))?;
         tracing::info!(control = %addresses.api, sync = %addresses.sync, metrics = %addresses.metrics, "ready");
+        tell_service_manager(NotifyState::Ready);
         app.serve(stop).await
     })
 }
@@ -248,7 +250,15 @@ fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()> + Send +
             () = orphaned.notified() => {}
         }
         tracing::info!("stopping");
+        tell_service_manager(NotifyState::Stopping);
     })
+}
+
+/// systemd waits for it where the unit is of `Type=notify`; elsewhere nobody is told.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(e) = sd_notify::notify(&[state]) {
+        tracing::warn!(error = %e, "the service manager cannot be told");
+    }
 }
 
 /// Text for a terminal, JSON for everything else; `RUST_LOG` chooses what.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use clearway_config::settings::{Settings, SettingsError};
 
 /// Clearway's gateway: checks, counts and forwards requests.
@@ -49,12 +49,21 @@ pub struct Args {
     #[arg(long)]
     pub check: bool,
     /// Take the place of the process that runs over the data directory, without a request failing. Where that does
-    /// not work, it goes on.
-    #[arg(long)]
-    pub upgrade: bool,
+    /// not work, it goes on. `--upgrade=if-running`: where none runs, start.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub upgrade: Option<Upgrade>,
     /// Drain when standard input ends, as it does when the parent process is gone.
     #[arg(long)]
     pub exit_with_stdin: bool,
+}
+
+/// What is done where no process runs whose place could be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Upgrade {
+    /// It is an error.
+    Always,
+    /// The process starts: for service managers, whose command is the same each time.
+    IfRunning,
 }
 
 impl Args {
@@ -97,6 +106,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_or_taken_where_it_can_be() {
+        let parse = |flags: &[&str]| Args::try_parse_from([&["clearway-proxy"], flags].concat()).map(|args| args.upgrade).ok();
+        assert_eq!(parse(&[]), Some(None));
+        assert_eq!(parse(&["--upgrade", "--json"]), Some(Some(Upgrade::Always)));
+        assert_eq!(parse(&["--upgrade=if-running"]), Some(Some(Upgrade::IfRunning)));
+        assert_eq!(parse(&["--upgrade=perhaps"]), None);
     }
 
     #[test]

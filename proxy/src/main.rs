@@ -12,10 +12,13 @@ use std::{
 
 use clap::Parser as _;
 use clearway_proxy::{
-    args::Args,
+    args::{Args, Upgrade},
+    data_dir::DataDirError,
     descriptors,
     start::{self, Keys, Options, Proxy, StartError},
+    upgrade::UpgradeError,
 };
+use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -50,8 +53,15 @@ fn run(args: &Args) -> Result<(), StartError> {
         return Ok(());
     }
     let descriptors = descriptors::raise();
-    let options = Options { settings, routes, keys: Keys::FromControl };
-    let proxy = if args.upgrade { Proxy::take_over(options)? } else { Proxy::start(options)? };
+    let options = || Options { settings: settings.clone(), routes: routes.clone(), keys: Keys::FromControl };
+    let proxy = match args.upgrade {
+        None => Proxy::start(options())?,
+        Some(Upgrade::Always) => Proxy::take_over(options())?,
+        Some(Upgrade::IfRunning) => match Proxy::take_over(options()) {
+            Err(error) if nothing_runs(&error) => Proxy::start(options())?,
+            taken_over => taken_over?,
+        },
+    };
     let (gateway, egress, metrics) = (proxy.gateway(), proxy.egress(), proxy.metrics());
     if let Some(missing) = proxy.wait_until_ready(READY_WITHIN) {
         tracing::warn!("serving, but {missing}");
@@ -63,15 +73,32 @@ fn run(args: &Args) -> Result<(), StartError> {
         ));
     }
     tracing::info!(%gateway, %egress, %metrics, descriptors, "requests are taken");
+    tell_service_manager(NotifyState::Ready);
     let stopped = match proxy.background().block_on(until_ended(&proxy, args.exit_with_stdin))? {
         Ended::Stopped => {
             tracing::info!("draining");
+            tell_service_manager(NotifyState::Stopping);
             proxy.stop()
         }
         Ended::Succeeded => proxy.retire(),
     };
     tracing::info!(connections.cut = stopped.connections_cut, "stopped");
     Ok(())
+}
+
+/// Whether there was no process whose place could have been taken.
+fn nothing_runs(error: &StartError) -> bool {
+    matches!(
+        error,
+        StartError::Upgrade(UpgradeError::NothingRuns { .. }) | StartError::DataDir(DataDirError::Unused { .. })
+    )
+}
+
+/// systemd waits for it where the unit is of `Type=notify`; elsewhere nobody is told.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(e) = sd_notify::notify(&[state]) {
+        tracing::warn!(error = %e, "the service manager cannot be told");
+    }
 }
 
 /// Why a process does not go on.

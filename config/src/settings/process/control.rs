@@ -14,6 +14,8 @@ pub struct ControlSettings {
     /// `sqlite:FILE` or `postgres://…`; empty is `control.db` in the data directory. The environment's
     /// `CLEARWAY_DATABASE_URL` comes first, so that a password need not stand in a file.
     pub database_url: String,
+    /// A file that holds the URL, in place of `database_url`: for secrets that are mounted as files.
+    pub database_url_file: PathBuf,
     /// Connections to PostgreSQL at most.
     pub database_connections: u32,
     /// What the secrets in the database are sealed by: 32 bytes in base64. Empty is `control/master.key` in the
@@ -33,6 +35,7 @@ impl Default for ControlSettings {
         Self {
             addr: ([127, 0, 0, 1], 9000).into(),
             database_url: String::new(),
+            database_url_file: PathBuf::new(),
             database_connections: 16,
             master_key_file: PathBuf::new(),
             plans_file: "plans.toml".into(),

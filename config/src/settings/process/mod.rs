@@ -148,6 +148,9 @@ impl Settings {
             return fault("control.database_connections", "must be from 1 to 1000");
         }
         let url = &self.control.database_url;
+        if !url.is_empty() && !self.control.database_url_file.as_os_str().is_empty() {
+            return fault("control.database_url_file", "cannot stand beside database_url");
+        }
         if !(url.is_empty() || url.starts_with("sqlite:") || url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return fault("control.database_url", "must begin with sqlite: or postgres://");
         }

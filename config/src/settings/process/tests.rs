@@ -39,6 +39,10 @@ fn a_value_out_of_bounds_is_named_with_its_line() {
         load("[sync]\nauth_lease = \"28s\"\n").unwrap_err(),
         "clearway.toml: control.request_timeout: must be at least 5s longer than sync.auth_lease: a revoke waits that long"
     );
+    assert_eq!(
+        load("[control]\ndatabase_url = \"sqlite:x\"\ndatabase_url_file = \"y\"\n").unwrap_err(),
+        "clearway.toml:3: control.database_url_file: cannot stand beside database_url"
+    );
     assert!(load("[sync]\nmode = \"best-effort\"\n").unwrap_err().starts_with("clearway.toml:2: mode: unknown variant"));
 }
 
