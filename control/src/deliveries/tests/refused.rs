@@ -1,11 +1,7 @@
-//! What the database never takes keeps nothing else from being written.
+//! What the database never takes keeps nothing else from being written. It is made to refuse certain rows, as an operator's
+//! trigger or a damaged index would.
 
 use super::*;
-
-/// A fault that comes with certain rows, as a damaged index or an operator's trigger would make it.
-async fn refuse(stand: &Stand, rule: PerEngine) {
-    stand.db.query(rule).execute().await.unwrap();
-}
 
 /// State, failure and attempts of the deliveries whose event has this object.
 async fn of_object(stand: &Stand, object: &str) -> Vec<(String, Option<String>, i64)> {
@@ -51,15 +47,16 @@ async fn deliver(stand: &mut Stand, status: u32) {
 async fn an_answer_that_is_refused_is_left_out_of_the_log_and_its_delivery_goes_on() {
     on_both(async |database: TestDb| {
         let mut stand = poisoned(database, "none").await;
-        refuse(
-            &stand,
-            PerEngine {
+        stand
+            .db
+            .query(PerEngine {
                 sqlite: "CREATE TRIGGER refused BEFORE INSERT ON attempts WHEN NEW.status = 599 AND NEW.response_body <> ''
                          BEGIN SELECT RAISE(ABORT, 'refused'); END",
                 postgres: "ALTER TABLE attempts ADD CONSTRAINT refused CHECK (status <> 599 OR response_body = '')",
-            },
-        )
-        .await;
+            })
+            .execute()
+            .await
+            .unwrap();
         deliver(&mut stand, 599).await;
         assert_eq!(stand.states().await, BTreeMap::from([("pending".to_owned(), 6), ("succeeded".to_owned(), 114)]));
         assert_eq!(of_object(&stand, "poison").await, vec![("pending".to_owned(), None, 1); 6]);
@@ -75,15 +72,16 @@ async fn an_answer_that_is_refused_is_left_out_of_the_log_and_its_delivery_goes_
 async fn a_delivery_whose_progress_is_refused_ends_and_says_so_and_the_next_of_its_object_has_its_turn() {
     on_both(async |database: TestDb| {
         let mut stand = poisoned(database, "object").await;
-        refuse(
-            &stand,
-            PerEngine {
+        stand
+            .db
+            .query(PerEngine {
                 sqlite: "CREATE TRIGGER refused BEFORE UPDATE ON deliveries WHEN NEW.last_status = 599
                          BEGIN SELECT RAISE(ABORT, 'refused'); END",
                 postgres: "ALTER TABLE deliveries ADD CONSTRAINT refused CHECK (last_status <> 599)",
-            },
-        )
-        .await;
+            })
+            .execute()
+            .await
+            .unwrap();
         deliver(&mut stand, 599).await;
         let states = stand.states().await;
         assert_eq!((states.get("waiting"), states.get("succeeded")), (None, Some(&114)), "{states:?}");
@@ -98,15 +96,16 @@ async fn a_delivery_whose_progress_is_refused_ends_and_says_so_and_the_next_of_i
 async fn a_delivery_that_is_refused_altogether_is_gone_without_and_holds_nothing_up() {
     on_both(async |database: TestDb| {
         let mut stand = poisoned(database, "none").await;
-        refuse(
-            &stand,
-            PerEngine {
+        stand
+            .db
+            .query(PerEngine {
                 sqlite: "CREATE TRIGGER refused BEFORE INSERT ON deliveries WHEN NEW.sequence = 8
                          BEGIN SELECT RAISE(ABORT, 'refused'); END",
                 postgres: "ALTER TABLE deliveries ADD CONSTRAINT refused CHECK (sequence <> 8)",
-            },
-        )
-        .await;
+            })
+            .execute()
+            .await
+            .unwrap();
         deliver(&mut stand, 200).await;
         assert_eq!(stand.states().await, BTreeMap::from([("succeeded".to_owned(), 118)]));
         let reached: i64 = stand.db.query("SELECT fanned_out FROM dispatch").scalar().await.unwrap();
@@ -126,10 +125,10 @@ async fn a_fault_that_is_not_of_the_rows_loses_none_of_them() {
         stand.read().await;
         stand.answer_all(200);
         stand.world.advance(150);
-        stand.db.query("ALTER TABLE attempts RENAME TO elsewhere").execute().await.unwrap();
+        stand.take_attempts_away().await;
         assert_eq!(stand.write().await, Wrote::Failed);
         assert_eq!(stand.write().await, Wrote::Failed);
-        stand.db.query("ALTER TABLE elsewhere RENAME TO attempts").execute().await.unwrap();
+        stand.bring_attempts_back().await;
         deliver(&mut stand, 200).await;
         assert_eq!(stand.states().await, BTreeMap::from([("succeeded".to_owned(), 120)]));
         assert_eq!(stand.attempts().await, 120);
