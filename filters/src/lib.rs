@@ -6,9 +6,10 @@
 //! into one canonical view, [`route`] finds where it goes, [`policy`] does what the route asks for besides,
 //! [`access`] checks who sends it, [`quota`] charges it, [`split`] picks among a route's upstreams, [`headers`] says what
 //! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`]. What goes out instead
-//! of coming in is signed by [`webhook`].
+//! of coming in is signed by [`webhook`], and goes where [`address`] allows.
 
 pub mod access;
+pub mod address;
 pub mod cache;
 pub mod compression;
 pub mod credential;

@@ -3,9 +3,10 @@
 //! A name's addresses are not looked up here: they are vetted by the proxy that connects, at every attempt. What is refused
 //! here could never be posted to, and whoever sets it shall learn of it at once.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use clearway_config::settings::process::EgressSettings;
+use clearway_filters::address::{Guard, Refused};
 use url::{Host, Url};
 
 /// Characters of a URL at most.
@@ -40,21 +41,19 @@ pub(super) fn read(text: &str, settings: &EgressSettings) -> Result<String, UrlF
         return Err(UrlFault::Malformed);
     }
     let url = Url::parse(text).map_err(|_| UrlFault::Malformed)?;
-    match url.scheme() {
-        "https" => {}
-        "http" if settings.allow_http => {}
-        "http" => return Err(UrlFault::Http),
+    let is_https = match url.scheme() {
+        "https" => true,
+        "http" => false,
         _ => return Err(UrlFault::Scheme),
-    }
+    };
+    let guard = Guard::new(settings);
+    let port = url.port_or_known_default().ok_or(UrlFault::Malformed)?;
+    guard.check_origin(is_https, port).map_err(|refused| UrlFault::of(refused, &url))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(UrlFault::UserInfo);
     }
     if url.fragment().is_some() {
         return Err(UrlFault::Fragment);
-    }
-    let port = url.port_or_known_default().ok_or(UrlFault::Malformed)?;
-    if port == 0 || !settings.ports.is_empty() && !settings.ports.contains(&port) {
-        return Err(UrlFault::Port(port));
     }
     let address = match url.host().ok_or(UrlFault::Malformed)? {
         Host::Ipv4(address) => Some(IpAddr::V4(address)),
@@ -63,67 +62,25 @@ pub(super) fn read(text: &str, settings: &EgressSettings) -> Result<String, UrlF
         Host::Domain(name) if is_localhost(name) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         Host::Domain(_) => None,
     };
-    match address {
-        Some(address) if !is_public(address) && !settings.allow.iter().any(|net| net.contains(&address)) => {
-            Err(UrlFault::Private(url.host_str().unwrap_or_default().to_owned()))
+    if let Some(address) = address {
+        guard.check(address).map_err(|refused| UrlFault::of(refused, &url))?;
+    }
+    if url.as_str().len() > URL_CHARS_MAX { Err(UrlFault::Long) } else { Ok(url.into()) }
+}
+
+impl UrlFault {
+    fn of(refused: Refused, url: &Url) -> Self {
+        match refused {
+            Refused::Scheme => Self::Http,
+            Refused::Port(port) => Self::Port(port),
+            Refused::Address(_) => Self::Private(url.host_str().unwrap_or_default().to_owned()),
         }
-        _ if url.as_str().len() > URL_CHARS_MAX => Err(UrlFault::Long),
-        _ => Ok(url.into()),
     }
 }
 
 fn is_localhost(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     name.eq_ignore_ascii_case("localhost") || name.len() > 10 && name[name.len() - 10..].eq_ignore_ascii_case(".localhost")
-}
-
-/// Whether an address can be that of a stranger's server: what IANA's registries of special-purpose addresses leave, and of
-/// IPv6 only what stands for no IPv4 address that is not.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = matches!(
-        (a, b, c),
-        (0 | 10 | 127, ..)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 0, 0 | 2)
-            | (192, 31, 196)
-            | (192, 52, 193)
-            | (192, 88, 99)
-            | (192, 168, _)
-            | (192, 175, 48)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-            | (224.., ..)
-    );
-    !special
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    if let Some(v4) = address.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let low = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match (a, b, c, d, e, f) {
-        // NAT64 (RFC 6052) and 6to4 (RFC 3056): they lead to the IPv4 address within.
-        (0x64, 0xff9b, 0, 0, 0, 0) => is_public_v4(low(g, h)),
-        (0x2002, ..) => is_public_v4(low(b, c)),
-        // Teredo, benchmarking, ORCHID and other protocols; documentation.
-        (0x2001, 0..=0x1ff | 0xdb8, ..) | (0x3fff, 0..=0xfff, ..) => false,
-        // Global unicast.
-        (0x2000..=0x3fff, ..) => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -195,6 +152,7 @@ mod tests {
             "[64:ff9b::a00:1]",
             "[64:ff9b:1::1]",
             "[2002:a00:1::]",
+            "[2002:808:808::]",
             "[fc00::1]",
             "[fe80::1]",
             "[ff02::1]",
@@ -210,7 +168,7 @@ mod tests {
             let refused = read(&format!("https://{host}/"), &settings());
             assert!(matches!(refused, Err(UrlFault::Private(_))), "{host}: {refused:?}");
         }
-        for host in ["[64:ff9b::808:808]", "[2002:808:808::]", "[::ffff:8.8.8.8]", "172.32.0.1", "100.128.0.1", "mylocalhost"] {
+        for host in ["[64:ff9b::808:808]", "[::ffff:8.8.8.8]", "172.32.0.1", "100.128.0.1", "mylocalhost"] {
             assert!(read(&format!("https://{host}/"), &settings()).is_ok(), "{host}");
         }
     }
@@ -228,5 +186,7 @@ mod tests {
         }
         assert_eq!(read("http://example.com/", &own), Err(UrlFault::Port(80)));
         assert!(matches!(read("https://192.168.1.1/", &own), Err(UrlFault::Private(_))));
+        let wide = EgressSettings { allow: vec!["0.0.0.0/0".parse().unwrap()], ..EgressSettings::default() };
+        assert!(matches!(read("https://169.254.169.254/", &wide), Err(UrlFault::Private(_))), "it takes an entry of its own");
     }
 }

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use clearway_config::{ErrorCode, egress::v1::Failure};
-
-use super::guard::Refused;
+use clearway_filters::address::Refused;
 
 /// Characters of a reason at most.
 const REASON_CHARS_MAX: usize = 200;

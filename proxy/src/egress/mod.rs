@@ -1,7 +1,7 @@
 //! The way out: webhooks are signed here and posted to their receivers.
 //!
 //! One attempt is one [`Poster::post`]: the message is signed by every live secret of the webhook, the receiver's name
-//! is resolved, the address that is connected to is vetted ([`guard`]), and what came of it is an [`Outcome`], whatever
+//! is resolved, the address that is connected to is vetted ([`Guard`]), and what came of it is an [`Outcome`], whatever
 //! that was. No redirect is followed. Connections are kept for the next attempt ([`pool`]); one that its receiver has
 //! closed meanwhile is no failed attempt, but one that is made again at once.
 //!
@@ -13,7 +13,6 @@ mod connect;
 mod endpoint;
 mod exchange;
 mod failure;
-mod guard;
 pub(crate) mod listener;
 mod message;
 mod oauth;
@@ -37,8 +36,8 @@ use std::{
 };
 
 use clearway_config::settings::process::EgressSettings;
+use clearway_filters::address::Guard;
 
-use guard::Guard;
 use resolve::Resolver;
 use trust::Trust;
 

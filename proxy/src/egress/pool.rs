@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clearway_filters::address::Guard;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::{connect::Connection, guard::Guard, target::Origin};
+use super::{connect::Connection, target::Origin};
 
 /// How long a connection rests at most. Many servers close theirs after a minute, some after five seconds.
 const IDLE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! Names to addresses, by the system's resolver; what comes back is not believed, see [`super::guard`].
+//! Names to addresses, by the system's resolver; what comes back is not believed, see [`clearway_filters::address`].
 //!
 //! Nothing is remembered: every new connection asks. But those who ask for the same name at the same time ask once. A
 //! look-up holds a thread for as long as it takes, and a name whose servers are silent would otherwise take one for each
