@@ -16,9 +16,10 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    Egress, InFlight,
+    Egress,
     connect::Connection,
     failure::Failed,
+    places::Place,
     pool::{Kind, Pool},
     target::Target,
     trust::Identity,
@@ -78,7 +79,7 @@ pub(crate) struct AnswerBody {
     clock: Clock,
     /// Taken at the end.
     after: Option<After>,
-    place: Option<InFlight>,
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -172,7 +173,7 @@ fn answered(response: Response<Incoming>, connection: Connection, pool: &Arc<Poo
 
 impl AnswerBody {
     /// The attempt goes on for as long as the answer comes in.
-    pub(super) fn keep(&mut self, place: InFlight) {
+    pub(super) fn keep(&mut self, place: Place) {
         self.place = Some(place).filter(|_| self.after.is_some());
     }
 

@@ -16,6 +16,7 @@ mod failure;
 pub(crate) mod listener;
 mod message;
 mod oauth;
+mod places;
 mod pool;
 mod post;
 mod redact;
@@ -27,17 +28,12 @@ mod target;
 mod tests;
 mod trust;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{path::PathBuf, sync::Arc};
 
 use clearway_config::settings::process::EgressSettings;
 use clearway_filters::address::Guard;
 
+use places::Places;
 use resolve::Resolver;
 use trust::Trust;
 
@@ -62,7 +58,7 @@ pub struct Egress {
     resolver: Resolver,
     trust: Trust,
     settings: EgressSettings,
-    in_flight: Arc<AtomicUsize>,
+    places: Arc<Places>,
 }
 
 impl Egress {
@@ -73,24 +69,7 @@ impl Egress {
             resolver: Resolver::of_the_system(),
             trust: Trust::load(settings.ca_file.as_deref())?,
             settings: settings.clone(),
-            in_flight: Arc::default(),
+            places: Arc::new(Places::new(settings)),
         })
-    }
-
-    /// A place for one more attempt, where there is room.
-    fn enter(&self) -> Option<InFlight> {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = InFlight(self.in_flight.clone());
-        (before < self.settings.in_flight_max).then_some(place)
-    }
-}
-
-/// An attempt's place; given back by being dropped.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -15,11 +15,12 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 
 use super::{
-    Egress, InFlight, Message,
+    Egress, Message,
     endpoint::Ready,
     exchange::{Answer, AnswerBody, Clock},
     failure::Failed,
     message::Signed,
+    places::{Place, Side},
     pool::Pool,
     redact, retry_after,
 };
@@ -63,7 +64,7 @@ impl Poster {
         Self { egress, pool: Pool::start() }
     }
 
-    /// Makes one attempt. Nothing is sent where the webhook is not active, cannot be signed for, or there is no room.
+    /// Makes one attempt for control. Nothing is sent where the webhook is not active, cannot be signed for, or there is no room.
     pub async fn post(&self, webhook: &Webhook, message: Message) -> Outcome {
         let (began, started_at) = (Instant::now(), now_ms());
         let mut outcome = Outcome { started_at, ..Outcome::default() };
@@ -81,7 +82,7 @@ impl Poster {
 
     async fn attempt(&self, webhook: &Webhook, message: Message, now_ms: u64, outcome: &mut Outcome) -> Result<(), Failed> {
         let to = Self::ready(webhook)?;
-        let place = self.enter()?;
+        let place = self.enter(Side::Control)?;
         let malformed = || Failed::new(Failure::Unspecified, "its id or type is none that a header can carry");
         let (id, described) = message.described().ok_or_else(malformed)?;
         let timestamp_s = now_ms / 1000;
@@ -128,18 +129,12 @@ impl Poster {
     }
 
     /// A place for one attempt, until it has come to its end.
-    pub(super) fn enter(&self) -> Result<InFlight, Failed> {
-        self.egress.enter().ok_or_else(|| Failed::new(Failure::Overloaded, "as many attempts are in flight as may be"))
+    pub(super) fn enter(&self, side: Side) -> Result<Place, Failed> {
+        self.egress.places.enter(side).ok_or_else(|| Failed::new(Failure::Overloaded, "as many attempts are in flight as may be"))
     }
 
     /// Sends a message, and once more with another access token where the receiver refuses the one that is held.
-    pub(super) async fn send(
-        &self,
-        webhook: &Webhook,
-        ready: &Ready,
-        signed: &Signed,
-        place: InFlight,
-    ) -> Result<Answer, Failed> {
+    pub(super) async fn send(&self, webhook: &Webhook, ready: &Ready, signed: &Signed, place: Place) -> Result<Answer, Failed> {
         let Self { egress, pool } = self;
         let (timeouts, to) = (webhook.timeouts(&egress.settings), (&ready.target, ready.identity.as_ref()));
         let mut clock = Clock::start(timeouts);

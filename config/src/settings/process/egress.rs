@@ -32,7 +32,7 @@ pub struct EgressSettings {
     pub ca_file: Option<PathBuf>,
     /// Bytes of a body that an operator's sender may post.
     pub body_max: ByteSize,
-    /// Attempts at the same time.
+    /// Attempts at the same time; a quarter is kept for deliveries, and one for an operator's own senders.
     pub in_flight_max: usize,
     /// Until the connection and its TLS are there.
     #[serde(deserialize_with = "duration::deserialize")]

@@ -28,7 +28,7 @@ use self::{
     answer::{AnswerStream, Stop},
     arrival::Arrival,
 };
-use super::{Poster, message::Signed, post::unsigned};
+use super::{Poster, message::Signed, places::Side, post::unsigned};
 use crate::gateway::{State, now_ms, random};
 
 /// Of a message that comes without one.
@@ -109,7 +109,7 @@ impl Listener {
             body::read(&self.state, body, self.poster.egress.settings.body_max.as_u64(), |piece| signing.update(piece)).await?;
         let signed = Signed { id, timestamp_s, signatures: signing.finish(), attempt: None, described, body: body.bytes.clone() };
         // Whoever sends slowly takes no other message's place.
-        let place = self.poster.enter()?;
+        let place = self.poster.enter(Side::Senders)?;
         let answer = self.poster.send(&webhook, to, &signed, place).await?;
         answer::passed_back(answer, signed.id)
     }

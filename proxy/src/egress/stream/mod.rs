@@ -21,7 +21,7 @@ use clearway_config::egress::{ATTEMPTS_MAX, INSTANCE_BYTES, v1};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    egress::{Egress, Poster},
+    egress::{Egress, Poster, places::Side},
     metrics::Metrics,
     snapshot::Snapshot,
     sync::{Backoff, ConnectError, Options, read_token},
@@ -63,7 +63,7 @@ impl Deliveries {
         let client = Client {
             options,
             instance: rand::random(),
-            attempts_max: u32::try_from(egress.settings.in_flight_max).unwrap_or(ATTEMPTS_MAX).min(ATTEMPTS_MAX),
+            attempts_max: egress.places.max_of(Side::Control).min(ATTEMPTS_MAX),
             snapshot,
             lanes: lanes.into(),
             metrics,
