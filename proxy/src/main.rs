@@ -67,9 +67,10 @@ fn run(args: &Args) -> Result<(), StartError> {
         tracing::warn!("serving, but {missing}");
     }
     if args.json {
+        let scheme = if settings.egress.tls { "https" } else { "http" };
         let tls = proxy.gateway_tls().map_or("null".to_owned(), |addr| format!("\"https://{addr}\""));
         say(format_args!(
-            r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"egress":"http://{egress}","metrics":"http://{metrics}"}}"#
+            r#"{{"gateway":"http://{gateway}","gateway_tls":{tls},"egress":"{scheme}://{egress}","metrics":"http://{metrics}"}}"#
         ));
     }
     tracing::info!(%gateway, %egress, %metrics, descriptors, "requests are taken");

@@ -132,7 +132,7 @@ pub struct Stopped {
 
 /// Reads settings' routes and says what is wrong with them; serves nothing.
 pub fn check(settings: &Settings, routes: &[PathBuf]) -> Result<Gateway, StartError> {
-    Tls::check(&settings.gateway)?;
+    Tls::check(settings)?;
     Egress::new(&settings.egress)?;
     Ok(Gateway::load(routes, &control_address(settings)?)?)
 }

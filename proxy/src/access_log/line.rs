@@ -7,7 +7,7 @@
 use std::{cell::Cell, io::Write as _, net::IpAddr, net::SocketAddr};
 
 use clearway_config::{
-    AccountId, ErrorCode, KeyId, RequestId,
+    AccountId, ErrorCode, KeyId, RequestId, WebhookId,
     settings::{gateway::AuthMethod, process::Field},
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Line<'r> {
     pub(crate) reject: Option<ErrorCode>,
     pub(crate) account_id: Option<AccountId>,
     pub(crate) key_id: Option<KeyId>,
+    /// Of a message that was posted to be passed on.
+    pub(crate) webhook_id: Option<WebhookId>,
     pub(crate) plan: Option<&'r str>,
     /// What the request was judged by.
     pub(crate) auth: Option<AuthMethod>,
@@ -76,6 +78,7 @@ impl Line<'_> {
         object.text(Field::Reject, self.reject.map(ErrorCode::as_str));
         object.shown(Field::AccountId, self.account_id);
         object.shown(Field::KeyId, self.key_id);
+        object.shown(Field::WebhookId, self.webhook_id);
         object.text(Field::Plan, self.plan);
         object.text(Field::Auth, self.auth.filter(|&auth| auth != AuthMethod::Key).map(AuthMethod::as_str));
         object.text(Field::Subject, self.subject.map(|subject| cut(subject, WORD_CHARS_MAX)));
@@ -219,6 +222,7 @@ pub(super) fn name(field: Field) -> &'static str {
         Field::Reject => "reject",
         Field::AccountId => "account_id",
         Field::KeyId => "key_id",
+        Field::WebhookId => "webhook_id",
         Field::Plan => "plan",
         Field::Auth => "auth",
         Field::Subject => "subject",
@@ -298,6 +302,7 @@ mod tests {
             reject: None,
             account_id: Some(AccountId::new(1, 2)),
             key_id: Some(KeyId::new(1, 3)),
+            webhook_id: None,
             plan: Some("starter"),
             auth: Some(AuthMethod::Jwt),
             subject: Some("user-1"),

@@ -302,6 +302,7 @@ fn line_of(lost: &Interrupted) -> Line<'static> {
         reject: None,
         account_id: Some(lost.account),
         key_id: lost.key,
+        webhook_id: None,
         plan: None,
         auth: None,
         subject: None,

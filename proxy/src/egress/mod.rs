@@ -72,4 +72,9 @@ impl Egress {
             places: Arc::new(Places::new(settings)),
         })
     }
+
+    /// Whether an operator's own senders are spoken to by TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.settings.tls
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) mod server;
 mod signed;
 mod sniff;
 mod texts;
-mod trace;
+pub(crate) mod trace;
 mod whole_body;
 
 use std::{

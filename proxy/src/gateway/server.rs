@@ -40,6 +40,7 @@ use crate::{
     descriptors::{self, Spares},
     egress::{Poster, listener as egress},
     metrics::Refused,
+    tls::acceptor::{self, Speaks},
 };
 
 /// A silent connection is asked for a sign of life after this long, so often, and so many times.
@@ -116,6 +117,14 @@ pub(crate) enum Listener {
     Encrypted,
     /// Of messages that go out.
     Egress,
+    EncryptedEgress,
+}
+
+impl Listener {
+    /// Where whoever connects is not answered in clear.
+    fn is_encrypted(self) -> bool {
+        matches!(self, Self::Encrypted | Self::EncryptedEgress)
+    }
 }
 
 /// Counts connections, and the accepting itself, so that a drain can wait for the last.
@@ -182,7 +191,7 @@ impl Server {
                         let place = match state.gate.enter(peer.ip(), descriptors::number(&stream)) {
                             Ok(place) => place,
                             Err(why) => {
-                                state.gate.turn_away((kind != Listener::Encrypted).then_some(&stream), why);
+                                state.gate.turn_away((!kind.is_encrypted()).then_some(&stream), why);
                                 continue;
                             }
                         };
@@ -435,7 +444,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn take_and_turn_away(listener: &TcpListener, kind: Listener, state: &State) -> bool {
     let Some(Ok((stream, _))) = listener.accept().now_or_never() else { return false };
     if let Ok(stream) = stream.into_std() {
-        state.gate.turn_away((kind != Listener::Encrypted).then_some(&stream), Refused::Descriptors);
+        state.gate.turn_away((!kind.is_encrypted()).then_some(&stream), Refused::Descriptors);
     }
     true
 }
@@ -459,7 +468,8 @@ async fn serve(connection: Accepted, service: Arc<Service>) {
     match listener {
         Listener::Plain => serve_plain(stream, peer, &service).await,
         Listener::Encrypted => serve_encrypted(stream, peer, &service).await,
-        Listener::Egress => service.egress.clone().serve(stream, peer.address).await,
+        Listener::Egress => service.egress.clone().serve(stream, peer).await,
+        Listener::EncryptedEgress => serve_encrypted_egress(stream, peer, &service).await,
     }
 }
 
@@ -484,18 +494,28 @@ pub(super) async fn serve_plain(stream: TcpStream, peer: Peer, service: &Arc<Ser
 }
 
 async fn serve_encrypted(stream: TcpStream, peer: Peer, service: &Arc<Service>) {
-    let (limits, patience) = (service.state.limits, service.state.limits.handshake_timeout);
-    let Some(tls) = &service.state.tls else { return };
-    let mut handshake = pin!(tls.acceptor().accept(stream, &service.state.gate.handshakes, patience));
-    let accepted = loop {
-        tokio::select! {
-            accepted = &mut handshake => break accepted,
-            // It has not asked for anything yet. But where another process has taken over, it can ask there.
-            () = service.hang_up.notified() => if service.state.baton.is_here() { return },
-        }
-    };
-    let Some(accepted) = accepted else { return };
+    let Some(accepted) = shaken(stream, Speaks::All, service).await else { return };
     let peer = Peer { tls: Some(Arc::new(accepted.facts)), ..peer };
-    let client = Client::new(Box::new(accepted.stream), peer, limits);
+    let client = Client::new(Box::new(accepted.stream), peer, service.state.limits);
     if accepted.is_h2 { service.begin_h2(client).await } else { service.serve(client).await }
+}
+
+async fn serve_encrypted_egress(stream: TcpStream, peer: Peer, service: &Arc<Service>) {
+    let Some(accepted) = shaken(stream, Speaks::Http1, service).await else { return };
+    let peer = Peer { tls: Some(Arc::new(accepted.facts)), ..peer };
+    service.egress.clone().serve(accepted.stream, peer).await;
+}
+
+/// Shakes hands, unless it is hung up before that is done.
+async fn shaken(stream: TcpStream, speaks: Speaks, service: &Service) -> Option<acceptor::Accepted> {
+    let patience = service.state.limits.handshake_timeout;
+    let tls = service.state.tls.as_ref()?;
+    let mut handshake = pin!(tls.acceptor().accept(stream, speaks, &service.state.gate.handshakes, patience));
+    loop {
+        tokio::select! {
+            accepted = &mut handshake => return accepted,
+            // It has not asked for anything yet. But where another process has taken over, it can ask there.
+            () = service.hang_up.notified() => if service.state.baton.is_here() { return None },
+        }
+    }
 }

@@ -113,7 +113,7 @@ impl Parts {
         let Options { settings, routes, keys } = options;
         let metrics = Arc::new(Metrics::new());
         let routes = Arc::new(RouteFiles::open(routes, control, metrics.clone())?);
-        let (tls, renewal) = Tls::open(&settings.gateway, data_dir.path(), &metrics)?.unzip();
+        let (tls, renewal) = Tls::open(&settings, data_dir.path(), &metrics)?.unzip();
         let shape = Arc::new(access_log::Shape::new(&settings.access_log));
         let egress = Arc::new(Egress::new(&settings.egress)?);
         let instance = data_dir.proxy_id().to_string();
@@ -285,7 +285,8 @@ impl Assembled {
         if let Some(tls) = listeners.tls {
             background.spawn(server.accept(Listener::Encrypted, tokio::net::TcpListener::from_std(tls)?));
         }
-        background.spawn(server.accept(Listener::Egress, tokio::net::TcpListener::from_std(listeners.egress)?));
+        let egress = if state.egress.is_encrypted() { Listener::EncryptedEgress } else { Listener::Egress };
+        background.spawn(server.accept(egress, tokio::net::TcpListener::from_std(listeners.egress)?));
         tasks.extend(renewal.map(|renewal| background.spawn(renewal.run()).abort_handle()));
         // Dropped with the runtime; what waits for the disk is then written.
         tasks.extend(client.map(|client| background.spawn(client.run()).abort_handle()));

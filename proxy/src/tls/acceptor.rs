@@ -18,9 +18,18 @@ use crate::{gateway::now_s, metrics::Metrics};
 #[derive(Debug)]
 pub struct Acceptor {
     config: ArcSwap<ServerConfig>,
+    /// The same rules, for a listener that speaks HTTP/1.1 alone.
+    http1: ArcSwap<ServerConfig>,
     certificates: Arc<Certificates>,
     clients: ClientCertificates,
     metrics: Arc<Metrics>,
+}
+
+/// What is spoken over the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    All,
+    Http1,
 }
 
 /// An encrypted connection, as far as requests want to know; shared by all of them.
@@ -51,11 +60,13 @@ impl Acceptor {
         clients: ClientCertificates,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { config: ArcSwap::from_pointee(config), certificates, clients, metrics }
+        let http1 = ArcSwap::from_pointee(config::http1_alone(&config));
+        Self { config: ArcSwap::from_pointee(config), http1, certificates, clients, metrics }
     }
 
     /// Handshakes from now on follow these rules.
     pub(super) fn replace(&self, config: ServerConfig) {
+        self.http1.store(Arc::new(config::http1_alone(&config)));
         self.config.store(Arc::new(config));
     }
 
@@ -63,10 +74,20 @@ impl Acceptor {
     ///
     /// `None`: there is no connection. Why is a metric, not a line in the log, for strangers decide how
     /// often it happens.
-    pub(crate) async fn accept(&self, stream: TcpStream, turns: &Semaphore, patience: Duration) -> Option<Accepted> {
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        speaks: Speaks,
+        turns: &Semaphore,
+        patience: Duration,
+    ) -> Option<Accepted> {
+        let config = match speaks {
+            Speaks::All => &self.config,
+            Speaks::Http1 => &self.http1,
+        };
         let handshake = async {
             let Ok(_turn) = turns.acquire().await else { return Err(io::ErrorKind::ResourceBusy.into()) };
-            TlsAcceptor::from(self.config.load_full()).accept(stream).await
+            TlsAcceptor::from(config.load_full()).accept(stream).await
         };
         let shaken = tokio::time::timeout(patience, handshake).await;
         let accepted = match shaken {

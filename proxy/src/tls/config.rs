@@ -46,6 +46,13 @@ pub(super) fn server(
     Ok(config)
 }
 
+/// `of`, and HTTP/2 is not offered.
+pub(super) fn http1_alone(of: &ServerConfig) -> ServerConfig {
+    let mut config = of.clone();
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    config
+}
+
 fn verifier(clients: &ClientRule) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let Some((file, pem)) = clients.authorities.as_ref().filter(|_| clients.certificates != ClientCertificates::Off) else {
         return Ok(Arc::new(NoClientAuth));

@@ -33,7 +33,9 @@ pub enum TlsError {
     Certificate { file: PathBuf, why: CertificateError },
     #[error("{file} {why}")]
     ClientCa { file: PathBuf, why: &'static str },
-    #[error("gateway.tls_addr: no certificate: set [[gateway.tls.certificates]], [gateway.acme] or gateway.tls.from_control")]
+    #[error(
+        "gateway.tls_addr, or egress.tls: no certificate: set [[gateway.tls.certificates]], [gateway.acme] or gateway.tls.from_control"
+    )]
     Nothing,
     #[error("TLS cannot be set up")]
     Rustls(#[from] rustls::Error),

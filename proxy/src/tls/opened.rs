@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use clearway_config::{settings::process::GatewaySettings, sync::v1::RefusedObject};
+use clearway_config::{
+    settings::{Settings, process::GatewaySettings},
+    sync::v1::RefusedObject,
+};
 
 use super::{
     acceptor::Acceptor,
@@ -29,11 +32,11 @@ pub(crate) struct Tls {
 impl Tls {
     /// `None` where nothing is to be encrypted. What comes with it is to be run beside the requests.
     pub(crate) fn open(
-        settings: &GatewaySettings,
+        Settings { gateway: settings, egress, .. }: &Settings,
         data_dir: &Path,
         metrics: &Arc<Metrics>,
     ) -> Result<Option<(Self, Option<Renewal>)>, TlsError> {
-        if settings.tls_addr.is_none() {
+        if settings.tls_addr.is_none() && !egress.tls {
             return Ok(None);
         }
         require_certificates(settings)?;
@@ -54,8 +57,8 @@ impl Tls {
     }
 
     /// Reads what the settings name and says what is wrong with it; serves nothing.
-    pub(crate) fn check(settings: &GatewaySettings) -> Result<(), TlsError> {
-        if settings.tls_addr.is_none() {
+    pub(crate) fn check(Settings { gateway: settings, egress, .. }: &Settings) -> Result<(), TlsError> {
+        if settings.tls_addr.is_none() && !egress.tls {
             return Ok(());
         }
         require_certificates(settings)?;

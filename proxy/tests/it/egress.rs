@@ -1,5 +1,7 @@
 //! The egress listener: an operator's own sender posts, and its receiver gets it signed.
 
+mod told;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clearway_config::{AccountId, WebhookId, sync::v1};

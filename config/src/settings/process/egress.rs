@@ -20,6 +20,8 @@ const IN_FLIGHT_MAX: usize = 65_536;
 pub struct EgressSettings {
     /// Where an operator's own senders post what is to be signed and passed on. Port 0 picks a free one.
     pub addr: SocketAddr,
+    /// Whether they speak TLS there, by the gateway's certificates and rules.
+    pub tls: bool,
     /// Whether what control has accepted is delivered from here too.
     pub deliver: bool,
     /// Networks that webhooks may be posted to although they are not public: one's own.
@@ -49,6 +51,7 @@ impl Default for EgressSettings {
     fn default() -> Self {
         Self {
             addr: ([127, 0, 0, 1], 8081).into(),
+            tls: false,
             deliver: true,
             allow: Vec::new(),
             allow_http: false,

@@ -54,6 +54,8 @@ pub enum Field {
     Reject,
     AccountId,
     KeyId,
+    /// What a message posted at the egress listener is for; of nothing else.
+    WebhookId,
     Plan,
     Auth,
     Subject,

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use clearway_config::{
-    ErrorCode, RequestId,
+    ErrorCode,
     settings::gateway::{AuthMethod, AuthMethods},
 };
 use clearway_filters::{Reject, webhook};
@@ -22,10 +22,11 @@ use super::super::{
     exchange::{Answer, AnswerBody, AnswerBroken},
     failure::Failed,
 };
+use super::entry::Entry;
 use crate::gateway::{
     State,
     answer::{self as answers, Asked},
-    now_ms, random,
+    now_ms,
 };
 
 const ANSWERED_BY: HeaderName = HeaderName::from_static("clearway-answered-by");
@@ -76,10 +77,11 @@ impl Stop {
         Self::MalformedId
     }
 
-    pub(super) fn answer(self, state: &State, request_id: RequestId) -> Response<AnswerStream> {
-        let id = request_id.to_string();
+    /// Also tells `entry` what it is refused for.
+    pub(super) fn answer(self, state: &State, entry: &mut Entry) -> Response<Said> {
+        let id = entry.request_id.to_string();
         let takes = AuthMethods::of(AuthMethod::Key);
-        let asked = Asked { request_id: &id, trace_id: random(), now_ms: now_ms(), takes, policies: None, origin: None };
+        let asked = Asked { request_id: &id, trace_id: entry.trace_id, now_ms: now_ms(), takes, policies: None, origin: None };
         let because = |code, reason: &str| answers::failed_because(&asked, code, reason);
         let answer = match &self {
             Self::Refused(reject) => answers::rejected(&asked, reject),
@@ -91,6 +93,7 @@ impl Stop {
             }
             Self::Redirected(status) => because(ErrorCode::ReceiverRedirected, &format!("the receiver answered {status}")),
         };
+        entry.reject = answer.code;
         if let Some(code) = answer.code {
             state.metrics.rejected(code);
         }
@@ -106,11 +109,8 @@ impl Stop {
         if matches!(self, Self::NotPost) {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
-        if let Ok(id) = HeaderValue::try_from(id) {
-            headers.insert(REQUEST_ID, id);
-        }
         headers.insert(ANSWERED_BY, HeaderValue::from_static("egress"));
-        let mut response = Response::new(AnswerStream::Ours(Full::new(answer.body.into())));
+        let mut response = Response::new(Said::Ours(Full::new(answer.body.into())));
         *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         *response.headers_mut() = headers;
         response
@@ -118,7 +118,7 @@ impl Stop {
 }
 
 /// The receiver's answer, for the sender. `id`: of the message.
-pub(super) fn passed_back(answer: Answer, id: HeaderValue) -> Result<Response<AnswerStream>, Stop> {
+pub(super) fn passed_back(answer: Answer, id: HeaderValue) -> Result<Response<Said>, Stop> {
     let Answer { mut head, body, .. } = answer;
     if head.status.is_redirection() {
         return Err(Stop::Redirected(head.status.as_u16()));
@@ -129,7 +129,7 @@ pub(super) fn passed_back(answer: Answer, id: HeaderValue) -> Result<Response<An
     }
     head.headers.insert(webhook::ID, id);
     head.headers.insert(ANSWERED_BY, HeaderValue::from_static("receiver"));
-    let mut response = Response::new(AnswerStream::Receivers(Box::new(body)));
+    let mut response = Response::new(Said::Receivers(Box::new(body)));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     Ok(response)
@@ -139,11 +139,27 @@ fn nominated(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     value.as_bytes().split(|b| *b == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
-/// The body of either.
+/// An answer as it is sent: with the id that its line in the access log has.
+pub(super) fn told(mut response: Response<Said>, mut entry: Entry) -> Response<AnswerStream> {
+    entry.status = Some(response.status().as_u16());
+    if let Ok(id) = HeaderValue::try_from(entry.request_id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response.map(|said| AnswerStream { said, entry })
+}
+
+/// Whose answer it is.
 #[derive(Debug)]
-pub(super) enum AnswerStream {
+pub(super) enum Said {
     Ours(Full<Bytes>),
     Receivers(Box<AnswerBody>),
+}
+
+/// The body of either. When it has ended, or nobody reads on, its line is written.
+#[derive(Debug)]
+pub(super) struct AnswerStream {
+    said: Said,
+    entry: Entry,
 }
 
 impl Body for AnswerStream {
@@ -151,25 +167,30 @@ impl Body for AnswerStream {
     type Error = AnswerBroken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
-        match self.get_mut() {
-            Self::Ours(body) => {
+        let Self { said, entry } = self.get_mut();
+        let frame = match said {
+            Said::Ours(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
             }
-            Self::Receivers(body) => Pin::new(body).poll_frame(cx),
+            Said::Receivers(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            entry.bytes_out += frame.data_ref().map_or(0, |piece| piece.len() as u64);
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Ours(body) => body.is_end_stream(),
-            Self::Receivers(body) => body.is_end_stream(),
+        match &self.said {
+            Said::Ours(body) => body.is_end_stream(),
+            Said::Receivers(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Ours(body) => body.size_hint(),
-            Self::Receivers(body) => body.size_hint(),
+        match &self.said {
+            Said::Ours(body) => body.size_hint(),
+            Said::Receivers(body) => body.size_hint(),
         }
     }
 }

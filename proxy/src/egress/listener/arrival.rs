@@ -12,7 +12,7 @@ use clearway_filters::{
 };
 use http::{Method, request::Parts};
 
-use super::answer::Stop;
+use super::{answer::Stop, entry::Entry};
 use crate::{
     gateway::{State, now_ms},
     snapshot::Webhook,
@@ -28,12 +28,14 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) fn read(state: &State, parts: &Parts, peer: IpAddr) -> Result<Self, Stop> {
+    /// `entry` is told what was found, as far as it came.
+    pub(super) fn read(state: &State, parts: &Parts, peer: IpAddr, entry: &mut Entry) -> Result<Self, Stop> {
+        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+        let view = RequestView::read(parts, target.as_bytes(), peer, &state.trusted_proxies)?;
+        entry.read(&view, parts);
         if state.gate.is_crowded() {
             return Err(Reject::Overloaded.into());
         }
-        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-        let view = RequestView::read(parts, target.as_bytes(), peer, &state.trusted_proxies)?;
         let id = view.path().strip_prefix(PATH).ok_or(Reject::RouteNotFound)?;
         if view.method() != Method::POST {
             return Err(Stop::NotPost);
@@ -53,12 +55,14 @@ impl Arrival {
         let hash = PlainKey::parse(key).map_err(|_| Reject::KeyMalformed)?.hash();
         let pinned = snapshot.pin();
         let found = pinned.find(&hash).ok_or(Reject::KeyUnknown)?;
+        (entry.account, entry.key) = (Some(found.account_id()), Some(found.key_id()));
         access::check(&found.held(), &WANTED, view.address(), now_ms())?;
         // Such a key is good for signed requests alone, and signatures are not looked at here.
         if found.requires_signature() {
             return Err(Reject::CredentialNotAccepted.into());
         }
         let webhook = id.parse::<WebhookId>().ok().and_then(|id| snapshot.webhook(&id)).ok_or(Stop::NotFound)?;
+        entry.webhook = Some(webhook.id);
         // Another account's is not found.
         if found.account_id() != webhook.account && !found.scopes().contains(scope::ADMIN) {
             return Err(Stop::NotFound);

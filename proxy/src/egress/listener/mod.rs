@@ -3,33 +3,36 @@
 //! Who sends is judged as at the gateway, by an API key of the webhook's account with `write:webhooks`, or of an admin;
 //! nothing is charged. The body is hashed while it comes in, signed when it has, and posted in one attempt; the
 //! receiver's answer goes back. What goes wrong on the way is answered in our own words. An answer says by whom it is in
-//! `clearway-answered-by`: `receiver` or `egress`.
+//! `clearway-answered-by`: `receiver` or `egress`. Each message has its line in the access log.
 
 mod answer;
 mod arrival;
 mod body;
+mod entry;
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Instant};
 
-use clearway_config::{EventId, RequestId};
+use clearway_config::EventId;
 use clearway_filters::webhook::{self, is_message_id};
 use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName},
+    request::Parts,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
 };
 
 use self::{
-    answer::{AnswerStream, Stop},
+    answer::{AnswerStream, Said, Stop},
     arrival::Arrival,
+    entry::Entry,
 };
 use super::{Poster, message::Signed, places::Side, post::unsigned};
-use crate::gateway::{State, now_ms, random};
+use crate::gateway::{Peer, State, now_ms, random};
 
 /// Of a message that comes without one.
 const MESSAGE_ID_PREFIX: &str = "msg";
@@ -57,15 +60,19 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Serves a connection to its end.
-    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, peer: IpAddr) {
+    pub(crate) async fn serve<S>(self: Arc<Self>, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let hang_up = self.hang_up.clone();
         let mut hang_up = pin!(hang_up.notified());
         hang_up.as_mut().enable();
         let limits = self.state.limits;
         let listener = self.clone();
+        let peer = Arc::new(peer);
         let service = service_fn(move |request| {
-            let listener = listener.clone();
-            async move { Ok::<_, Infallible>(listener.answer(request, peer).await) }
+            let (listener, peer) = (listener.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(listener.answer(request, &peer).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -84,20 +91,22 @@ impl Listener {
         let _ = connection.await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<AnswerStream> {
-        let mut response = match self.pass_on(request, peer).await {
+    async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerStream> {
+        let (parts, body) = request.into_parts();
+        let mut entry = Entry::begin(&self.state, &parts, peer);
+        let response = match self.pass_on(&parts, body, peer, &mut entry).await {
             Ok(response) => response,
-            Err(stop) => stop.answer(&self.state, RequestId::new(now_ms(), random())),
+            Err(stop) => stop.answer(&self.state, &mut entry),
         };
+        let mut response = answer::told(response, entry);
         if *self.closing.borrow() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn pass_on(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<AnswerStream>, Stop> {
-        let (parts, body) = request.into_parts();
-        let Arrival { webhook } = Arrival::read(&self.state, &parts, peer)?;
+    async fn pass_on(&self, parts: &Parts, body: Incoming, peer: &Peer, entry: &mut Entry) -> Result<Response<Said>, Stop> {
+        let Arrival { webhook } = Arrival::read(&self.state, parts, peer.address, entry)?;
         let to = Poster::ready(&webhook)?;
 
         let (id, described) = (message_id(&parts.headers)?, described(&parts.headers));
@@ -105,13 +114,20 @@ impl Listener {
         let timestamp_s = now_ms / 1000;
         let text = id.to_str().map_err(|_| Stop::malformed_id())?;
         let mut signing = to.signer.begin(text, timestamp_s, now_ms).ok_or_else(unsigned)?;
-        let body =
-            body::read(&self.state, body, self.poster.egress.settings.body_max.as_u64(), |piece| signing.update(piece)).await?;
+        let bytes_max = self.poster.egress.settings.body_max.as_u64();
+        let body = body::read(&self.state, body, bytes_max, |piece| {
+            entry.bytes_in += piece.len() as u64;
+            signing.update(piece);
+        });
+        let body = body.await?;
         let signed = Signed { id, timestamp_s, signatures: signing.finish(), attempt: None, described, body: body.bytes.clone() };
         // Whoever sends slowly takes no other message's place.
         let place = self.poster.enter(Side::Senders)?;
-        let answer = self.poster.send(&webhook, to, &signed, place).await?;
-        answer::passed_back(answer, signed.id)
+        let asked = Instant::now();
+        let answer = self.poster.send(&webhook, to, &signed, place).await;
+        let address = answer.as_ref().map_or_else(|failed| failed.address, |answer| Some(answer.address));
+        entry.asked(address, to.target.origin.port, asked.elapsed());
+        answer::passed_back(answer?, signed.id)
     }
 }
 

@@ -60,6 +60,7 @@ impl Exchange {
             reject: self.facts.reject,
             account_id: self.facts.account,
             key_id: self.facts.key,
+            webhook_id: None,
             plan: self.texts.text(Word::Plan),
             auth: self.facts.auth,
             subject: self.texts.text(Word::Subject),
