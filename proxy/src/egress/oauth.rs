@@ -130,8 +130,13 @@ impl OauthClient {
         self.held.rcu(|held| held.clone().filter(|held| !Arc::ptr_eq(held, token)));
     }
 
+    /// The last one that was fetched, if it has not been refused.
+    pub(super) fn held(&self) -> Option<Arc<Token>> {
+        self.held.load_full()
+    }
+
     fn current(&self) -> Option<Arc<Token>> {
-        self.held.load_full().filter(|token| Instant::now() < token.until)
+        self.held().filter(|token| Instant::now() < token.until)
     }
 
     async fn fetch(&self, poster: &Poster, timeouts: Timeouts) -> Result<Token, String> {

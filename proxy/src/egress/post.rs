@@ -11,7 +11,7 @@ use clearway_config::{
     egress::{RESPONSE_BODY_BYTES_MAX, v1, v1::Failure},
     sync::v1::Header,
 };
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     exchange::{Answer, AnswerBody, Clock},
     failure::Failed,
     message::Signed,
+    oauth::OauthClient,
     places::{Place, Side},
     pool::Pool,
     redact, retry_after,
@@ -89,13 +90,16 @@ impl Poster {
         let signatures = to.signer.sign(&message.id, timestamp_s, &message.body, now_ms).ok_or_else(unsigned)?;
         let attempt = Some(message.attempt);
         let signed = Signed { id, timestamp_s, signatures, attempt, described, body: message.body };
-        outcome.request_headers = redact::headers(signed.request(to, None).headers());
+        outcome.request_headers = redact::headers(signed.request(to, None).headers(), &[]);
 
         let Answer { head, body, address } = self.send(webhook, to, &signed, place).await?;
         outcome.status = Some(head.status.as_u16());
         outcome.address = Some(address);
         outcome.retry_after = retry_after::read(&head.headers, SystemTime::now());
-        outcome.response_headers = redact::headers(&head.headers);
+        let token = to.oauth.as_ref().and_then(OauthClient::held);
+        let secrets: Vec<&str> =
+            to.authorization.iter().chain(token.as_ref().map(|token| token.value())).flat_map(shown).collect();
+        outcome.response_headers = redact::headers(&head.headers, &secrets);
         if head.status.is_redirection() {
             "redirects are not followed".clone_into(&mut outcome.reason);
         }
@@ -109,10 +113,7 @@ impl Poster {
                 outcome.reason = why;
             }
         }
-        let secrets = to.authorization.as_ref().and_then(|value| value.to_str().ok());
-        let secrets: Vec<_> =
-            secrets.into_iter().flat_map(|value| [value, value.split_once(' ').map_or("", |(_, it)| it)]).collect();
-        outcome.response_body = redact::masked(String::from_utf8_lossy(&bytes).into_owned(), &secrets);
+        outcome.response_body = redact::beginning_masked(String::from_utf8_lossy(&bytes).into_owned(), &secrets);
         Ok(())
     }
 
@@ -155,6 +156,12 @@ impl Poster {
         answer.body.keep(place);
         Ok(answer)
     }
+}
+
+/// What a receiver was shown in `Authorization`: all of it, and what stands behind the scheme.
+fn shown(authorization: &HeaderValue) -> impl Iterator<Item = &str> {
+    let text = authorization.to_str().unwrap_or_default();
+    [text, text.split_once(' ').map_or("", |(_, it)| it)].into_iter()
 }
 
 pub(super) fn unsigned() -> Failed {
