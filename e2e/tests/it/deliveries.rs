@@ -14,13 +14,14 @@ use clearway_testkit::Cluster;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
 };
 
 use crate::{
     eventually,
     fleet::{Control, Fleet, word},
+    receiver::next,
     script::{NODE, PYTHON, Script},
     upstream::Upstream,
 };
@@ -74,23 +75,8 @@ async fn rust_receiver(secret: &str) -> String {
 /// Answers the messages of one connection, one after the other.
 async fn serve(mut stream: TcpStream, answer: impl AsyncFn(&str, &[u8]) -> u16) {
     let mut buffer = Vec::new();
-    loop {
-        let head = buffer.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
-        let whole = head.and_then(|end| {
-            let text = std::str::from_utf8(&buffer[..end]).ok()?;
-            let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-            let length = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.trim().parse::<usize>().ok()?;
-            (buffer.len() >= end + length).then_some((end, end + length))
-        });
-        let Some((end, whole)) = whole else {
-            match stream.read_buf(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => continue,
-            }
-        };
-        let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-        let status = answer(&head, &buffer[end..whole]).await;
-        buffer.drain(..whole);
+    while let Some((head, body)) = next(&mut stream, &mut buffer).await {
+        let status = answer(&head, &body).await;
         if stream.write_all(format!("HTTP/1.1 {status} It\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.is_err() {
             return;
         }

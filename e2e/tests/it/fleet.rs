@@ -21,6 +21,9 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     file
 }
 
+/// Variables that a process is given beside those of the tests.
+pub(crate) type Environment = Vec<(&'static str, String)>;
+
 /// A child process that cannot outlive its test.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -29,12 +32,13 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a plane and returns its ready line, or everything it said when it did not become ready.
-    pub(crate) fn start(name: &str, args: &[String], dir: &Path) -> Result<(Self, Value), String> {
+    pub(crate) fn start(name: &str, args: &[String], dir: &Path, env: &[(&str, String)]) -> Result<(Self, Value), String> {
         let log = dir.join(format!("{name}.log"));
         let errors = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a writable directory");
         let mut child = Command::new(binary(name))
             .args(args)
             .env("RUST_LOG", "info")
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -79,12 +83,19 @@ impl Drop for Process {
 pub(crate) struct Fleet {
     pub(crate) dir: TempDir,
     settings: String,
+    /// Of gateways.
+    env: Environment,
 }
 
 impl Fleet {
     /// `settings` is the text of `clearway.toml`.
     pub(crate) fn new(settings: &str) -> Self {
-        Self { dir: tempfile::tempdir().expect("a temporary directory"), settings: settings.to_owned() }
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), settings: settings.to_owned(), env: Vec::new() }
+    }
+
+    /// Gateways are given these variables.
+    pub(crate) fn with(self, env: Environment) -> Self {
+        Self { env, ..self }
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -129,7 +140,7 @@ impl Fleet {
         for (flag, value) in more {
             args.extend([(*flag).to_owned(), (*value).to_owned()]);
         }
-        Proxy::start(name, dir, args)
+        Proxy::start(name, dir, args, self.env.clone())
     }
 }
 
@@ -166,7 +177,7 @@ pub(crate) struct Control {
 impl Control {
     fn start(dir: PathBuf, mut args: Vec<String>, admin_key: Option<String>) -> Self {
         let (process, ready) =
-            Process::start("clearway-control", &args, &dir).unwrap_or_else(|log| panic!("control did not start: {log}"));
+            Process::start("clearway-control", &args, &dir, &[]).unwrap_or_else(|log| panic!("control did not start: {log}"));
         let (url, sync, metrics) = (word(&ready, "control"), word(&ready, "sync"), word(&ready, "metrics"));
         for (flag, bound) in [("--control-addr", &url), ("--sync-addr", &sync), ("--metrics-addr", &metrics)] {
             pin(&mut args, flag, bound);
@@ -248,12 +259,13 @@ pub(crate) struct Proxy {
     pub(crate) egress: String,
     pub(crate) metrics: String,
     args: Vec<String>,
+    env: Environment,
 }
 
 impl Proxy {
-    fn start(name: &str, dir: PathBuf, mut args: Vec<String>) -> Self {
+    fn start(name: &str, dir: PathBuf, mut args: Vec<String>, env: Environment) -> Self {
         let (process, ready) =
-            Process::start("clearway-proxy", &args, &dir).unwrap_or_else(|log| panic!("{name} did not start: {log}"));
+            Process::start("clearway-proxy", &args, &dir, &env).unwrap_or_else(|log| panic!("{name} did not start: {log}"));
         let (url, egress, metrics) = (word(&ready, "gateway"), word(&ready, "egress"), word(&ready, "metrics"));
         pin(&mut args, "--gateway-addr", &url);
         pin(&mut args, "--egress-addr", &egress);
@@ -262,7 +274,7 @@ impl Proxy {
         if let Some(url) = &encrypted {
             pin(&mut args, "--gateway-tls-addr", url);
         }
-        Self { process, name: name.to_owned(), dir, url, encrypted, egress, metrics, args }
+        Self { process, name: name.to_owned(), dir, url, encrypted, egress, metrics, args, env }
     }
 
     /// Lets a new process take over; the one before, or what the new one said when it could not.
@@ -270,14 +282,14 @@ impl Proxy {
         let mut args = self.args.clone();
         args.push("--upgrade".to_owned());
         args.extend(more.iter().map(|&flag| flag.to_owned()));
-        let (process, _) = Process::start("clearway-proxy", &args, &self.dir)?;
+        let (process, _) = Process::start("clearway-proxy", &args, &self.dir, &self.env)?;
         Ok(std::mem::replace(&mut self.process, process))
     }
 
     /// Kills what is left of the process and starts again on the same address and directory.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
-        *self = Self::start(&self.name, self.dir.clone(), self.args.clone());
+        *self = Self::start(&self.name, self.dir.clone(), self.args.clone(), self.env.clone());
     }
 
     /// Request ids of the access log's lines about admitted requests, in order.

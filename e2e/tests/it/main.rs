@@ -1,4 +1,4 @@
-//! Both planes as real processes. One file a promise or a journey; `fleet.rs`, `link.rs` and
+//! Both planes as real processes. One file a promise or a journey; `fleet.rs`, `link.rs`, `receiver.rs` and
 //! `upstream.rs` are what they stand on.
 
 mod authentication;
@@ -16,6 +16,8 @@ mod link;
 mod offline;
 mod operating;
 mod quickstarts;
+mod receiver;
+mod receivers;
 mod reload;
 mod revoke;
 mod routes;

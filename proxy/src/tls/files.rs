@@ -34,7 +34,7 @@ pub enum TlsError {
     #[error("{file} {why}")]
     ClientCa { file: PathBuf, why: &'static str },
     #[error(
-        "gateway.tls_addr, or egress.tls: no certificate: set [[gateway.tls.certificates]], [gateway.acme] or gateway.tls.from_control"
+        "gateway.tls_addr: no certificate for it, nor for egress.tls: set [[gateway.tls.certificates]], [gateway.acme] or gateway.tls.from_control"
     )]
     Nothing,
     #[error("TLS cannot be set up")]
