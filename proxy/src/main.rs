@@ -89,10 +89,7 @@ fn run(args: &Args) -> Result<(), StartError> {
 
 /// Whether there was no process whose place could have been taken.
 fn nothing_runs(error: &StartError) -> bool {
-    matches!(
-        error,
-        StartError::Upgrade(UpgradeError::NothingRuns { .. }) | StartError::DataDir(DataDirError::Unused { .. })
-    )
+    matches!(error, StartError::Upgrade(UpgradeError::NothingRuns { .. }) | StartError::DataDir(DataDirError::Unused { .. }))
 }
 
 /// systemd waits for it where the unit is of `Type=notify`; elsewhere nobody is told.

@@ -2,31 +2,21 @@
 //!
 //! One attempt is one [`Poster::post`]: the message is signed by every live secret of the webhook, the receiver's name
 //! is resolved, the address that is connected to is vetted ([`Guard`]), and what came of it is an [`Outcome`], whatever
-//! that was. No redirect is followed. Connections are kept for the next attempt ([`pool`]); one that its receiver has
+//! that was. No redirect is followed. Connections are kept for the next attempt ([`reach`]); one that its receiver has
 //! closed meanwhile is no failed attempt, but one that is made again at once.
 //!
 //! What is to be posted comes from the control plane by its [`stream`], or from an operator's own sender by the
 //! [`listener`]. The secrets come from neither: the snapshot holds them. Whether a failed attempt is made again later is
 //! not decided here.
 
-mod connect;
-mod endpoint;
-mod exchange;
-mod failure;
 pub(crate) mod listener;
-mod message;
-mod oauth;
 mod places;
-mod pool;
 mod post;
-mod redact;
-mod resolve;
-mod retry_after;
+mod reach;
+mod receiver;
 pub(crate) mod stream;
-mod target;
 #[cfg(test)]
 mod tests;
-mod trust;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -34,13 +24,11 @@ use clearway_config::settings::process::EgressSettings;
 use clearway_filters::address::Guard;
 
 use places::Places;
-use resolve::Resolver;
-use trust::Trust;
+use reach::resolve::Resolver;
+use receiver::trust::Trust;
 
-pub(crate) use endpoint::Endpoint;
-pub use message::Message;
-use oauth::OauthClient;
-pub use post::{Outcome, Poster};
+pub use post::{Outcome, Poster, message::Message};
+pub(crate) use receiver::Endpoint;
 
 /// Why there is no way out.
 #[derive(Debug, thiserror::Error)]

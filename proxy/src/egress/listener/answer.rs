@@ -18,15 +18,17 @@ use http::{
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::super::{
-    exchange::{Answer, AnswerBody, AnswerBroken},
-    failure::Failed,
-};
 use super::entry::Entry;
-use crate::gateway::{
-    State,
-    answer::{self as answers, Asked},
-    now_ms,
+use crate::{
+    egress::{
+        post::failure::Failed,
+        reach::{Answer, AnswerBody, AnswerBroken},
+    },
+    gateway::{
+        State,
+        answer::{self as answers, Asked},
+        now_ms,
+    },
 };
 
 const ANSWERED_BY: HeaderName = HeaderName::from_static("clearway-answered-by");

@@ -31,7 +31,11 @@ use self::{
     arrival::Arrival,
     entry::Entry,
 };
-use super::{Poster, message::Signed, places::Side, post::unsigned};
+use super::{
+    Poster,
+    places::Side,
+    post::{message::Signed, unsigned},
+};
 use crate::gateway::{Peer, State, now_ms, random};
 
 /// Of a message that comes without one.

@@ -23,7 +23,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{Egress, Message, Outcome, Poster, resolve::Resolver};
+use super::{Egress, Message, Outcome, Poster, reach::resolve::Resolver};
 use crate::snapshot::{Snapshot, Webhook};
 
 const BODY: &[u8] = br#"{"id":"evt_1","type":"app.installed"}"#;

@@ -8,7 +8,7 @@ use http::{HeaderMap, header::RETRY_AFTER};
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How long from `now` the receiver asks to be left alone; `None` where it does not, or not in words that are known.
-pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(in crate::egress) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than count are a very long time.

@@ -1,17 +1,24 @@
-//! A webhook, made ready: what is read of it once, when it is first posted to.
+//! A webhook, made ready: what is read of it once, when it is first posted to. Its URL ([`target`]), whom its receiver is
+//! believed by and what it is shown ([`trust`]), and where an access token for it is to be had ([`oauth`]).
 //!
 //! Where something of it cannot be used, that is kept as its fault, and an attempt says it.
+
+pub(in crate::egress) mod oauth;
+pub(in crate::egress) mod target;
+pub(in crate::egress) mod trust;
 
 use clearway_filters::webhook::{Signer, SigningKey};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{
-    OauthClient,
-    message::is_ours,
+use self::{
+    oauth::OauthClient,
     target::{MalformedUrl, Target},
     trust::Identity,
 };
-use crate::snapshot::{Webhook, webhooks::Secrets};
+use crate::{
+    egress::post::message::is_ours,
+    snapshot::{Webhook, webhooks::Secrets},
+};
 
 /// Headers of its own that a webhook may have at most.
 const HEADERS_MAX: usize = 32;
@@ -19,22 +26,22 @@ const HEADERS_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Or why nothing can be posted.
-    pub(super) ready: Result<Ready, String>,
+    pub(in crate::egress) ready: Result<Ready, String>,
 }
 
 /// What posting takes.
 #[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) id: HeaderValue,
-    pub(super) target: Target,
+pub(in crate::egress) struct Ready {
+    pub(in crate::egress) id: HeaderValue,
+    pub(in crate::egress) target: Target,
     /// `X-<Brand>-Signature`, where there is a brand.
-    pub(super) brand: Option<HeaderName>,
-    pub(super) headers: HeaderMap,
+    pub(in crate::egress) brand: Option<HeaderName>,
+    pub(in crate::egress) headers: HeaderMap,
     /// Without a key where control could not say the secrets.
-    pub(super) signer: Signer,
-    pub(super) authorization: Option<HeaderValue>,
-    pub(super) identity: Option<Identity>,
-    pub(super) oauth: Option<OauthClient>,
+    pub(in crate::egress) signer: Signer,
+    pub(in crate::egress) authorization: Option<HeaderValue>,
+    pub(in crate::egress) identity: Option<Identity>,
+    pub(in crate::egress) oauth: Option<OauthClient>,
 }
 
 impl Endpoint {

@@ -1,4 +1,9 @@
-//! One request to a receiver and the head of its answer, over a connection that rested or a new one.
+//! One request to a receiver and the head of its answer, over a connection that rested ([`pool`]) or a new one
+//! ([`connect`]), to where its name leads ([`resolve`]).
+
+pub(in crate::egress) mod connect;
+pub(in crate::egress) mod pool;
+pub(in crate::egress) mod resolve;
 
 use std::{
     net::IpAddr,
@@ -15,27 +20,28 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::{
+    connect::Connection,
+    pool::{Kind, Pool},
+};
 use super::{
     Egress,
-    connect::Connection,
-    failure::Failed,
     places::Place,
-    pool::{Kind, Pool},
-    target::Target,
-    trust::Identity,
+    post::failure::Failed,
+    receiver::{target::Target, trust::Identity},
 };
 use crate::snapshot::webhooks::Timeouts;
 
 /// The one timer of an attempt.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(in crate::egress) struct Clock {
     sleep: Pin<Box<Sleep>>,
     due: Instant,
     timeouts: Timeouts,
 }
 
 impl Clock {
-    pub(super) fn start(timeouts: Timeouts) -> Self {
+    pub(in crate::egress) fn start(timeouts: Timeouts) -> Self {
         let due = Instant::now() + timeouts.total;
         Self { sleep: Box::pin(sleep_until(due)), due, timeouts }
     }
@@ -45,7 +51,7 @@ impl Clock {
     }
 
     /// `work`, or `None` where it takes longer than `within`, or than is left of the whole attempt.
-    pub(super) async fn bound<T>(&mut self, within: Duration, work: impl Future<Output = T>) -> Option<T> {
+    pub(in crate::egress) async fn bound<T>(&mut self, within: Duration, work: impl Future<Output = T>) -> Option<T> {
         self.sleep.as_mut().reset(self.due.min(Instant::now() + within));
         tokio::select! {
             biased;
@@ -64,11 +70,11 @@ impl Clock {
 
 /// An answer whose body has not been read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) head: response::Parts,
-    pub(super) body: AnswerBody,
+pub(in crate::egress) struct Answer {
+    pub(in crate::egress) head: response::Parts,
+    pub(in crate::egress) body: AnswerBody,
     /// Who gave it.
-    pub(super) address: IpAddr,
+    pub(in crate::egress) address: IpAddr,
 }
 
 /// The body of an answer; at its end the connection goes back to the pool. It ends with an error when the attempt's
@@ -100,7 +106,7 @@ pub(crate) enum AnswerBroken {
 impl Egress {
     /// Sends a request, which `request` makes anew for each time that takes. A connection that its receiver has
     /// closed while it rested is no answer: then a new one is opened at once, and once.
-    pub(super) async fn exchange(
+    pub(in crate::egress) async fn exchange(
         &self,
         pool: &Arc<Pool>,
         (target, identity): (&Target, Option<&Identity>),
@@ -173,12 +179,12 @@ fn answered(response: Response<Incoming>, connection: Connection, pool: &Arc<Poo
 
 impl AnswerBody {
     /// The attempt goes on for as long as the answer comes in.
-    pub(super) fn keep(&mut self, place: Place) {
+    pub(in crate::egress) fn keep(&mut self, place: Place) {
         self.place = Some(place).filter(|_| self.after.is_some());
     }
 
     /// Reads no more of it; what is left of the attempt's time is for another request.
-    pub(super) fn give_up(self) -> Clock {
+    pub(in crate::egress) fn give_up(self) -> Clock {
         self.clock
     }
 

@@ -1,4 +1,10 @@
-//! One attempt, from a message to what came of it.
+//! One attempt, from a message to what came of it: an answer, or why there was none ([`failure`]). What is kept of either is
+//! without secrets ([`redact`]).
+
+pub(in crate::egress) mod failure;
+pub(in crate::egress) mod message;
+mod redact;
+mod retry_after;
 
 use std::{
     net::IpAddr,
@@ -14,16 +20,15 @@ use clearway_config::{
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 
-use super::{
-    Egress, Message,
-    endpoint::Ready,
-    exchange::{Answer, AnswerBody, Clock},
+use self::{
     failure::Failed,
-    message::Signed,
-    oauth::OauthClient,
+    message::{Message, Signed},
+};
+use super::{
+    Egress,
     places::{Place, Side},
-    pool::Pool,
-    redact, retry_after,
+    reach::{Answer, AnswerBody, Clock, pool::Pool},
+    receiver::{Ready, oauth::OauthClient},
 };
 use crate::{gateway::now_ms, snapshot::Webhook};
 
@@ -31,8 +36,8 @@ use crate::{gateway::now_ms, snapshot::Webhook};
 /// connection's work crosses threads.
 #[derive(Debug, Clone)]
 pub struct Poster {
-    pub(super) egress: Arc<Egress>,
-    pub(super) pool: Arc<Pool>,
+    pub(in crate::egress) egress: Arc<Egress>,
+    pub(in crate::egress) pool: Arc<Pool>,
 }
 
 /// What came of an attempt.
@@ -118,7 +123,7 @@ impl Poster {
     }
 
     /// Whether anything can be posted for a webhook at all.
-    pub(super) fn ready(webhook: &Webhook) -> Result<&Ready, Failed> {
+    pub(in crate::egress) fn ready(webhook: &Webhook) -> Result<&Ready, Failed> {
         if !webhook.active {
             return Err(Failed::new(Failure::WebhookInactive, "the webhook is not active"));
         }
@@ -130,12 +135,18 @@ impl Poster {
     }
 
     /// A place for one attempt, until it has come to its end.
-    pub(super) fn enter(&self, side: Side) -> Result<Place, Failed> {
+    pub(in crate::egress) fn enter(&self, side: Side) -> Result<Place, Failed> {
         self.egress.places.enter(side).ok_or_else(|| Failed::new(Failure::Overloaded, "as many attempts are in flight as may be"))
     }
 
     /// Sends a message, and once more with another access token where the receiver refuses the one that is held.
-    pub(super) async fn send(&self, webhook: &Webhook, ready: &Ready, signed: &Signed, place: Place) -> Result<Answer, Failed> {
+    pub(in crate::egress) async fn send(
+        &self,
+        webhook: &Webhook,
+        ready: &Ready,
+        signed: &Signed,
+        place: Place,
+    ) -> Result<Answer, Failed> {
         let Self { egress, pool } = self;
         let (timeouts, to) = (webhook.timeouts(&egress.settings), (&ready.target, ready.identity.as_ref()));
         let mut clock = Clock::start(timeouts);
@@ -164,7 +175,7 @@ fn shown(authorization: &HeaderValue) -> impl Iterator<Item = &str> {
     [text, text.split_once(' ').map_or("", |(_, it)| it)].into_iter()
 }
 
-pub(super) fn unsigned() -> Failed {
+pub(in crate::egress) fn unsigned() -> Failed {
     Failed::new(Failure::WebhookUnknown, "no secret of the webhook is held here, so that nothing can be signed")
 }
 
@@ -181,7 +192,7 @@ async fn beginning(mut body: AnswerBody) -> (Vec<u8>, End) {
     loop {
         match body.frame().await {
             None => return (kept, End::Whole),
-            Some(Err(e)) => return (kept, End::Broken(super::failure::chain(&e))),
+            Some(Err(e)) => return (kept, End::Broken(failure::chain(&e))),
             Some(Ok(frame)) => {
                 let Ok(bytes) = frame.into_data() else { continue };
                 let room = RESPONSE_BODY_BYTES_MAX - kept.len();
@@ -195,10 +206,10 @@ async fn beginning(mut body: AnswerBody) -> (Vec<u8>, End) {
 }
 
 /// A body that is read whole, of `bytes_max` at most.
-pub(super) async fn whole(mut body: AnswerBody, bytes_max: usize) -> Result<Bytes, String> {
+pub(in crate::egress) async fn whole(mut body: AnswerBody, bytes_max: usize) -> Result<Bytes, String> {
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.map_err(|e| super::failure::chain(&e))?.into_data() else { continue };
+        let Ok(bytes) = frame.map_err(|e| failure::chain(&e))?.into_data() else { continue };
         if all.len() + bytes.len() > bytes_max {
             return Err(format!("the answer is longer than {bytes_max} bytes"));
         }

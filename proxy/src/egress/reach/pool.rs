@@ -14,7 +14,8 @@ use clearway_filters::address::Guard;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::{connect::Connection, target::Origin};
+use super::connect::Connection;
+use crate::egress::receiver::target::Origin;
 
 /// How long a connection rests at most. Many servers close theirs after a minute, some after five seconds.
 const IDLE: Duration = Duration::from_secs(20);
@@ -27,14 +28,14 @@ const RESTING_OF_ONE_MAX: usize = 256;
 
 /// What a connection may be used for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Kind {
-    pub(super) origin: Origin,
-    /// [`super::trust::Identity::print`].
-    pub(super) identity: Option<[u8; 32]>,
+pub(in crate::egress) struct Kind {
+    pub(in crate::egress) origin: Origin,
+    /// [`crate::egress::receiver::trust::Identity::print`].
+    pub(in crate::egress) identity: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(in crate::egress) struct Pool {
     resting: Mutex<Resting>,
 }
 
@@ -46,14 +47,14 @@ struct Resting {
 
 impl Pool {
     /// Closes old connections from time to time, by the runtime that it is called in.
-    pub(super) fn start() -> Arc<Self> {
+    pub(in crate::egress) fn start() -> Arc<Self> {
         let pool = Arc::<Self>::default();
         tokio::spawn(sweep(Arc::downgrade(&pool)));
         pool
     }
 
     /// A connection that was alive a moment ago, and whose address may still be posted to.
-    pub(super) fn take(&self, kind: &Kind, now: Instant, guard: &Guard) -> Option<Connection> {
+    pub(in crate::egress) fn take(&self, kind: &Kind, now: Instant, guard: &Guard) -> Option<Connection> {
         let mut resting = self.resting.lock();
         let Resting { by_kind, count } = &mut *resting;
         let of_kind = by_kind.get_mut(kind)?;
@@ -66,7 +67,7 @@ impl Pool {
         None
     }
 
-    pub(super) fn give_back(&self, kind: Kind, connection: Connection, now: Instant) {
+    pub(in crate::egress) fn give_back(&self, kind: Kind, connection: Connection, now: Instant) {
         let mut resting = self.resting.lock();
         if resting.count >= RESTING_MAX || !is_good(&connection, now, now) {
             return;
@@ -88,7 +89,7 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(super) fn resting(&self) -> usize {
+    pub(in crate::egress) fn resting(&self) -> usize {
         self.resting.lock().count
     }
 }

@@ -8,7 +8,7 @@ use http::{
 };
 use http_body_util::Full;
 
-use super::endpoint::Ready;
+use crate::egress::receiver::Ready;
 
 const EVENT_TYPE: HeaderName = HeaderName::from_static("clearway-event-type");
 const ATTEMPT: HeaderName = HeaderName::from_static("clearway-attempt");
@@ -30,19 +30,19 @@ pub struct Message {
 
 /// A message that has been signed.
 #[derive(Debug)]
-pub(super) struct Signed {
-    pub(super) id: HeaderValue,
-    pub(super) timestamp_s: u64,
-    pub(super) signatures: Signatures,
-    pub(super) attempt: Option<u32>,
+pub(in crate::egress) struct Signed {
+    pub(in crate::egress) id: HeaderValue,
+    pub(in crate::egress) timestamp_s: u64,
+    pub(in crate::egress) signatures: Signatures,
+    pub(in crate::egress) attempt: Option<u32>,
     /// What describes the body, and what else is said of the event.
-    pub(super) described: HeaderMap,
-    pub(super) body: Bytes,
+    pub(in crate::egress) described: HeaderMap,
+    pub(in crate::egress) body: Bytes,
 }
 
 impl Message {
     /// `None` where its id or type is none that a header can carry.
-    pub(super) fn described(&self) -> Option<(HeaderValue, HeaderMap)> {
+    pub(in crate::egress) fn described(&self) -> Option<(HeaderValue, HeaderMap)> {
         let id = HeaderValue::try_from(self.id.as_str()).ok().filter(|id| webhook::is_message_id(id.as_bytes()))?;
         let mut described = HeaderMap::with_capacity(2);
         described.insert(CONTENT_TYPE, JSON);
@@ -55,7 +55,7 @@ impl Message {
 
 impl Signed {
     /// The request, made anew for each time it is sent. `token`: an access token's Authorization.
-    pub(super) fn request(&self, to: &Ready, token: Option<&HeaderValue>) -> Request<Full<Bytes>> {
+    pub(in crate::egress) fn request(&self, to: &Ready, token: Option<&HeaderValue>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_11;
@@ -88,7 +88,7 @@ impl Signed {
 }
 
 /// Whether only this process says a header of this name, whatever a webhook's owner would like.
-pub(super) fn is_ours(name: &HeaderName, brand: Option<&HeaderName>) -> bool {
+pub(in crate::egress) fn is_ours(name: &HeaderName, brand: Option<&HeaderName>) -> bool {
     let text = name.as_str();
     let hop = matches!(
         text,

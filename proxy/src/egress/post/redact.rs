@@ -17,7 +17,7 @@ const WORDS: [&str; 9] = ["auth", "cookie", "token", "secret", "passw", "api-key
 const STARTS: [&str; 3] = ["clw_", "whsec_", "whsk_"];
 
 /// Without any of `secrets`, which whoever said them may have been shown.
-pub(super) fn headers(headers: &HeaderMap, secrets: &[&str]) -> Vec<Header> {
+pub(in crate::egress) fn headers(headers: &HeaderMap, secrets: &[&str]) -> Vec<Header> {
     headers.iter().take(HEADERS_MAX).map(|(name, value)| shown(name, value.as_bytes(), secrets)).collect()
 }
 
@@ -32,7 +32,7 @@ fn shown(name: &HeaderName, value: &[u8], secrets: &[&str]) -> Header {
 }
 
 /// The beginning of a text, [`masked`]; that of a secret, too, which does not end within it.
-pub(super) fn beginning_masked(mut text: String, secrets: &[&str]) -> String {
+pub(in crate::egress) fn beginning_masked(mut text: String, secrets: &[&str]) -> String {
     for secret in secrets {
         let begun = (SECRET_CHARS_MIN..secret.len()).rev().filter(|at| secret.is_char_boundary(*at)).map(|at| &secret[..at]);
         if let Some(begun) = begun.into_iter().find(|begun| text.ends_with(begun)) {
@@ -44,7 +44,7 @@ pub(super) fn beginning_masked(mut text: String, secrets: &[&str]) -> String {
 }
 
 /// `text` without secrets that look like ours, and without any of `secrets`, which its sender may have been shown.
-pub(super) fn masked(mut text: String, secrets: &[&str]) -> String {
+pub(in crate::egress) fn masked(mut text: String, secrets: &[&str]) -> String {
     for secret in secrets.iter().filter(|secret| secret.len() >= SECRET_CHARS_MIN) {
         if text.contains(*secret) {
             text = text.replace(*secret, MASK);

@@ -18,7 +18,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Egress, failure::Failed, target::Target, trust::Identity};
+use crate::egress::{
+    Egress,
+    post::failure::Failed,
+    receiver::{target::Target, trust::Identity},
+};
 
 /// Bytes of an answer's head at most.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -26,15 +30,15 @@ const HEADERS_MAX: usize = 128;
 
 /// A connection that can take a request.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<Full<Bytes>>,
-    pub(super) address: IpAddr,
-    pub(super) born: Instant,
+pub(in crate::egress) struct Connection {
+    pub(in crate::egress) sender: SendRequest<Full<Bytes>>,
+    pub(in crate::egress) address: IpAddr,
+    pub(in crate::egress) born: Instant,
 }
 
 impl Egress {
     /// Connects to `target`, and shows `identity` where it is asked for one.
-    pub(super) async fn connect(
+    pub(in crate::egress) async fn connect(
         &self,
         target: &Target,
         identity: Option<&Identity>,

@@ -59,7 +59,7 @@ impl From<Refused> for Failed {
 }
 
 /// An error with what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::egress) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

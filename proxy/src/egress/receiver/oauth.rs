@@ -21,7 +21,11 @@ use http_body_util::Full;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Poster, exchange::Clock, failure::Failed, post, target::Target};
+use super::target::Target;
+use crate::egress::{
+    post::{self, Poster, failure::Failed},
+    reach::Clock,
+};
 use crate::snapshot::webhooks::Timeouts;
 
 /// Bytes of a token's answer at most.
@@ -52,7 +56,7 @@ pub(crate) struct Token {
 
 impl Token {
     /// Of Authorization.
-    pub(super) fn value(&self) -> &HeaderValue {
+    pub(in crate::egress) fn value(&self) -> &HeaderValue {
         &self.value
     }
 }
@@ -96,7 +100,7 @@ impl OauthClient {
     }
 
     /// The token that is held, or a new one.
-    pub(super) async fn token(&self, poster: &Poster, timeouts: Timeouts) -> Result<Arc<Token>, Failed> {
+    pub(in crate::egress) async fn token(&self, poster: &Poster, timeouts: Timeouts) -> Result<Arc<Token>, Failed> {
         if let Some(token) = self.current() {
             return Ok(token);
         }
@@ -125,13 +129,13 @@ impl OauthClient {
     }
 
     /// The receiver does not take it (any more).
-    pub(super) fn refused(&self, token: &Arc<Token>) {
+    pub(in crate::egress) fn refused(&self, token: &Arc<Token>) {
         // Another attempt may have fetched its successor already.
         self.held.rcu(|held| held.clone().filter(|held| !Arc::ptr_eq(held, token)));
     }
 
     /// The last one that was fetched, if it has not been refused.
-    pub(super) fn held(&self) -> Option<Arc<Token>> {
+    pub(in crate::egress) fn held(&self) -> Option<Arc<Token>> {
         self.held.load_full()
     }
 

@@ -12,7 +12,7 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::EgressError;
+use crate::egress::EgressError;
 
 const HTTP_1_1: &[u8] = b"http/1.1";
 /// Bytes of a file of certificates at most.
