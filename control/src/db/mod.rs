@@ -21,7 +21,7 @@ use tokio::sync::watch;
 pub use connect::{Location, OpenError};
 pub use error::{Error, Result, decode, undecodable};
 pub use page::{Page, cut};
-pub use query::{PerEngine, Query, Record, Scalar, Sql, Value};
+pub use query::{Columns, PerEngine, Query, Record, Scalar, Sql, Value};
 pub use signal::{Signal, Signals};
 
 /// A database that is open and has this binary's schema.

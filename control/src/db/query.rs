@@ -1,11 +1,13 @@
 //! One statement with its values, on whichever engine it was begun.
 
+use serde::Serialize;
 use sqlx::{
     Arguments, Decode, Encode, FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, SqlitePool, Type,
     error::BoxDynError,
     postgres::{PgArguments, PgPool, PgRow},
     query_as_with, query_scalar_with, query_with,
     sqlite::{SqliteArguments, SqliteRow},
+    types::Json,
 };
 
 use super::{Error, Result};
@@ -44,7 +46,7 @@ impl Sql for &'static str {
     }
 }
 
-/// For the few statements whose text differs. Both must take the same values.
+/// For the few statements whose text differs. Both must take the same values, but for those of [`Query::bind_rows`].
 #[derive(Debug, Clone, Copy)]
 pub struct PerEngine {
     pub sqlite: &'static str,
@@ -77,6 +79,26 @@ enum Target<'c> {
     Sqlite(&'c mut SqliteConnection, SqliteArguments),
     PostgresPool(&'c PgPool, PgArguments),
     Postgres(&'c mut PgConnection, PgArguments),
+}
+
+/// What is bound in place of rows: an array for each column.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    args: &'a mut PgArguments,
+    bound: usize,
+    fault: Option<BoxDynError>,
+}
+
+impl Columns<'_> {
+    pub fn push<'q, T>(&mut self, column: Vec<T>)
+    where
+        Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
+    {
+        self.bound += 1;
+        if let Err(fault) = self.args.add(column) {
+            self.fault.get_or_insert(fault);
+        }
+    }
 }
 
 /// Runs one expression against whichever executor the query holds.
@@ -122,6 +144,28 @@ impl<'c> Query<'c> {
         };
         self.bound += 1;
         if let Err(fault) = added {
+            self.fault.get_or_insert(fault);
+        }
+        self
+    }
+
+    /// The values of many rows: on SQLite one marker, an array of JSON objects; on PostgreSQL a marker for each column, in the
+    /// order in which `columns` gives them. PostgreSQL takes half the time for those that it takes for JSON.
+    pub fn bind_rows<R: Serialize>(mut self, rows: &[R], columns: impl FnOnce(&mut Columns<'_>)) -> Self {
+        let fault = match &mut self.target {
+            Target::SqlitePool(_, args) | Target::Sqlite(_, args) => {
+                self.bound += 1;
+                args.add(Json(rows)).err()
+            }
+            Target::PostgresPool(_, args) | Target::Postgres(_, args) => {
+                let mut given = Columns { args, bound: 0, fault: None };
+                columns(&mut given);
+                let Columns { bound, fault, .. } = given;
+                self.bound += bound;
+                fault
+            }
+        };
+        if let Some(fault) = fault {
             self.fault.get_or_insert(fault);
         }
         self

@@ -76,10 +76,23 @@ pub(super) async fn insert(tx: &mut Tx, rows: &[NewRow<'_>]) -> db::Result<()> {
                        (sequence, id, account_id, type, version, object_id, body, idempotency_key, fingerprint, created_at)
                    SELECT sequence, id, account_id, kind, version, object_id, body, idempotency_key,
                           decode(fingerprint, 'hex'), created_at
-                   FROM jsonb_to_recordset($1) AS event (sequence BIGINT, id TEXT, account_id TEXT, kind TEXT, version BIGINT,
-                        object_id TEXT, body TEXT, idempotency_key TEXT, fingerprint TEXT, created_at BIGINT)",
+                   FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS TEXT[]), CAST($3 AS TEXT[]), CAST($4 AS TEXT[]),
+                               CAST($5 AS BIGINT[]), CAST($6 AS TEXT[]), CAST($7 AS TEXT[]), CAST($8 AS TEXT[]),
+                               CAST($9 AS TEXT[]), CAST($10 AS BIGINT[]))
+                     AS event (sequence, id, account_id, kind, version, object_id, body, idempotency_key, fingerprint, created_at)",
     })
-    .bind(Json(rows))
+    .bind_rows(rows, |columns| {
+        columns.push(rows.iter().map(|row| row.sequence).collect());
+        columns.push(rows.iter().map(|row| row.id.to_string()).collect());
+        columns.push(rows.iter().map(|row| row.account_id.to_string()).collect());
+        columns.push(rows.iter().map(|row| row.kind).collect());
+        columns.push(rows.iter().map(|row| row.version).collect());
+        columns.push(rows.iter().map(|row| row.object_id).collect());
+        columns.push(rows.iter().map(|row| row.body).collect());
+        columns.push(rows.iter().map(|row| row.idempotency_key).collect());
+        columns.push(rows.iter().map(|row| row.fingerprint).collect());
+        columns.push(rows.iter().map(|row| row.created_at).collect());
+    })
     .execute()
     .await
     .map(|_| ())

@@ -75,7 +75,10 @@ async fn every_row_of_every_table_arrives_as_it_was() {
     assert_eq!(copied.tables.len(), kinds.len());
     let of = |table: &str| told.iter().filter(|(name, ..)| name == table).map(|&(_, rows, of)| (rows, of)).collect::<Vec<_>>();
     let audit = of("audit_log");
-    assert!(audit.len() > 4 && audit.is_sorted() && audit.first() == Some(&(0, 6000)) && audit.last() == Some(&(6000, 6000)), "{audit:?}");
+    assert!(
+        audit.len() > 4 && audit.is_sorted() && audit.first() == Some(&(0, 6000)) && audit.last() == Some(&(6000, 6000)),
+        "{audit:?}"
+    );
 
     let sequences: i64 = target.db.query("SELECT count(*) FROM pg_sequences").scalar().await.unwrap();
     assert_eq!(sequences, 0, "a sequence would have to be set to where the source's numbers end");
