@@ -4,7 +4,7 @@
 //! Nothing here reads a clock, performs IO, waits, or knows the HTTP server around it: time, peer and
 //! counters are arguments. In the order in which a request meets them: [`request`] reads it once
 //! into one canonical view, [`route`] finds where it goes, [`policy`] does what the route asks for besides,
-//! [`access`] checks who sends it, [`quota`] charges it, [`split`] picks among a route's upstreams, [`headers`] says what
+//! [`access`] checks who sends it, [`quota`] charges it, by parts that [`lease`] shares out among a fleet, [`split`] picks among a route's upstreams, [`headers`] says what
 //! is not forwarded, [`ratelimit`] writes what is left. Whoever refuses does so with a [`Reject`]. What goes out instead
 //! of coming in is signed by [`webhook`], and goes where [`address`] allows.
 
@@ -16,6 +16,7 @@ pub mod credential;
 pub mod headers;
 pub mod json;
 pub mod jwt;
+pub mod lease;
 pub mod policy;
 pub mod quota;
 pub mod ratelimit;

@@ -15,7 +15,7 @@ mod tests;
 
 use clearway_config::Limits;
 
-pub use now::{Now, day_ends_ms, month_ends_ms, month_seconds};
+pub use now::{Now, day_begins_ms, day_ends_ms, month_begins_ms, month_ends_ms, month_seconds};
 pub use standing::{Left, Standing, Subject, Window};
 use standing::{LeftOfSubject, Of};
 

@@ -33,9 +33,19 @@ impl Now {
     }
 }
 
+/// When a day begins, in milliseconds since 1970.
+pub fn day_begins_ms(day: u32) -> u64 {
+    u64::from(day) * DAY_MS
+}
+
 /// When a day ends, in milliseconds since 1970.
 pub fn day_ends_ms(day: u32) -> u64 {
     (u64::from(day) + 1) * DAY_MS
+}
+
+/// When a month begins, in milliseconds since 1970.
+pub fn month_begins_ms(month: u32) -> u64 {
+    first_day_of(month) * DAY_MS
 }
 
 /// When a month ends, in milliseconds since 1970.
