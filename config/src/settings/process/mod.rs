@@ -8,6 +8,7 @@ mod gateway;
 mod limits;
 mod mail;
 mod observe;
+mod redis;
 mod signatures;
 mod sync;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use self::{
     limits::{HEADERS_BOUND, LimitSettings},
     mail::MailSettings,
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
+    redis::RedisSettings,
     signatures::SignatureSettings,
     sync::{Mode, SyncSettings, SyncTls},
     tls::{CertificateFiles, ClientCertificates, HSTS_MAX, TlsSettings, TlsVersion},
@@ -47,6 +49,7 @@ pub struct Settings {
     pub control: ControlSettings,
     pub mail: MailSettings,
     pub sync: SyncSettings,
+    pub redis: RedisSettings,
     pub metrics: MetricsSettings,
     pub access_log: AccessLogSettings,
     pub tracing: TracingSettings,
@@ -64,6 +67,7 @@ impl Default for Settings {
             control: ControlSettings::default(),
             mail: MailSettings::default(),
             sync: SyncSettings::default(),
+            redis: RedisSettings::default(),
             metrics: MetricsSettings::default(),
             access_log: AccessLogSettings::default(),
             tracing: TracingSettings::default(),
@@ -85,7 +89,9 @@ impl Settings {
         let certificates = tls.certificates.iter_mut().flat_map(|files| [&mut files.cert_file, &mut files.key_file]);
         let authority = settings.gateway.acme.iter_mut().filter_map(|acme| acme.ca_file.as_mut());
         let receivers = settings.egress.ca_file.as_mut();
-        for path in certificates.chain(&mut tls.client_ca_file).chain(authority).chain(receivers) {
+        let redis = &mut settings.redis;
+        let redis = [&mut redis.ca_file, &mut redis.password_file, &mut redis.sentinel_password_file].into_iter().flatten();
+        for path in certificates.chain(&mut tls.client_ca_file).chain(authority).chain(receivers).chain(redis) {
             *path = beside.join(&*path);
         }
         Ok(settings)
@@ -129,6 +135,7 @@ impl Settings {
             .or_else(|| self.tracing.fault())
             .or_else(|| self.egress.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.mail.fault().map(|(key, why)| (key, why.into())))
+            .or_else(|| self.redis.fault().map(|(key, why)| (key, why.into())))
         {
             return fault(key, &message);
         }

@@ -21,6 +21,7 @@ fn the_file_that_ships_says_the_defaults() {
     assert_eq!(format!("{:?}", shipped.gateway.limits), format!("{:?}", defaults.gateway.limits));
     assert_eq!(shipped.control.addr, defaults.control.addr);
     assert_eq!(format!("{:?}", shipped.mail), format!("{:?}", defaults.mail));
+    assert_eq!(shipped.redis, defaults.redis);
 }
 
 #[test]
@@ -97,4 +98,24 @@ fn encryption_that_could_not_work_is_refused() {
         assert!(said.starts_with(why), "{said}");
     }
     assert!(load(&acme("terms_of_service_agreed = true\n")).is_ok());
+}
+
+#[test]
+fn redis_is_one_server_or_sentinels_or_a_cluster_and_never_with_a_password() {
+    for (text, why) in [
+        ("url = \"http://a\"\n", "clearway.toml:2: redis.url: must be redis://host:port"),
+        ("url = \"redis://:secret@a:6379\"\n", "clearway.toml:2: redis.url: must be redis://host:port"),
+        ("url = \"rediss://a:6379#insecure\"\n", "clearway.toml:2: redis.url: must be redis://host:port"),
+        ("url = \"redis://a\"\ncluster = [\"redis://b\"]\n", "clearway.toml:2: redis.url: only one of"),
+        ("cluster = [\"redis://a\", \"rediss://b\"]\n", "clearway.toml:2: redis.cluster: must all be"),
+        ("sentinels = [\"redis://a:26379\"]\n", "clearway.toml: redis.master: belongs to redis.sentinels"),
+        ("name_prefix = \"a{b}\"\n", "clearway.toml:2: redis.name_prefix: must be 1 to 64"),
+        ("call_timeout = \"0s\"\n", "clearway.toml:2: redis.call_timeout: must be from 10ms to 30s"),
+        ("forget_after = \"1s\"\n", "clearway.toml:2: redis.forget_after: must be from 15s to 1h"),
+    ] {
+        let said = load(&format!("[redis]\n{text}")).unwrap_err();
+        assert!(said.starts_with(why), "{said}");
+    }
+    let redis = load("[redis]\nsentinels = [\"rediss://a:26379\"]\nmaster = \"clearway\"\n").unwrap().redis;
+    assert!(redis.is_set() && !Settings::default().redis.is_set());
 }
