@@ -63,7 +63,7 @@ toolchain:
 # run the quickstarts of the documentation.
 prerequisites: toolchain
 	@missing=; for need in node:nodejs npm:npm python3:python3 pip3:python3-pip nghttp:nghttp2-client ruby:ruby go:golang-go \
-	php:php-cli; do command -v $${need%%:*} >/dev/null || missing="$$missing $${need#*:}"; done; \
+	php:php-cli redis-server:redis-server; do command -v $${need%%:*} >/dev/null || missing="$$missing $${need#*:}"; done; \
 	if [ -z "$$missing" ]; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
 	else echo "something that the tests use is missing: apt-get install$$missing"; exit 1; fi

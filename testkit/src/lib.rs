@@ -8,6 +8,7 @@
 
 pub mod acme;
 pub mod h2;
+pub mod redis;
 
 use std::{
     fs, io,
