@@ -17,6 +17,7 @@ pub mod egress;
 mod follow;
 mod gateway;
 mod jwks;
+pub mod lease;
 pub mod ledger;
 mod memory;
 pub mod metrics;

@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, Shutdown, TcpListener},
     os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -143,11 +143,12 @@ impl Redis {
         for word in words {
             text += &format!("${}\r\n{word}\r\n", word.len());
         }
-        text += "*1\r\n$4\r\nQUIT\r\n";
         socket.write_all(text.as_bytes()).map_err(|e| e.to_string())?;
+        // It answers what it has read, and then sees the end. A sentinel knows no QUIT.
+        socket.shutdown(Shutdown::Write).map_err(|e| e.to_string())?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer).map_err(|e| e.to_string())?;
-        Ok(answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned())
+        Ok(answer)
     }
 
     fn signal(&self, signal: &str) {
@@ -159,8 +160,7 @@ impl Redis {
         let text = |part: &str| self.dir.join(part).display().to_string();
         let mut guard = Command::new("/bin/sh");
         guard.args(["-c", GUARD, "clearway-testkit"]).arg(&self.dir).arg(&self.program);
-        let is_sentinel = self.more.iter().any(|arg| arg == "--sentinel");
-        if !is_sentinel {
+        if !self.more.iter().any(|arg| arg == "--sentinel") {
             guard.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "no"]);
             guard.args(["--dir", &text(""), "--unixsocket", &text("socket")]);
             if !self.more.iter().any(|arg| arg == "--port") {
