@@ -9,7 +9,7 @@ use crate::lease::{HeldLong, LongAsk, LongGiven, NodeId, PERIOD_MS, WINDOW_SLACK
 pub(super) struct LongBook {
     /// Out with all nodes: the sum over [`LongBook::nodes`].
     out: u64,
-    /// What was out according to nodes that restored; counts only after losses.
+    /// What was out according to nodes that restored, and what was given since beside it; counts only after losses.
     known_out: u64,
     /// Number of the [`PERIOD_MS`] in which [`LongBook::callers`] are counted.
     period: u64,
@@ -44,21 +44,25 @@ impl LongBook {
         let grant = if open { ask.want.min(most) } else { 0 };
         record.granted += grant;
         self.out += grant;
+        self.known_out = self.known_out.saturating_add(grant);
         self.nodes.insert(at.caller.node, record);
         LongGiven { window: ask.window, granted: record.granted, left: left - grant, open }
     }
 
-    /// Only raises what others knew to be out; the node's own part is set, as by a call.
-    pub(super) fn restore(&mut self, at: Moment<'_>, held: &HeldLong) {
+    /// Only raises what others knew to be out; the node's own part is set, as by a call. While the bucket is `restoring`
+    /// that part is among what others knew.
+    pub(super) fn restore(&mut self, at: Moment<'_>, held: &HeldLong, restoring: bool) {
+        let known_out = self.known_out;
         let record = self.hold(at, held.holds);
         self.nodes.insert(at.caller.node, record);
-        self.known_out = self.known_out.max(held.out);
+        self.known_out = if restoring { known_out.max(held.out) } else { self.known_out };
     }
 
-    /// The node's record, set to what the node says.
+    /// The node's record, set to what the node says. What those may have who were not waited for stays as much beside it.
     fn hold(&mut self, at: Moment<'_>, holds: u64) -> Record {
         let mut record = self.nodes.get(&at.caller.node).copied().unwrap_or_default();
         self.out = (self.out - record.granted).saturating_add(holds);
+        self.known_out = self.known_out.saturating_add(holds).saturating_sub(record.granted);
         record.granted = holds;
         record.seen = at.caller.order();
         record

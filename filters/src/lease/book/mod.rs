@@ -211,16 +211,16 @@ impl Book {
         if restore.held.iter().any(|held| self.is_stale(caller, held.subject, &held.as_asks())) {
             return Restored::Stale;
         }
-        let is_first = !bucket.done.contains(&caller.node);
+        let (is_first, restoring) = (!bucket.done.contains(&caller.node), bucket.restoring);
         for held in &restore.held {
-            self.restore_held(now_ms, caller, held, is_first);
+            self.restore_held(now_ms, caller, held, is_first, restoring);
         }
         let bucket = self.bucket(now_ms, restore.bucket);
         bucket.restored(now_ms, restore, forget_after_ms);
         bucket.answer(now_ms, caller.node, forget_after_ms)
     }
 
-    fn restore_held(&mut self, now_ms: u64, caller: &Caller, held: &Held, is_first: bool) {
+    fn restore_held(&mut self, now_ms: u64, caller: &Caller, held: &Held, is_first: bool, restoring: bool) {
         let at = Moment { now_ms, caller, policy: &self.policy };
         let asks = held.as_asks();
         let mut desk = self.read(held.subject, &asks);
@@ -228,10 +228,10 @@ impl Book {
             desk.second.restore(at, second, is_first);
         }
         if let Some(day) = &held.day {
-            desk.day.restore(at, day);
+            desk.day.restore(at, day, restoring);
         }
         if let Some(month) = &held.month {
-            desk.month.restore(at, month);
+            desk.month.restore(at, month, restoring);
         }
         if let Some(slots) = &held.slots {
             desk.slots.restore(at, slots);

@@ -88,8 +88,12 @@ end
 for i, held in ipairs(helds) do
   local window = windows[i]
   if held.kind == 'L' then
+    local known_out = window.known_out
     hold_long(window, held[3])
-    window.known_out = max(window.known_out, held[4])
+    if bucket.restoring then
+      -- The node's part is among what others knew.
+      window.known_out = max(known_out, held[4])
+    end
     write_long(window, call, held[1], held[2])
   elseif held.kind == 'S' then
     restore_second(window, held)

@@ -58,7 +58,7 @@ local function is_old(a_epoch, a_seq, b_epoch, b_seq)
 end
 
 ---- Days and months -------------------------------------------------------------------------------------------------------
--- `out`: granted to all nodes. `known_out`: what nodes that restored knew to be out. `period`, `callers`,
+-- `out`: granted to all nodes. `known_out`: what nodes that restored knew to be out, and was given since. `period`, `callers`,
 -- `callers_before`: how many nodes called in this period, and in the one before. A node: "granted epoch seq period".
 
 local function read_long(key, call)
@@ -75,9 +75,10 @@ local function is_stale_long(long, call)
   return long.is_known and is_old(call.epoch, call.seq, long.epoch, long.seq)
 end
 
--- Sets the node's part to what it says it is.
+-- Sets the node's part to what it says it is. What those may have who were not waited for stays as much beside it.
 local function hold_long(long, holds)
   long.out = long.out - long.granted + holds
+  long.known_out = max(long.known_out + holds - long.granted, 0)
   long.granted = holds
 end
 

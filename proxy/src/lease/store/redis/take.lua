@@ -50,6 +50,7 @@ local function take_long(long, ask)
   local grant = is_open and min(ask[5], most_of(left, call.long_parts * members)) or 0
   long.granted = long.granted + grant
   long.out = long.out + grant
+  long.known_out = long.known_out + grant
   local is_bare = ask.bare and ask[5] > 0 and grant == 0
   return { long.granted, left - grant, is_open and 1 or 0 }, is_bare
 end
