@@ -43,7 +43,7 @@ fn chunk(from: usize) -> v1::Changes {
 fn full() -> Snapshot {
     let snapshot = Snapshot::new();
     snapshot.begin_full(&v1::SnapshotBegin { revision: 1, store_id: vec![1], credentials: KEYS as u64 });
-    let plans = vec![v1::Plan { name: "bench".to_owned(), limits: None }];
+    let plans = vec![v1::Plan { name: "bench".to_owned(), ..Default::default() }];
     let accounts = (0..KEYS / KEYS_AN_ACCOUNT).map(|n| v1::Account {
         id: account(n),
         plan: "bench".to_owned(),

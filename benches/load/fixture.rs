@@ -114,7 +114,7 @@ impl Keys {
                 ..v1::Account::default()
             })
             .collect();
-        let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(roomy()) }];
+        let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(roomy()), ..Default::default() }];
         v1::Changes { plans, accounts, ..Default::default() }
     }
 }

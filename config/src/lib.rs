@@ -13,6 +13,7 @@ pub mod limits;
 pub mod scope;
 pub mod seal;
 pub mod settings;
+pub mod store_loss;
 pub mod sync;
 
 pub use code::ErrorCode;
@@ -24,3 +25,4 @@ pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;
 pub use scope::{Scope, Scopes};
 pub use seal::SealingKey;
+pub use store_loss::OnQuotaStoreLoss;

@@ -66,7 +66,11 @@ async fn fill(snapshot: &Snapshot, disk: &Disk, keys: u64) {
     for start in (0..keys).step_by(CHUNK as usize) {
         let end = keys.min(start + CHUNK);
         let chunk = v1::Changes {
-            plans: vec![v1::Plan { name: "pro".into(), limits: Some(v1::Limits { per_day: Some(1), ..Default::default() }) }],
+            plans: vec![v1::Plan {
+                name: "pro".into(),
+                limits: Some(v1::Limits { per_day: Some(1), ..Default::default() }),
+                ..Default::default()
+            }],
             accounts: (start / 10..end.div_ceil(10)).map(account).collect(),
             credentials: (start..end).map(credential).collect(),
             ..Default::default()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{SettingsError, Source};
-use crate::limits::Limits;
+use crate::{limits::Limits, store_loss::OnQuotaStoreLoss};
 
 /// Plans on offer at most.
 pub const PLANS_MAX: usize = 1_000;
@@ -34,6 +34,8 @@ pub struct Plan {
     pub keys_max: Option<u32>,
     /// Days for which an account's events are kept, and what became of them; 1 to [`EVENT_RETENTION_DAYS_MAX`].
     pub event_retention_days: u32,
+    /// In a fleet, while the store of quotas cannot be reached.
+    pub on_quota_store_loss: OnQuotaStoreLoss,
     /// Micro-units of `currency`; `None` is by agreement.
     pub price_monthly: Option<i64>,
     pub price_annual: Option<i64>,
@@ -55,6 +57,8 @@ struct RawPlan {
     limits: Spanned<RawLimits>,
     keys_max: Option<u32>,
     event_retention_days: Option<Spanned<u32>>,
+    #[serde(default)]
+    on_quota_store_loss: OnQuotaStoreLoss,
     price_monthly: Option<i64>,
     price_annual: Option<i64>,
     currency: Spanned<String>,
@@ -122,6 +126,7 @@ fn resolve_plan(source: &Source, raw: &RawPlan) -> Result<Plan, SettingsError> {
         limits,
         keys_max: raw.keys_max,
         event_retention_days,
+        on_quota_store_loss: raw.on_quota_store_loss,
         price_monthly: raw.price_monthly,
         price_annual: raw.price_annual,
         currency: currency.clone(),
@@ -162,5 +167,16 @@ mod tests {
         assert_eq!(plans.plans[0].event_retention_days, 30);
         let wrong = Plans::resolve(&Source::new("plans.toml", plan("event_retention_days = 0\n"))).unwrap_err();
         assert_eq!(wrong.to_string(), "plans.toml:6: plans.event_retention_days: must be from 1 to 3650");
+    }
+
+    #[test]
+    fn a_lost_store_of_quotas_denies_unless_a_plan_says_otherwise_in_a_known_word() {
+        let plan = |more: &str| format!("[[plans]]\nname = \"x\"\ntitle = \"X\"\ncurrency = \"USD\"\nlimits = {{}}\n{more}");
+        let resolve = |more: &str| Plans::resolve(&Source::new("plans.toml", plan(more)));
+        assert_eq!(resolve("").unwrap().plans[0].on_quota_store_loss, OnQuotaStoreLoss::LeaseThenDeny);
+        let shared = resolve("on_quota_store_loss = \"lease_then_local_share\"\n").unwrap();
+        assert_eq!(shared.plans[0].on_quota_store_loss, OnQuotaStoreLoss::LeaseThenLocalShare);
+        let wrong = resolve("on_quota_store_loss = \"allow\"\n").unwrap_err().to_string();
+        assert!(wrong.starts_with("plans.toml:6") && wrong.contains("lease_then_allow"), "{wrong}");
     }
 }

@@ -36,6 +36,10 @@ impl Feed for PlanFeed {
 }
 
 fn changes(stored: Vec<Stored>) -> v1::Changes {
-    let plan = |Stored { plan, .. }: Stored| v1::Plan { name: plan.name, limits: Some(plan.limits.into()) };
+    let plan = |Stored { plan, .. }: Stored| v1::Plan {
+        name: plan.name,
+        limits: Some(plan.limits.into()),
+        on_quota_store_loss: plan.on_quota_store_loss.as_str().to_owned(),
+    };
     v1::Changes { plans: stored.into_iter().map(plan).collect(), ..v1::Changes::default() }
 }

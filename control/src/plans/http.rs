@@ -15,7 +15,7 @@ pub fn routes() -> OpenApiRouter<Api> {
 
 /// What an account can subscribe to. A limit that is null is none.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"name": "starter", "title": "Starter", "keys_max": 25, "event_retention_days": 7, "price_monthly": 0, "price_annual": 0, "currency": "USD",
+#[schema(example = json!({"name": "starter", "title": "Starter", "keys_max": 25, "event_retention_days": 7, "on_quota_store_loss": "lease_then_deny", "price_monthly": 0, "price_annual": 0, "currency": "USD",
     "limits": {"per_second": 10, "per_day": 10000, "per_month": 100000, "concurrent": 5, "overage": false}}))]
 struct PlanView {
     name: String,
@@ -25,6 +25,9 @@ struct PlanView {
     keys_max: Option<u32>,
     /// Days for which an account's events are kept, and what became of them.
     event_retention_days: u32,
+    /// Where several proxies share quotas by a store, and it cannot be reached: `lease_then_deny`, `lease_then_local_share` or
+    /// `lease_then_allow`.
+    on_quota_store_loss: &'static str,
     /// Millionths of the currency; null is by agreement.
     price_monthly: Option<i64>,
     price_annual: Option<i64>,
@@ -58,6 +61,7 @@ impl From<Stored> for PlanView {
             },
             keys_max: plan.keys_max,
             event_retention_days: plan.event_retention_days,
+            on_quota_store_loss: plan.on_quota_store_loss.as_str(),
             price_monthly: plan.price_monthly,
             price_annual: plan.price_annual,
             currency: plan.currency,

@@ -25,6 +25,7 @@ struct Row {
     overage: bool,
     keys_max: Option<i64>,
     event_retention_days: i64,
+    on_quota_store_loss: String,
     price_monthly: Option<i64>,
     price_annual: Option<i64>,
     currency: String,
@@ -36,7 +37,7 @@ pub(super) async fn all<'c>(on: impl On<'c>) -> db::Result<Vec<Stored>> {
     let rows = on
         .query(
             "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
-                    event_retention_days, price_monthly, price_annual, currency, retired
+                    event_retention_days, on_quota_store_loss, price_monthly, price_annual, currency, retired
              FROM plans
              ORDER BY position, name
              LIMIT 10000",
@@ -51,11 +52,11 @@ pub(super) async fn some<'c>(on: impl On<'c>, names: &[String]) -> db::Result<Ve
     let rows = on
         .query(PerEngine {
             sqlite: "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
-                            event_retention_days, price_monthly, price_annual, currency, retired
+                            event_retention_days, on_quota_store_loss, price_monthly, price_annual, currency, retired
                      FROM plans
                      WHERE name IN (SELECT value FROM json_each($1))",
             postgres: "SELECT name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
-                              event_retention_days, price_monthly, price_annual, currency, retired
+                              event_retention_days, on_quota_store_loss, price_monthly, price_annual, currency, retired
                        FROM plans
                        WHERE name IN (SELECT jsonb_array_elements_text($1))",
         })
@@ -71,13 +72,14 @@ pub(super) async fn put(tx: &mut Tx, stored: &Stored) -> db::Result<()> {
     tx.query(
         "INSERT INTO plans
              (name, title, position, per_second, per_day, per_month, concurrent, overage, keys_max,
-              event_retention_days, price_monthly, price_annual, currency, retired)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+              event_retention_days, on_quota_store_loss, price_monthly, price_annual, currency, retired)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (name) DO UPDATE
          SET title = excluded.title, position = excluded.position, per_second = excluded.per_second,
              per_day = excluded.per_day, per_month = excluded.per_month, concurrent = excluded.concurrent,
              overage = excluded.overage, keys_max = excluded.keys_max,
-             event_retention_days = excluded.event_retention_days, price_monthly = excluded.price_monthly,
+             event_retention_days = excluded.event_retention_days,
+             on_quota_store_loss = excluded.on_quota_store_loss, price_monthly = excluded.price_monthly,
              price_annual = excluded.price_annual, currency = excluded.currency, retired = excluded.retired",
     )
     .bind(plan.name.clone())
@@ -90,6 +92,7 @@ pub(super) async fn put(tx: &mut Tx, stored: &Stored) -> db::Result<()> {
     .bind(plan.limits.overage)
     .bind(plan.keys_max.map(i64::from))
     .bind(i64::from(plan.event_retention_days))
+    .bind(plan.on_quota_store_loss.as_str().to_owned())
     .bind(plan.price_monthly)
     .bind(plan.price_annual)
     .bind(plan.currency.clone())
@@ -124,6 +127,8 @@ impl From<Row> for Stored {
             },
             keys_max: narrow(row.keys_max),
             event_retention_days: u32::try_from(row.event_retention_days).unwrap_or(u32::MAX),
+            // The table takes no other words.
+            on_quota_store_loss: row.on_quota_store_loss.parse().unwrap_or_default(),
             price_monthly: row.price_monthly,
             price_annual: row.price_annual,
             currency: row.currency,

@@ -121,6 +121,7 @@ async fn the_plans_on_offer_are_in_the_files_order() {
                     "per_second": 10
                   },
                   "name": "starter",
+                  "on_quota_store_loss": "lease_then_deny",
                   "price_annual": 0,
                   "price_monthly": 0,
                   "title": "Starter"
@@ -137,6 +138,7 @@ async fn the_plans_on_offer_are_in_the_files_order() {
                     "per_second": 1000
                   },
                   "name": "enterprise",
+                  "on_quota_store_loss": "lease_then_deny",
                   "price_annual": null,
                   "price_monthly": null,
                   "title": "Enterprise"

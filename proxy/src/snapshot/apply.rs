@@ -119,7 +119,9 @@ impl Snapshot {
 
     fn change_plan(&self, writer: &mut Writer, wire: &v1::Plan) -> bool {
         let limits = wire.limits.map_or(Ok(Limits::UNLIMITED), Limits::try_from).ok();
-        writer.plans.set(&self.plans, &wire.name, limits);
+        // A word of a newer control denies.
+        let on_loss = wire.on_quota_store_loss.parse().unwrap_or_default();
+        writer.plans.set(&self.plans, &wire.name, limits, on_loss);
         if let Some(full) = &mut writer.full {
             full.plans.insert(wire.name.clone());
         }

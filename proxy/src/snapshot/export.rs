@@ -15,7 +15,12 @@ impl Snapshot {
     /// A row that a delta changes meanwhile is named as before or as after.
     pub(super) fn export<E>(&self, mut write: impl FnMut(v1::Changes) -> Result<(), E>) -> Result<(), E> {
         let plans = self.plans.iter().filter(|plan| plan.known);
-        let plans = plans.map(|plan| v1::Plan { name: plan.name.to_string(), limits: Some(plan.limits.into()) }).collect();
+        let plans = plans.map(|plan| v1::Plan {
+            name: plan.name.to_string(),
+            limits: Some(plan.limits.into()),
+            on_quota_store_loss: plan.on_quota_store_loss.as_str().to_owned(),
+        });
+        let plans = plans.collect();
         write(v1::Changes { plans, ..Default::default() })?;
 
         let mut accounts = self.accounts.iter().map(|account| v1::Account {

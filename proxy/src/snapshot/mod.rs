@@ -28,7 +28,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
-use clearway_config::{AccountId, KeyHash, KeyId, Limits, Scopes, WebhookId};
+use clearway_config::{AccountId, KeyHash, KeyId, Limits, OnQuotaStoreLoss, Scopes, WebhookId};
 use clearway_filters::access::Held;
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -128,6 +128,22 @@ impl Snapshot {
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
+
+    /// What an account's plan allows; `None` for an account that is not known.
+    pub fn limits_of(&self, id: &AccountId) -> Option<Limits> {
+        let account = self.accounts.at(self.accounts.find(id)?);
+        Some(self.plans.at(account.plan()).limits)
+    }
+
+    /// Tells of every secret whose key has limits of its own. Walks all secrets, which takes a moment at a million.
+    pub fn each_limited_key(&self, mut tell: impl FnMut(KeyId, AccountId, &Limits)) {
+        let guard = self.credentials.map.guard();
+        for (_, credential) in self.credentials.map.iter(&guard) {
+            if credential.profile.limits.can_refuse() {
+                tell(credential.key_id, self.accounts.at(credential.account).id, &credential.profile.limits);
+            }
+        }
+    }
 }
 
 /// One consistent-enough look at a [`Snapshot`]: a row is read whole, two rows may be of two revisions.
@@ -191,6 +207,11 @@ impl<'v> FoundAccount<'v> {
         &self.plan.limits
     }
 
+    /// What happens while the store of quotas cannot be reached.
+    pub fn on_quota_store_loss(&self) -> OnQuotaStoreLoss {
+        self.plan.on_quota_store_loss
+    }
+
     pub fn plan(&self) -> &'v str {
         &self.plan.name
     }
@@ -252,6 +273,11 @@ impl<'v> Found<'v> {
     /// What the plan allows all keys of the account together.
     pub fn account_limits(&self) -> &'v Limits {
         &self.plan.limits
+    }
+
+    /// What happens while the store of quotas cannot be reached.
+    pub fn on_quota_store_loss(&self) -> OnQuotaStoreLoss {
+        self.plan.on_quota_store_loss
     }
 
     /// The key's own limits beside its account's.

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use clearway_config::Limits;
+use clearway_config::{Limits, OnQuotaStoreLoss};
 
 #[derive(Default)]
 pub(super) struct Plans {
@@ -24,8 +24,16 @@ impl std::fmt::Debug for Plans {
 pub(super) struct Plan {
     pub(super) name: Box<str>,
     pub(super) limits: Limits,
+    pub(super) on_quota_store_loss: OnQuotaStoreLoss,
     /// False for one that an account named and control has not described, or not in words known here.
     pub(super) known: bool,
+}
+
+impl Plan {
+    fn new(name: &str, limits: Option<Limits>, on_quota_store_loss: OnQuotaStoreLoss) -> Self {
+        let known = limits.is_some();
+        Self { name: name.into(), limits: limits.unwrap_or(Limits::UNLIMITED), on_quota_store_loss, known }
+    }
 }
 
 impl Plans {
@@ -52,16 +60,16 @@ impl Names {
         if let Some(&index) = self.indexes.get(name) {
             return index;
         }
-        let version = plans.versions.push(Plan { name: name.into(), limits: Limits::UNLIMITED, known: false });
+        let version = plans.versions.push(Plan::new(name, None, OnQuotaStoreLoss::default()));
         let index = narrow(plans.current.push(AtomicU32::new(narrow(version))));
         self.indexes.insert(name.into(), index);
         index
     }
 
     /// Describes a plan; `None` says that its limits could not be understood.
-    pub(super) fn set(&mut self, plans: &Plans, name: &str, limits: Option<Limits>) {
+    pub(super) fn set(&mut self, plans: &Plans, name: &str, limits: Option<Limits>, on_loss: OnQuotaStoreLoss) {
         let index = self.of(plans, name);
-        let plan = Plan { name: name.into(), limits: limits.unwrap_or(Limits::UNLIMITED), known: limits.is_some() };
+        let plan = Plan::new(name, limits, on_loss);
         if *plans.at(index) != plan {
             let version = narrow(plans.versions.push(plan));
             plans.current.get(index as usize).expect("of() gave the index").store(version, Ordering::Release);
@@ -72,7 +80,7 @@ impl Names {
     pub(super) fn retain(&mut self, plans: &Plans, keep: impl Fn(&str) -> bool) {
         let gone: Vec<Box<str>> = self.indexes.keys().filter(|name| !keep(name)).cloned().collect();
         for name in gone {
-            self.set(plans, &name, None);
+            self.set(plans, &name, None, OnQuotaStoreLoss::default());
         }
     }
 }

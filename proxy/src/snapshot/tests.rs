@@ -22,7 +22,11 @@ pub(super) fn id(n: u64) -> Vec<u8> {
 }
 
 pub(super) fn plan(name: &str, per_day: u64) -> v1::Plan {
-    v1::Plan { name: name.into(), limits: Some(v1::Limits { per_day: Some(per_day), ..Default::default() }) }
+    v1::Plan {
+        name: name.into(),
+        limits: Some(v1::Limits { per_day: Some(per_day), ..Default::default() }),
+        on_quota_store_loss: String::new(),
+    }
 }
 
 pub(super) fn account(n: u64, plan: &str) -> v1::Account {

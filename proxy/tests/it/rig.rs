@@ -280,7 +280,7 @@ pub(crate) fn account(suspended: bool) -> v1::Account {
 }
 
 pub(crate) fn plan(limits: Limits) -> v1::Plan {
-    v1::Plan { name: "test".into(), limits: Some(limits.into()) }
+    v1::Plan { name: "test".into(), limits: Some(limits.into()), ..Default::default() }
 }
 
 pub(crate) fn bearer(n: u8) -> String {
