@@ -120,6 +120,8 @@ codes! {
     QuotaExceeded = "quota_exceeded", 429;
     /// Too many requests are being served at the same time.
     ConcurrencyExceeded = "concurrency_exceeded", 429;
+    /// The store that this fleet's gateways share their quotas by cannot be reached, and the account's plan admits nothing more without it; `Retry-After` says when to come back.
+    QuotaStoreUnavailable = "quota_store_unavailable", 503;
     /// The gateway has not heard from its control plane for the auth lease and refuses to decide by what may be out of date.
     AuthLeaseExpired = "auth_lease_expired", 503;
     /// The gateway has not received its keys and plans yet.
@@ -227,8 +229,13 @@ mod tests {
 
     #[test]
     fn a_failure_of_ours_is_never_answered_as_a_bad_key() {
-        for ours in [ErrorCode::StoreUnavailable, ErrorCode::NotReady, ErrorCode::LedgerUnavailable, ErrorCode::AuthLeaseExpired]
-        {
+        for ours in [
+            ErrorCode::StoreUnavailable,
+            ErrorCode::NotReady,
+            ErrorCode::LedgerUnavailable,
+            ErrorCode::QuotaStoreUnavailable,
+            ErrorCode::AuthLeaseExpired,
+        ] {
             assert_eq!(ours.status(), 503);
         }
     }

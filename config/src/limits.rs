@@ -58,6 +58,15 @@ impl Limits {
         *self == Self { overage: self.overage, ..Self::UNLIMITED }
     }
 
+    /// Whether a request can be refused by one of them: a month with overage refuses none.
+    #[inline]
+    pub fn can_refuse(&self) -> bool {
+        self.per_second.is_some()
+            || self.per_day.is_some()
+            || (self.per_month.is_some() && !self.overage)
+            || self.concurrent.is_some()
+    }
+
     /// Limits that other limits of the same plan make unreachable, each as a sentence.
     pub fn unreachable(&self) -> Vec<String> {
         let mut found = Vec::new();

@@ -63,6 +63,11 @@ pub enum Reject {
     ScopeMissing(Scope),
     /// Boxed, so that the answer to every accepted request stays small.
     Quota(Box<Refused>),
+    /// What this node of a fleet was granted is spent, and the store has not been asked for more yet. What the answer
+    /// is where it has nothing: nobody is answered before that is known.
+    LeaseShort(Box<Refused>),
+    /// The store that nodes share cannot be asked, and the plan does not go on without it.
+    QuotaStoreUnavailable,
     AuthLeaseExpired,
     NotReady,
     LedgerUnavailable,
@@ -101,11 +106,12 @@ impl Reject {
             Reject::AccountPolicyUnknown => ErrorCode::AccountPolicyUnknown,
             Reject::AddressNotAllowed => ErrorCode::AddressNotAllowed,
             Reject::ScopeMissing(_) => ErrorCode::ScopeMissing,
-            Reject::Quota(refused) => match refused.refusal.window {
+            Reject::Quota(refused) | Reject::LeaseShort(refused) => match refused.refusal.window {
                 Window::Second => ErrorCode::RateLimitExceeded,
                 Window::Day | Window::Month => ErrorCode::QuotaExceeded,
                 Window::Concurrent => ErrorCode::ConcurrencyExceeded,
             },
+            Reject::QuotaStoreUnavailable => ErrorCode::QuotaStoreUnavailable,
             Reject::AuthLeaseExpired => ErrorCode::AuthLeaseExpired,
             Reject::NotReady => ErrorCode::NotReady,
             Reject::LedgerUnavailable => ErrorCode::LedgerUnavailable,
@@ -115,7 +121,7 @@ impl Reject {
     /// Which limit was met, where one was.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Reject::Quota(refused) => Some(&refused.refusal),
+            Reject::Quota(refused) | Reject::LeaseShort(refused) => Some(&refused.refusal),
             _ => None,
         }
     }
@@ -123,7 +129,7 @@ impl Reject {
     /// What is left of every limit, where limits were looked at.
     pub fn standing(&self) -> Option<&Standing> {
         match self {
-            Reject::Quota(refused) => Some(&refused.standing),
+            Reject::Quota(refused) | Reject::LeaseShort(refused) => Some(&refused.standing),
             _ => None,
         }
     }

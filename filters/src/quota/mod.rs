@@ -8,6 +8,8 @@
 //!
 //! A clock that steps back never reopens a budget: a day or month that has begun is not left again.
 
+mod holding;
+mod leased;
 mod now;
 mod standing;
 #[cfg(test)]
@@ -15,6 +17,8 @@ mod tests;
 
 use clearway_config::Limits;
 
+pub use holding::{HOLDING_WORDS, Holding, Room};
+pub use leased::{Leased, Withheld, decide_leased};
 pub use now::{Now, day_begins_ms, day_ends_ms, month_begins_ms, month_ends_ms, month_seconds};
 pub use standing::{Left, Standing, Subject, Window};
 use standing::{LeftOfSubject, Of};
@@ -259,6 +263,12 @@ impl Windows {
     #[inline]
     fn milli(&self, now: &Now) -> u64 {
         if self.second > now.second { 0 } else { u64::from(now.milli) }
+    }
+
+    /// What this second and what still counts of the one before come to.
+    #[inline]
+    pub fn weighted_second(&self, now: &Now) -> u64 {
+        u64::from(self.second_count) + u64::from(self.weight_of_second_before(now))
     }
 
     /// How many requests of the second before still count. The running millisecond is taken as past

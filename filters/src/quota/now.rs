@@ -16,6 +16,8 @@ pub struct Now {
     pub day: u32,
     /// Year × 12 + month, January being 0.
     pub month: u32,
+    /// Milliseconds of a clock of this machine that nobody sets, for leases; 0 where there are none.
+    pub uptime_ms: u64,
 }
 
 impl Now {
@@ -24,7 +26,12 @@ impl Now {
         let ms = ms.min(u64::from(u32::MAX) * 1_000 + 999);
         let narrow = |n: u64| u32::try_from(n).expect("bounded by u32::MAX seconds above");
         let day = narrow(ms / DAY_MS);
-        Self { ms, second: narrow(ms / 1_000), milli: narrow(ms % 1_000), day, month: month_of(day) }
+        Self { ms, second: narrow(ms / 1_000), milli: narrow(ms % 1_000), day, month: month_of(day), uptime_ms: 0 }
+    }
+
+    /// The same moment, by the clock that leases end by.
+    pub fn with_uptime(self, uptime_ms: u64) -> Self {
+        Self { uptime_ms, ..self }
     }
 
     /// The same moment, counted in `day` if that is later: for a day that is closed already.

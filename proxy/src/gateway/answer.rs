@@ -110,7 +110,7 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
             (code.meaning().to_owned(), json!({ "reason": what }))
         }
         Reject::ScopeMissing(scope) => (format!("The key lacks the scope {scope}."), json!({ "scope": scope.as_str() })),
-        Reject::Quota(refused) => (code.meaning().to_owned(), limit_met(&refused.refusal)),
+        Reject::Quota(refused) | Reject::LeaseShort(refused) => (code.meaning().to_owned(), limit_met(&refused.refusal)),
         Reject::Maintenance(maintenance) => {
             (maintenance.message.clone().unwrap_or_else(|| code.meaning().to_owned()), serde_json::Value::Null)
         }

@@ -14,6 +14,7 @@ use std::{
     },
 };
 
+use clearway_filters::quota::Now;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Ledger, LedgerError, Unlogged, in_flight::State};
@@ -102,6 +103,8 @@ impl Ledger {
             _ => LedgerError::io("lock", &self.file)(e),
         })?;
         self.map.reset_locks();
+        // It may have begun one of its own.
+        self.next_epoch(&Now::at(0))?;
         // Held until all of it is done: what ends meanwhile waits its turn.
         let mut heir = self.keeping.heir.lock();
         let mut lines = Vec::new();

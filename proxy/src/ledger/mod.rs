@@ -10,7 +10,8 @@
 //!
 //! The ledger reads no clock, starts no thread and sends nothing: its owner calls [`Ledger::flush`] and
 //! [`Ledger::spool_ended_days`] now and then, and reports [`Ledger::totals`]. It is exact for one
-//! process; a fleet's shares are not its business.
+//! process. In a fleet it admits within what a store has granted to this node, which stands in a second file of the
+//! same slots ([`leased`]); asking for that is the business of [`crate::lease`].
 
 mod admission;
 mod directory;
@@ -19,6 +20,7 @@ mod handover;
 mod in_flight;
 mod inherited;
 mod journal;
+mod leased;
 mod mapping;
 mod marks;
 mod open;
@@ -37,7 +39,7 @@ use std::{
 use clearway_config::{ErrorCode, Limits, RequestId};
 use clearway_filters::{
     Reject,
-    quota::{Now, Standing, Windows, decide},
+    quota::{Now, Windows, decide},
 };
 use parking_lot::Mutex;
 
@@ -47,6 +49,7 @@ pub use error::LedgerError;
 pub(crate) use handover::hand_line;
 pub use handover::{Ending, Heir};
 pub use inherited::{Adopted, Inherited};
+pub use leased::Asks;
 pub use mapping::{IN_FLIGHT_MAX, SlotId};
 pub use open::Opened;
 pub use spool::SpooledDay;
@@ -56,6 +59,7 @@ use directory::{Directory, KIND_ACCOUNT, KIND_KEY};
 use handover::Keeping;
 use in_flight::{FreeRecords, State};
 use journal::Journal;
+use leased::{Decided, Leasing, Part};
 use mapping::{Mapping, Slot, SlotGuard};
 use marks::Marks;
 
@@ -72,6 +76,8 @@ pub struct Ledger {
     keeping: Keeping,
     /// Asks the process before for ends of requests that it has not told of yet.
     news: OnceLock<Box<dyn News>>,
+    /// What a fleet's store has granted; not there where this ledger counts for itself.
+    leasing: OnceLock<Leasing>,
     id: [u8; 16],
     file: PathBuf,
     spool: PathBuf,
@@ -114,6 +120,10 @@ impl Ledger {
     pub fn prefetch(&self, account: SlotId, key: SlotId) {
         self.map.prefetch(account);
         self.map.prefetch(key);
+        if let Some(leasing) = self.leasing.get() {
+            leasing.prefetch(account);
+            leasing.prefetch(key);
+        }
     }
 
     /// Admits a request and counts it in every window of its account and its key, or refuses it and counts it in none.
@@ -166,14 +176,18 @@ impl Ledger {
         (account, account_limits): (SlotId, &Limits),
         key: Option<(SlotId, &Limits)>,
     ) -> Result<(), Reject> {
-        let account = self.slot_of_kind(account, KIND_ACCOUNT)?;
-        let (key, key_limits) = match key {
-            Some((key, limits)) => (Some(self.slot_of_kind(key, KIND_KEY)?), limits),
-            None => (None, &Limits::UNLIMITED),
+        let account_slot = self.slot_of_kind(account, KIND_ACCOUNT)?;
+        let key_slot = match key {
+            Some((key, _)) => Some(self.slot_of_kind(key, KIND_KEY)?),
+            None => None,
         };
-        let (account, key) = (account.lock(), key.map(Slot::lock));
-        let (mut account, mut key) = (account.windows(), key.as_ref().map(SlotGuard::windows).unwrap_or_default());
-        self.decide(now, (&mut account, account_limits), (&mut key, key_limits)).map(drop)
+        let (key, key_limits) = key.unwrap_or((SlotId::NOBODY, &Limits::UNLIMITED));
+        let (account_guard, key_guard) = (account_slot.lock(), key_slot.map(Slot::lock));
+        let mut account_windows = account_guard.windows();
+        let mut key_windows = key_guard.as_ref().map(SlotGuard::windows).unwrap_or_default();
+        let account = Part { id: account, limits: account_limits, guard: Some(&account_guard) };
+        let key = Part { id: key, limits: key_limits, guard: key_guard.as_ref() };
+        self.decide(now, (&account, &mut account_windows), (&key, &mut key_windows)).map(drop)
     }
 
     /// [`Ledger::admit`], telling `reached` how far it is: what a kill leaves behind at each step is tested.
@@ -204,9 +218,11 @@ impl Ledger {
         let (account_guard, key_guard) = (account_slot.lock(), key_slot.map(Slot::lock));
         let mut account_windows = account_guard.windows();
         let mut key_windows = key_guard.as_ref().map(SlotGuard::windows).unwrap_or_default();
-        let decided = self.decide(now, (&mut account_windows, account_limits), (&mut key_windows, key_limits));
-        let standing = match decided {
-            Ok(standing) => standing,
+        let account_part = Part { id: account, limits: account_limits, guard: Some(&account_guard) };
+        let key_part = Part { id: key, limits: key_limits, guard: key_guard.as_ref() };
+        let decided = self.decide(now, (&account_part, &mut account_windows), (&key_part, &mut key_windows));
+        let Decided { standing, low } = match decided {
+            Ok(decided) => decided,
             Err(reject) => {
                 self.free.give_back(number);
                 return Err(reject);
@@ -228,6 +244,9 @@ impl Ledger {
         if let Some(key_guard) = &key_guard {
             self.note_address(key, key_guard, from);
             self.marks.changed(key);
+        }
+        if low {
+            self.ask_for_more(&account_part, &key_part);
         }
         drop((account_guard, key_guard));
         Ok(Admission::of(self.clone(), number, standing))
@@ -259,18 +278,22 @@ impl Ledger {
     fn decide(
         &self,
         now: &Now,
-        (account, account_limits): (&mut Windows, &Limits),
-        (key, key_limits): (&mut Windows, &Limits),
-    ) -> Result<Standing, Reject> {
+        (account, account_windows): (&Part<'_>, &mut Windows),
+        (key, key_windows): (&Part<'_>, &mut Windows),
+    ) -> Result<Decided, Reject> {
         // Read under the locks: a day that was closed while we waited for one is closed for us.
         let progress = self.map.progress();
         let now = now.not_before_day(progress.closed_day.load(Ordering::Acquire).saturating_add(1));
         let spooled = progress.spooled_day.load(Ordering::Acquire);
         let is_lost = |windows: &Windows| windows.day_dropped_by(&now).is_some_and(|(day, _)| day > spooled);
-        if is_lost(account) || is_lost(key) {
+        if is_lost(account_windows) || is_lost(key_windows) {
             return Err(Reject::LedgerUnavailable);
         }
-        Ok(decide(&now, (account, account_limits), (key, key_limits))?)
+        if let Some(leasing) = self.leasing.get().filter(|_| account.is_leased() || key.is_leased()) {
+            return leasing.decide(&now, (account, account_windows), (key, key_windows));
+        }
+        let standing = decide(&now, (account_windows, account.limits), (key_windows, key.limits))?;
+        Ok(Decided { standing, low: false })
     }
 
     /// A slot number that is not one of this ledger, or of the other kind, is a fault of ours: it is refused

@@ -92,6 +92,7 @@ impl Ledger {
             spooling: Mutex::new(()),
             keeping: Keeping::default(),
             news: OnceLock::new(),
+            leasing: OnceLock::new(),
             map,
             directory,
             id,

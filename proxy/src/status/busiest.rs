@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    const AT: Now = Now { ms: 86_400_000, second: 86_400, milli: 0, day: 1, month: 23_640 };
+    const AT: Now = Now { ms: 86_400_000, second: 86_400, milli: 0, day: 1, month: 23_640, uptime_ms: 0 };
 
     fn admit(ledger: &Arc<Ledger>, n: u8, times: u32) {
         let account = ledger.slot(&Subject::Account(AccountId::from_bytes([1; 16]))).unwrap();

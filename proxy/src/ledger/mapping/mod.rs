@@ -1,4 +1,4 @@
-//! The ledger's file in memory. All unsafe code of the ledger is here.
+//! The ledger's file in memory, and beside it that of a fleet's leases. All unsafe code of the ledger is here.
 //!
 //! What the file holds is atomics and locks, nothing else: whatever bits stand in it, reading them is
 //! sound, and what they mean is for the modules above to judge. The head of the file (header and
@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "a mapped file is raw memory; this module turns it into atomics")]
 
+mod leases;
 mod parts;
 
 use std::{
@@ -26,8 +27,9 @@ use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::{Mutex, RawMutex, lock_api::RawMutex as _};
 use rustix::fs::FallocateFlags;
 
+pub(super) use leases::LeaseTable;
+pub(super) use parts::{Bytes16, Name, Record, Slot, SlotGuard};
 use parts::store_windows;
-pub(super) use parts::{Name, Record, Slot, SlotGuard};
 
 /// Requests that can be in flight, or finished and not yet in the access log, at the same time.
 pub const IN_FLIGHT_MAX: usize = 65_536;
@@ -61,7 +63,7 @@ pub(super) struct Progress {
 }
 
 /// Which slot. Any number may be one: it is looked at before it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
 impl SlotId {
