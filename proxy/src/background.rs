@@ -2,11 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use clearway_filters::quota::Now;
-
 use crate::{
     gateway::{State, now_ms},
-    ledger::Ledger,
     vitals::Health,
 };
 
@@ -19,15 +16,15 @@ pub(crate) async fn watch_upstreams(state: Arc<State>) {
 }
 
 /// Writes the ledger to disk every second, and closes days that are over.
-pub(crate) async fn keep_ledger(ledger: Arc<Ledger>, health: Arc<Health>) {
+pub(crate) async fn keep_ledger(state: Arc<State>, health: Arc<Health>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let ledger = ledger.clone();
+        let state = state.clone();
         let kept = tokio::task::spawn_blocking(move || {
-            ledger.spool_ended_days(&Now::at(now_ms()))?;
-            ledger.flush()
+            state.ledger.spool_ended_days(&state.counted_at(now_ms()))?;
+            state.ledger.flush()
         });
         match kept.await {
             Ok(Ok(())) => health.ledger_flushed(),

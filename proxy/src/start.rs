@@ -28,6 +28,7 @@ use crate::{
         State, now_ms, random,
         server::{self, Server},
     },
+    lease::store::OpenError,
     ledger::{Adopted, Ledger, LedgerError},
     metrics::UpgradeResult,
     snapshot::Snapshot,
@@ -47,6 +48,8 @@ use parts::{Listeners, Parts};
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the last spans may take on their way to the collector.
 const SPANS_FLUSHED_WITHIN: Duration = Duration::from_secs(2);
+/// How long returning what is unspent of a fleet's quotas may take.
+const RETURNED_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last that is to be told to a process that has taken over may take.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
@@ -91,6 +94,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Egress(#[from] EgressError),
+    #[error(transparent)]
+    Leases(#[from] OpenError),
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
     #[error("the process cannot start its threads")]
@@ -279,6 +284,9 @@ impl Proxy {
         };
         let (connections_cut, ()) = background.block_on(async { tokio::join!(drain(server, drain_timeout), delivered) });
         drop(deliveries);
+        if let Some(leases) = &state.leases {
+            background.block_on(leases.leave(RETURNED_WITHIN));
+        }
         if let Some(mut over) = predecessor.filter(|_| successor.borrow().is_some()) {
             // What the process before still tells is passed on.
             let left = deadline.saturating_duration_since(Instant::now());

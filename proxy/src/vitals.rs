@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clearway_filters::quota::Now;
 use tokio::sync::watch;
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     cache::Forget,
     gateway::{State, now_ms},
     snapshot::Mode,
-    status::{self, LedgerStatus, Looks, Process, Rates, SnapshotStatus, Status, Telemetry},
+    status::{self, FleetStatus, LedgerStatus, Looks, Process, Rates, SnapshotStatus, Status, Telemetry},
 };
 
 #[derive(Debug)]
@@ -63,6 +62,10 @@ impl Health {
         let (bytes, entries) = state.cache.held();
         state.metrics.cache.bytes.set(gauge(bytes));
         state.metrics.cache.entries.set(gauge(entries));
+        if let Some(leases) = &state.leases {
+            state.metrics.lease.unspent(leases.unspent());
+            state.metrics.lease.excess_max.set(i64::try_from(leases.excess_max()).unwrap_or(i64::MAX));
+        }
         observed.ledger_slots.set(i64::from(state.ledger.subjects()));
         observed.ledger_in_flight.set(gauge(state.ledger.in_flight()));
         if let Ok(days) = state.ledger.spooled_days() {
@@ -118,8 +121,9 @@ impl Vitals for Health {
             traffic,
             routes,
             rejects,
-            busiest: self.looks.look(&state.ledger, Now::at(now_ms()).day, now),
+            busiest: self.looks.look(&state.ledger, state.counted_at(now_ms()).day, now),
             ledger: LedgerStatus::of(state, millis(self.flush_age())),
+            fleet: state.leases.as_deref().map(FleetStatus::of),
             upstreams: status::upstreams(&state.routes.current()),
             certificates: Vec::new(),
             process: Process::read(),

@@ -90,16 +90,8 @@ impl Holding {
         let of_window = |is_its: bool, granted: u64, used: u64| if is_its { granted.saturating_sub(used) } else { 0 };
         let valid_day = self.day == windows.day && (valid || self.day_debt);
         let valid_month = self.month == windows.month && (valid || self.month_debt);
-        let share = if self.has_share(now) {
-            u64::from(self.share).saturating_sub(windows.weighted_second(now))
-        } else {
-            0
-        };
-        let tokens = of_window(
-            self.second == windows.second,
-            u64::from(self.second_granted),
-            u64::from(windows.second_count),
-        );
+        let share = if self.has_share(now) { u64::from(self.share).saturating_sub(windows.weighted_second(now)) } else { 0 };
+        let tokens = of_window(self.second == windows.second, u64::from(self.second_granted), u64::from(windows.second_count));
         let slots = if self.has_slots(now) { self.slots } else { 0 };
         Room {
             second: of(limits.per_second.is_some(), share.max(tokens)),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use clearway_config::{
-    AccountId, PlainKey, Scopes,
+    AccountId, OnQuotaStoreLoss, PlainKey, Scopes,
     settings::{
         Auth, Route,
         gateway::{AuthMethod, Policy},
@@ -20,12 +20,14 @@ use clearway_filters::{
 };
 
 use super::{
+    counted_at,
     decide::{Charge, Facts, Grounds, Incoming},
     due::{Bill, Due},
     signed::{Seal, Verified},
     texts::{Word, Writer},
 };
 use crate::{
+    lease::Wanted,
     ledger::{Ledger, SlotId, Subject},
     snapshot::{Found, FoundAccount, SlotCache, View},
     tls::client::ClientCertificate,
@@ -141,17 +143,21 @@ impl Caller<'_, '_> {
         };
         let account = (slot(on.ledger, found.account_slot(), || Subject::Account(account))?, found.account_limits());
         let key = (slot(on.ledger, found.key_slot(), || Subject::Key(key))?, found.key_limits());
-        let (now, seal) = (Now::at(self.incoming.now_ms), verified.map(|verified| verified.seal));
+        let (now, seal) = (counted_at(on.leases, self.incoming.now_ms), verified.map(|verified| verified.seal));
         facts.signed = seal.is_some();
+        let (bill, on_loss) =
+            (|| Bill::Key { account: (account.0, *account.1), key: (key.0, *key.1) }, found.on_quota_store_loss());
         if self.waits_for_body(seal.as_ref()) {
-            on.ledger.would_admit(&now, account, Some(key))?;
-            return Ok(self.due(Bill::Key { account: (account.0, *account.1), key: (key.0, *key.1) }, seal));
+            let would = on.ledger.would_admit(&now, account, Some(key));
+            would.inspect_err(|reject| facts.wanted = Wanted::of(reject, bill, on_loss))?;
+            return Ok(self.due(bill(), on_loss, seal));
         }
         let admit = || on.ledger.admit(&now, self.incoming.request_id, self.view.address(), account, key).map(Charge::Admission);
-        match seal {
+        let admitted = match seal {
             None => admit(),
             Some(seal) => seal.once(self.incoming.now_ms, on.replays, admit),
-        }
+        };
+        admitted.inspect_err(|reject| facts.wanted = Wanted::of(reject, bill, on_loss))
     }
 
     fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
@@ -200,13 +206,16 @@ impl Caller<'_, '_> {
         access::check(&held, self.route.scopes_for(self.view.method()), self.view.address(), self.incoming.now_ms)?;
         self.narrow(found.policies(), facts)?;
         let slot = slot(self.on.ledger, found.slot(), || Subject::Account(account))?;
-        let now = Now::at(self.incoming.now_ms);
+        let now = counted_at(self.on.leases, self.incoming.now_ms);
+        let (bill, on_loss) = (|| Bill::Account((slot, *found.limits())), found.on_quota_store_loss());
         if self.waits_for_body(None) {
-            self.on.ledger.would_admit(&now, (slot, found.limits()), None)?;
-            return Ok(self.due(Bill::Account((slot, *found.limits())), None));
+            let would = self.on.ledger.would_admit(&now, (slot, found.limits()), None);
+            would.inspect_err(|reject| facts.wanted = Wanted::of(reject, bill, on_loss))?;
+            return Ok(self.due(bill(), on_loss, None));
         }
         let (request_id, address) = (self.incoming.request_id, self.view.address());
-        self.on.ledger.admit_account(&now, request_id, address, (slot, found.limits())).map(Charge::Admission)
+        let admitted = self.on.ledger.admit_account(&now, request_id, address, (slot, found.limits()));
+        admitted.map(Charge::Admission).inspect_err(|reject| facts.wanted = Wanted::of(reject, bill, on_loss))
     }
 
     /// Whether the request's body is read whole before anything is sent on, and may be refused.
@@ -216,8 +225,8 @@ impl Caller<'_, '_> {
         self.waits && self.incoming.body == Body::Follows && (is_signed || is_changed())
     }
 
-    fn due(&self, bill: Bill, seal: Option<Seal>) -> Charge {
-        Charge::Due(Box::new(Due { bill, address: self.view.address(), seal }))
+    fn due(&self, bill: Bill, on_loss: OnQuotaStoreLoss, seal: Option<Seal>) -> Charge {
+        Charge::Due(Box::new(Due { bill, on_loss, address: self.view.address(), seal }))
     }
 
     /// Lets the account's own policies judge the request, after the route's have. Nearly no account has any.
@@ -236,11 +245,12 @@ impl Caller<'_, '_> {
 
     fn anonymous(&self) -> Result<Charge, Reject> {
         let limits = self.route.anonymous.as_ref().ok_or(Reject::CredentialMissing)?;
+        // Addresses are counted by this process alone.
         let now = Now::at(self.incoming.now_ms);
         let (addresses, from) = (self.on.table.callers.addresses(), self.view.address());
         if self.waits_for_body(None) {
             addresses.would_admit(&now, &self.route.name, from, limits)?;
-            return Ok(self.due(Bill::Anonymous, None));
+            return Ok(self.due(Bill::Anonymous, OnQuotaStoreLoss::default(), None));
         }
         addresses.admit(&now, &self.route.name, from, limits).map(Charge::Visit)
     }

@@ -65,7 +65,8 @@ fn body(follows: bool) -> Body {
     if follows { Body::Follows } else { Body::None }
 }
 
-/// Decides; synchronous, so that what it borrows from the snapshot is held across no await.
+/// Decides; synchronous, so that what it borrows from the snapshot is held across no await. Where [`decide::Facts::wanted`]
+/// says something then, that is to be asked for, and this to be called again.
 pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Stop> {
     let Arrival { parts, target, head, body, peer, .. } = *arrival;
     let table = state.routes.current();
@@ -101,6 +102,7 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
         table: &table,
         snapshot: &state.snapshot,
         ledger: &state.ledger,
+        leases: state.leases.as_ref(),
         trusted_proxies: &state.trusted_proxies,
         front: &state.front,
         replays: &state.replays,
@@ -111,6 +113,11 @@ pub(super) fn decide(state: &State, exchange: &mut Exchange, arrival: &Arrival<'
     exchange.texts = words.done();
     let passage = match decision {
         Ok(passage) => passage,
+        Err(Stop::Refused(reject @ Reject::LeaseShort(_))) if exchange.facts.wanted.is_some() => {
+            // Not before the store has been asked.
+            exchange.decided = false;
+            return Err(Stop::Refused(reject));
+        }
         Err(Stop::Refused(reject)) => return Err(refused(state, exchange, reject)),
         Err(Stop::Answered(mut answered)) => {
             exchange.charged(std::mem::replace(&mut answered.charge, Charge::Nothing));

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     auth::{Replays, Visit},
+    lease::{Leases, Wanted},
     ledger::{Admission, Ledger},
     routes::Table,
     snapshot::Snapshot,
@@ -48,6 +49,8 @@ pub(crate) struct Grounds<'s> {
     pub(crate) table: &'s Table,
     pub(crate) snapshot: &'s Snapshot,
     pub(crate) ledger: &'s Arc<Ledger>,
+    /// In a fleet.
+    pub(crate) leases: Option<&'s Arc<Leases>>,
     pub(crate) trusted_proxies: &'s [IpNet],
     pub(crate) front: &'s Front,
     pub(crate) replays: &'s Replays,
@@ -90,6 +93,8 @@ pub(crate) struct Facts {
     /// Whether it was judged by its signature, too.
     pub(crate) signed: bool,
     pub(crate) reject: Option<ErrorCode>,
+    /// What this node of a fleet was granted is spent: the store is to be asked for this, and then it is decided again.
+    pub(crate) wanted: Option<Box<Wanted>>,
     /// Where a request shall go instead.
     pub(crate) location: Option<String>,
 }

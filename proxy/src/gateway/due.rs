@@ -8,11 +8,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use clearway_config::Limits;
+use clearway_config::{Limits, OnQuotaStoreLoss};
 use clearway_filters::{
     Reject,
     policy::body::is_longer,
-    quota::Now,
+    quota::{Now, Refused},
     signature::{BodyDigest, Refusal},
 };
 use pingora::{Error, ErrorType, Result, proxy::Session};
@@ -22,10 +22,11 @@ use super::{
     decide::{Charge, Stop},
     exchange::Exchange,
     json, now_ms,
+    shortage::Patience,
     signed::Seal,
     whole_body::{self, Held, Unread},
 };
-use crate::ledger::SlotId;
+use crate::{lease::Wanted, ledger::SlotId};
 
 /// Whom a request is charged to, and what it may.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,8 @@ pub(super) enum Bill {
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(super) bill: Bill,
+    /// In a fleet, while the store of quotas is lost.
+    pub(super) on_loss: OnQuotaStoreLoss,
     pub(super) address: IpAddr,
     /// Of a request that is signed.
     pub(super) seal: Option<Seal>,
@@ -66,7 +69,7 @@ pub(super) async fn settle(state: &State, session: &mut Session, exchange: &mut 
         Err(None) => return Error::e_explain(ErrorType::ConnectionClosed, "the client has left").map_err(Error::into_down),
     };
     if let Some(due) = due {
-        match due.charge(state, exchange) {
+        match due.charge_within_grants(state, exchange).await {
             Ok(charge) => exchange.charged(charge),
             Err(reject) => return Ok(Err(arrival::refused(state, exchange, reject))),
         }
@@ -123,10 +126,23 @@ fn unread(unread: Unread) -> Option<Reject> {
 }
 
 impl Due {
+    /// [`Due::charge`], having asked for more where what this node was granted is spent.
+    async fn charge_within_grants(&self, state: &State, exchange: &Exchange) -> Result<Charge, Reject> {
+        let mut patience = Patience::default();
+        loop {
+            let charged = self.charge(state, exchange);
+            let wanted = charged.as_ref().err().and_then(|reject| Wanted::of(reject, || self.bill, self.on_loss));
+            match wanted {
+                Some(wanted) => patience.ask(state, &wanted).await?,
+                None => return charged,
+            }
+        }
+    }
+
     /// Charges the request, whose body has passed, by the clock of now: the body may have taken its time.
-    fn charge(self: Box<Self>, state: &State, exchange: &Exchange) -> Result<Charge, Reject> {
+    fn charge(&self, state: &State, exchange: &Exchange) -> Result<Charge, Reject> {
         let (now_ms, request_id) = (now_ms(), exchange.request_id);
-        let now = Now::at(now_ms);
+        let now = state.counted_at(now_ms);
         let admit = || match self.bill {
             Bill::Key { account, key } => state
                 .ledger
@@ -135,11 +151,25 @@ impl Due {
             Bill::Account((slot, limits)) => {
                 state.ledger.admit_account(&now, request_id, self.address, (slot, &limits)).map(Charge::Admission)
             }
-            Bill::Anonymous => exchange.visit(&now, self.address).map(Charge::Visit),
+            Bill::Anonymous => exchange.visit(&Now::at(now_ms), self.address).map(Charge::Visit),
         };
-        match self.seal {
+        match &self.seal {
             Some(seal) => seal.once(now_ms, &state.replays, admit),
             None => admit(),
         }
+    }
+}
+
+impl Wanted {
+    /// What a refused request wants, if the store has not been asked for it yet.
+    pub(super) fn of(reject: &Reject, bill: impl FnOnce() -> Bill, on_loss: OnQuotaStoreLoss) -> Option<Box<Self>> {
+        let Reject::LeaseShort(refused) = reject else { return None };
+        let refused: Box<Refused> = refused.clone();
+        let (account, key) = match bill() {
+            Bill::Key { account, key } => (account, Some(key)),
+            Bill::Account(account) => (account, None),
+            Bill::Anonymous => return None,
+        };
+        Some(Box::new(Self { account, key, on_loss, refused }))
     }
 }

@@ -9,8 +9,8 @@
 //!
 //! - connections: [`server`] accepts them, [`gate`] counts them, [`connection`] serves one after [`sniff`] has told its
 //!   protocol, [`client`] and [`downstream`] are its two shapes, [`baton`] and [`moved`] pass it to another process;
-//! - decisions: [`admit`] says who asks, [`signed`] whose signature it is, [`due`] charges what waits for a body, and
-//!   [`front`] is what is said before any route;
+//! - decisions: [`admit`] says who asks, [`signed`] whose signature it is, [`due`] charges what waits for a body,
+//!   [`shortage`] waits for a fleet's store, and [`front`] is what is said before any route;
 //! - bodies: [`body`] follows their framing, [`pace`] their speed; [`whole_body`] and [`lent`] hold one that is read whole,
 //!   [`json`], [`compress`] and [`caching`] change or keep it, [`mirror`] copies it;
 //! - upstreams: [`attempt`] tries them, [`failure`] says what becomes of a request that none has served;
@@ -51,6 +51,7 @@ mod pace;
 mod phases;
 mod refuse;
 pub(crate) mod server;
+mod shortage;
 mod signed;
 mod sniff;
 mod texts;
@@ -63,11 +64,12 @@ use std::{
 };
 
 use clearway_config::settings::process::LimitSettings;
+use clearway_filters::quota::Now;
 use ipnet::IpNet;
 
 use crate::{
-    access_log::AccessLog, auth::Replays, cache::Cache, egress::Egress, ledger::Ledger, metrics::Metrics, routes::RouteFiles,
-    snapshot::Snapshot, spans::Spans, tls::Tls,
+    access_log::AccessLog, auth::Replays, cache::Cache, egress::Egress, lease::Leases, ledger::Ledger, metrics::Metrics,
+    routes::RouteFiles, snapshot::Snapshot, spans::Spans, tls::Tls,
 };
 pub(crate) use arrival::Peer;
 use baton::Baton;
@@ -85,6 +87,8 @@ pub(crate) struct State {
     pub(crate) routes: Arc<RouteFiles>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Where quotas are shared with other proxies.
+    pub(crate) leases: Option<Arc<Leases>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) spans: Spans,
@@ -108,6 +112,19 @@ pub(crate) struct State {
     pub(crate) draining: AtomicBool,
     /// Whether requests are decided here.
     pub(crate) baton: Arc<Baton>,
+}
+
+impl State {
+    /// The moment that quotas are counted at: in a fleet by the clock that all proxies share.
+    #[inline]
+    pub(crate) fn counted_at(&self, now_ms: u64) -> Now {
+        counted_at(self.leases.as_ref(), now_ms)
+    }
+}
+
+#[inline]
+fn counted_at(leases: Option<&Arc<Leases>>, now_ms: u64) -> Now {
+    leases.map_or_else(|| Now::at(now_ms), |leases| leases.now())
 }
 
 /// Milliseconds since 1970 UTC; a clock before that is at 1970.

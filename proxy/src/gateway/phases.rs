@@ -27,7 +27,9 @@ use super::{
     downstream::Downstream,
     due,
     exchange::{Exchange, Outcome},
-    failure, forward, grpc, h2, handed, json, mirror, refuse, whole_body,
+    failure, forward, grpc, h2, handed, json, mirror, refuse,
+    shortage::Patience,
+    whole_body,
 };
 
 /// The phases. One a worker thread, over one [`State`].
@@ -85,7 +87,14 @@ impl ProxyHttp for Gateway {
             *exchange = shadow;
             return Ok(false);
         }
-        let decision = self.decide(session, exchange);
+        let mut decision = self.decide(session, exchange);
+        let mut patience = Patience::default();
+        while let Some(wanted) = exchange.facts.wanted.take() {
+            decision = match patience.ask(&self.state, &wanted).await {
+                Ok(()) => self.decide(session, exchange),
+                Err(reject) => Err(arrival::refused(&self.state, exchange, reject)),
+            };
+        }
         if exchange.due.is_none() {
             baton::decided();
         }

@@ -341,8 +341,8 @@ impl Worker {
                 ..ServerConf::default()
             };
             let proxy = Arc::new(http_proxy(&Arc::new(conf), Gateway::new(state.clone())));
-            let fast = Fast::new(state.clone(), idle_max);
             let (undecided, parting) = (Arc::<Open>::default(), watch::Sender::new(true).subscribe());
+            let fast = Fast::new(state.clone(), idle_max, undecided.clone());
             let egress = Arc::new(egress::Listener {
                 state: state.clone(),
                 poster: Poster::new(state.egress.clone()),

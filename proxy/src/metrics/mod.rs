@@ -7,6 +7,7 @@ mod cache;
 mod egress;
 mod encryption;
 pub(crate) mod latency;
+mod lease;
 pub(crate) mod openmetrics;
 #[cfg(test)]
 mod reference;
@@ -21,6 +22,7 @@ use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Tex
 
 use latency::Exemplar;
 pub(crate) use latency::Traced;
+pub(crate) use lease::LeaseMetrics;
 pub(crate) use refused::Refused;
 pub(crate) use routes::{Answered, ByRoute, Series};
 
@@ -64,6 +66,7 @@ pub struct Metrics {
     upgrades: IntCounterVec,
     pub(crate) egress: egress::Egress,
     pub(crate) encryption: encryption::Encryption,
+    pub(crate) lease: Arc<LeaseMetrics>,
     pub(crate) spans_exported: IntCounter,
     pub(crate) spans_dropped: IntCounterVec,
     pub(crate) observed: Observed,
@@ -150,6 +153,7 @@ impl Metrics {
             ),
             egress: egress::Egress::new(&registry),
             encryption: encryption::Encryption::new(&registry),
+            lease: Arc::new(LeaseMetrics::new(&registry)),
             spans_exported: counter("clearway_spans_exported_total", "Spans that the collector has taken."),
             spans_dropped: counters(
                 "clearway_spans_dropped_total",

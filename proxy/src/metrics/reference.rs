@@ -51,6 +51,10 @@ fn families() -> Vec<MetricFamily> {
     metrics.encryption.certificate_reloaded(true);
     metrics.encryption.ordered(true);
     metrics.encryption.handshake(true);
+    metrics.lease.called("take", "given");
+    metrics.lease.granted(&crate::lease::Added { day: 1, ..Default::default() });
+    metrics.lease.waited("answered", Some(took));
+    metrics.lease.unspent((0, 0));
     metrics.registry.gather()
 }
 
@@ -93,6 +97,7 @@ fn no_metric_is_forgotten_by_the_page() {
         include_str!("cache.rs"),
         include_str!("egress.rs"),
         include_str!("encryption.rs"),
+        include_str!("lease.rs"),
         include_str!("mod.rs"),
         include_str!("refused.rs"),
         include_str!("routes.rs"),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clearway_config::settings::{Settings, UpstreamAddress};
+use clearway_filters::lease::Policy;
 use tokio::{
     runtime::{self, Runtime},
     sync::watch,
@@ -30,6 +31,7 @@ use crate::{
         now_ms,
         server::{Listener, Server},
     },
+    lease::{self, Leases, store::RedisStore},
     ledger::{Interrupted, Ledger},
     metrics::Metrics,
     routes::RouteFiles,
@@ -81,6 +83,8 @@ pub(super) struct Assembled {
     renewal: Option<Renewal>,
     exporter: Option<Exporter>,
     client: Option<sync::Client>,
+    /// Of a fleet's quotas.
+    lease_work: Option<lease::Work>,
     /// Where what control has accepted is to be had, and threads to post it by.
     deliver: Option<(sync::Options, usize)>,
     successor: watch::Sender<Option<Arc<crate::upgrade::heir::Successor>>>,
@@ -204,12 +208,14 @@ impl Parts {
             .then(|| (sync::Options::new(&settings, data_dir.proxy_id()), threads(settings.gateway.threads)));
         // What control has said before counts from the first request on.
         follow::build_objects(&routes, &snapshot, tls.as_ref());
+        let (leases, lease_work) = open_leases(&settings, &data_dir, &ledger, &snapshot, &background, &metrics)?.unzip();
         let mirror = Mirror::start(background.handle(), metrics.clone());
         let bodies = Arc::<Bodies>::default();
         let state = Arc::new(State {
             routes,
             snapshot,
             ledger,
+            leases,
             metrics: metrics.clone(),
             access_log,
             spans,
@@ -248,14 +254,14 @@ impl Parts {
             predecessor: None,
             listeners: Arc::default(),
         };
-        Ok(Assembled { proxy, listeners, renewal, exporter, client, deliver, successor })
+        Ok(Assembled { proxy, listeners, renewal, exporter, client, lease_work, deliver, successor })
     }
 }
 
 impl Assembled {
     /// Begins to take requests, and to listen for a process that wants to take over.
     pub(super) fn serve(self) -> Result<Proxy, StartError> {
-        let Self { mut proxy, listeners, renewal, exporter, client, deliver, successor } = self;
+        let Self { mut proxy, listeners, renewal, exporter, client, lease_work, deliver, successor } = self;
         {
             let mut given = proxy.listeners.lock();
             given.push((Listening::Gateway, listeners.gateway.try_clone()?));
@@ -278,7 +284,7 @@ impl Assembled {
         background.spawn(follow::files(state.clone()));
         background.spawn(follow::objects(state.clone()));
         background.spawn(background::watch_upstreams(state.clone()));
-        background.spawn(background::keep_ledger(state.ledger.clone(), health.clone()));
+        background.spawn(background::keep_ledger(state.clone(), health.clone()));
         background.spawn(background::note_rates(health.clone()));
         background.spawn(crate::memory::watch(state.gate.clone(), state.limits.memory));
         background.spawn(server.accept(Listener::Plain, tokio::net::TcpListener::from_std(listeners.gateway)?));
@@ -287,6 +293,8 @@ impl Assembled {
         }
         let egress = if state.egress.is_encrypted() { Listener::EncryptedEgress } else { Listener::Egress };
         background.spawn(server.accept(egress, tokio::net::TcpListener::from_std(listeners.egress)?));
+        let lease_work = state.leases.clone().zip(lease_work);
+        tasks.extend(lease_work.map(|(leases, work)| background.spawn(leases.run(work)).abort_handle()));
         tasks.extend(renewal.map(|renewal| background.spawn(renewal.run()).abort_handle()));
         // Dropped with the runtime; what waits for the disk is then written.
         tasks.extend(client.map(|client| background.spawn(client.run()).abort_handle()));
@@ -311,4 +319,30 @@ impl Assembled {
         }
         Ok(proxy)
     }
+}
+
+/// Where settings name a store, this process' part in the fleet.
+fn open_leases(
+    settings: &Settings,
+    data_dir: &DataDir,
+    ledger: &Arc<Ledger>,
+    snapshot: &Arc<Snapshot>,
+    background: &Runtime,
+    metrics: &Metrics,
+) -> Result<Option<(Arc<Leases>, lease::Work)>, StartError> {
+    let redis = &settings.redis;
+    if !redis.is_set() {
+        return Ok(None);
+    }
+    let forget_after_ms = u64::try_from(redis.forget_after.as_millis()).unwrap_or(u64::MAX);
+    let policy = Policy { forget_after_ms, ..Policy::default() };
+    let store = Arc::new(RedisStore::open(redis, policy)?);
+    let options = lease::Options {
+        policy,
+        wait: redis.wait_timeout,
+        name: sync::name_of(settings),
+        members_file: data_dir.path().join("lease-members"),
+    };
+    let (runtime, metrics) = (background.handle().clone(), metrics.lease.clone());
+    Ok(Some(Leases::open(ledger.clone(), snapshot.clone(), store, options, runtime, metrics)?))
 }

@@ -20,6 +20,7 @@ pub(crate) use rates::{RATES_EVERY, Rates, Sample};
 
 use crate::{
     gateway::State,
+    lease::Leases,
     ledger::IN_FLIGHT_MAX,
     routes::Table,
     snapshot::Mode,
@@ -46,6 +47,8 @@ pub(crate) struct Status {
     pub(crate) rejects: Vec<RejectStatus>,
     pub(crate) busiest: Busiest,
     pub(crate) ledger: LedgerStatus,
+    /// `null` where this proxy counts for itself.
+    pub(crate) fleet: Option<FleetStatus>,
     pub(crate) upstreams: Vec<UpstreamStatus>,
     pub(crate) certificates: Vec<CertificateStatus>,
     pub(crate) process: Process,
@@ -114,6 +117,19 @@ pub(crate) struct LedgerStatus {
     pub(crate) spooled_days: Option<usize>,
 }
 
+/// Quotas that are shared with other proxies.
+#[derive(Debug, Serialize)]
+pub(crate) struct FleetStatus {
+    /// Whether the store answers.
+    pub(crate) store_up: bool,
+    pub(crate) members: usize,
+    /// Granted to this proxy and not spent, of days and of months.
+    pub(crate) unspent_day: u64,
+    pub(crate) unspent_month: u64,
+    /// Requests that may have been admitted beyond limits at most, while the store was lost.
+    pub(crate) excess_max: u64,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct UpstreamStatus {
     pub(crate) name: String,
@@ -178,6 +194,13 @@ impl LedgerStatus {
             flush_age_ms,
             spooled_days: ledger.spooled_days().ok().map(|days| days.len()),
         }
+    }
+}
+
+impl FleetStatus {
+    pub(crate) fn of(leases: &Leases) -> Self {
+        let (unspent_day, unspent_month) = leases.unspent();
+        Self { store_up: leases.is_up(), members: leases.members(), unspent_day, unspent_month, excess_max: leases.excess_max() }
     }
 }
 

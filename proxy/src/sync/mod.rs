@@ -43,16 +43,21 @@ pub struct Options {
 
 impl Options {
     pub fn new(settings: &Settings, proxy: ProxyId) -> Self {
-        let name = match settings.gateway.name.as_str() {
-            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            name => name.to_owned(),
-        };
+        let name = name_of(settings);
         let url = match (settings.sync.connect.as_str(), &settings.sync.tls) {
             ("", None) => format!("http://{}", settings.sync.addr),
             ("", Some(_)) => format!("https://{}", settings.sync.addr),
             (url, _) => url.to_owned(),
         };
         Self { proxy, name, url, token_file: settings.token_file(), tls: settings.sync.tls.clone() }
+    }
+}
+
+/// What this proxy is called.
+pub(crate) fn name_of(settings: &Settings) -> String {
+    match settings.gateway.name.as_str() {
+        "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        name => name.to_owned(),
     }
 }
 

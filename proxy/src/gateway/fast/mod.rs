@@ -27,7 +27,10 @@ use super::{
     answer::{self as answers, Answer},
     arrival::{self, Arrival},
     client::Client,
+    decide::Stop,
     exchange::{Exchange, Outcome},
+    server::{Counted, Open},
+    shortage::Patience,
 };
 use attempts::Failed;
 use buffers::Stock;
@@ -42,6 +45,8 @@ pub(super) struct Fast {
     state: Arc<State>,
     pub(super) pool: Pool,
     stock: Stock,
+    /// Of the worker: requests that are decided later than at once.
+    undecided: Arc<Open>,
 }
 
 /// What became of a request.
@@ -56,8 +61,36 @@ pub(super) enum Served {
 }
 
 impl Fast {
-    pub(super) fn new(state: Arc<State>, idle_max: usize) -> Self {
-        Self { state, pool: Pool::new(idle_max), stock: Stock::default() }
+    pub(super) fn new(state: Arc<State>, idle_max: usize, undecided: Arc<Open>) -> Self {
+        Self { state, pool: Pool::new(idle_max), stock: Stock::default(), undecided }
+    }
+
+    /// Decides, and where what this node was granted is spent, asks for more and decides again.
+    async fn decide(&self, exchange: &mut Exchange, arrival: &Arrival<'_>) -> Result<(), Stop> {
+        let decided = arrival::decide(&self.state, exchange, arrival);
+        if exchange.facts.wanted.is_none() {
+            return decided;
+        }
+        // Seldom: it costs other requests no room.
+        Box::pin(self.decide_again(exchange, arrival, decided)).await
+    }
+
+    async fn decide_again(
+        &self,
+        exchange: &mut Exchange,
+        arrival: &Arrival<'_>,
+        mut decided: Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        // Before anything is waited for: whoever takes over waits for the decision.
+        let _undecided = Counted::new(self.undecided.clone());
+        let mut patience = Patience::default();
+        while let Some(wanted) = exchange.facts.wanted.take() {
+            decided = match patience.ask(&self.state, &wanted).await {
+                Ok(()) => arrival::decide(&self.state, exchange, arrival),
+                Err(reject) => Err(arrival::refused(&self.state, exchange, reject)),
+            };
+        }
+        decided
     }
 
     /// Serves the request whose head has been taken off the connection.
@@ -68,7 +101,7 @@ impl Fast {
         let arrival = Arrival::h1(&head.parts, &head.bytes, &client.peer, !self.state.gate.is_crowded());
         let (mut bytes_out, kept) = (
             0,
-            match arrival::decide(&self.state, &mut exchange, &arrival) {
+            match self.decide(&mut exchange, &arrival).await {
                 Ok(()) if !exchange.is_plain() || exchange.waits_for_body() => return Served::HandOver(Box::new(exchange)),
                 Ok(()) => None,
                 Err(stop) => Some(refuse::refuse(client, head, &mut exchange, &mut request.body_left, &stop).await),

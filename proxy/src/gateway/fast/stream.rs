@@ -23,7 +23,7 @@ use super::{
     super::{
         answer as answers,
         answer::Answer,
-        arrival::{self, Arrival, Peer},
+        arrival::{Arrival, Peer},
         attempt::is_idempotent,
         body::Body,
         deadline::Deadline,
@@ -58,11 +58,8 @@ impl Fast {
     pub(in super::super) async fn serve_stream(&self, session: &mut HttpSession, peer: &Peer) -> Streamed {
         let mut exchange = Exchange::begin(self.state.clone());
         let request = session.req_header();
-        let decided = arrival::decide(
-            &self.state,
-            &mut exchange,
-            &Arrival::h2(request.as_ref(), request.raw_path(), false, peer, !self.state.gate.is_crowded()),
-        );
+        let arrival = Arrival::h2(request.as_ref(), request.raw_path(), false, peer, !self.state.gate.is_crowded());
+        let decided = self.decide(&mut exchange, &arrival).await;
         let mut bytes_out = 0;
         let sent = match decided {
             Ok(()) if !exchange.is_plain() => return Streamed::HandOver(Box::new(exchange)),

@@ -28,8 +28,8 @@ use parking_lot::{Mutex, RawMutex, lock_api::RawMutex as _};
 use rustix::fs::FallocateFlags;
 
 pub(super) use leases::LeaseTable;
-pub(super) use parts::{Bytes16, Name, Record, Slot, SlotGuard};
 use parts::store_windows;
+pub(super) use parts::{Bytes16, Name, Record, Slot, SlotGuard};
 
 /// Requests that can be in flight, or finished and not yet in the access log, at the same time.
 pub const IN_FLIGHT_MAX: usize = 65_536;

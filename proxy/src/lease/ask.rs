@@ -1,0 +1,179 @@
+//! What is said and asked of the store for one subject, and what its answer makes of what is held. Pure but for the
+//! holding it is given, which the caller has locked: it is lowered before what is returned is said, and raised by
+//! what was given.
+
+use clearway_config::Limits;
+use clearway_filters::{
+    lease::{Asks, Given, LongAsk, LongGiven, SecondAsk, SlotsAsk, size},
+    quota::{Holding, Now, Windows, day_ends_ms, month_ends_ms},
+};
+
+use super::rechecks::Rechecks;
+
+/// Why and when a subject is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Occasion<'a> {
+    pub(super) now: &'a Now,
+    pub(super) limits: &'a Limits,
+    /// As in [`Holding::room`].
+    pub(super) valid: bool,
+    /// Requests that cannot go on without.
+    pub(super) waiting: u32,
+    /// More of days and months is asked for; otherwise it is only returned and renewed.
+    pub(super) refills: bool,
+    /// All that is not needed is returned: this node goes.
+    pub(super) leaving: bool,
+    /// How long shares last, in milliseconds.
+    pub(super) share_lease_ms: u64,
+    pub(super) slots_lease_ms: u64,
+    /// Nothing that is leased until a time is asked for: the store's clock was set.
+    pub(super) unsteady: bool,
+}
+
+/// What is said and asked, and whether it is worth a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) asks: Asks,
+    pub(super) worth: bool,
+}
+
+/// Says what a subject holds, having lowered it by what is returned, and what more it wants. `windows` are of now.
+pub(super) fn ask(on: &Occasion<'_>, windows: &Windows, holding: &mut Holding) -> Question {
+    let (now, limits) = (on.now, on.limits);
+    if !limits.can_refuse() {
+        return Question::default();
+    }
+    holding.roll(windows);
+    let rate = u64::from(windows.second_before.max(windows.second_count));
+    let idle_ms = if on.leaving { u64::MAX } else { now.ms.saturating_sub(windows.last_used_ms) };
+    let mut worth = false;
+
+    let mut long = |window: u32, limit: u64, granted: &mut u64, used: u64, ends_ms: u64, kept: bool| {
+        // Counted without being granted: where there was no store, or it was lost.
+        *granted = if kept { (*granted).max(used) } else { used };
+        let (unspent, ends_in_ms) = (*granted - used, ends_ms.saturating_sub(now.ms));
+        let want = if on.leaving || !on.refills { 0 } else { size::want_long(rate, unspent, u64::from(on.waiting), ends_in_ms) };
+        let returned = if want == 0 { size::to_return(unspent, idle_ms, ends_in_ms) } else { 0 };
+        *granted -= returned;
+        worth |= want > 0 || returned > 0;
+        LongAsk { window, limit, holds: *granted, want, bare: on.waiting > 0 && unspent == 0 }
+    };
+    let kept_day = on.valid || holding.day_debt;
+    let day = limits
+        .per_day
+        .map(|limit| long(windows.day, limit, &mut holding.day_granted, windows.day_count, day_ends_ms(windows.day), kept_day));
+    let kept_month = on.valid || holding.month_debt;
+    let month = limits.per_month.filter(|_| !limits.overage).map(|limit| {
+        let ends_ms = month_ends_ms(windows.month);
+        long(windows.month, limit, &mut holding.month_granted, windows.month_count, ends_ms, kept_month)
+    });
+
+    let second = limits.per_second.map(|limit| {
+        let rate = u32::try_from(rate).unwrap_or(u32::MAX).saturating_add(on.waiting);
+        let idle = idle_ms >= size::IDLE_MS && on.waiting == 0;
+        let has_share = holding.has_share(now) && holding.share > 0;
+        if has_share && idle {
+            (holding.share, holding.share_until_ms, worth) = (0, 0, true);
+        }
+        let share = if has_share && !idle { holding.share } else { 0 };
+        let (want_share, want_tokens) = match idle || on.unsteady || (!on.refills && !has_share) {
+            true => (0, 0),
+            false => size::want_second(rate, on.waiting, limit),
+        };
+        let renews = has_share && size::renewal_due(now.uptime_ms, holding.share_until_ms, on.share_lease_ms);
+        worth |= want_share > 0 && (on.waiting > 0 || renews);
+        let want_tokens = if on.waiting > 0 { want_tokens } else { 0 };
+        worth |= want_tokens > 0;
+        let bare = on.waiting > 0 && holding.room(now, windows, limits, true).second == 0;
+        SecondAsk { limit, share, want_share, want_tokens, bare }
+    });
+
+    let slots = limits.concurrent.map(|limit| {
+        let held = if holding.has_slots(now) { holding.slots } else { 0 };
+        let want = match on.leaving || on.unsteady {
+            true => 0,
+            false if !on.refills || (windows.concurrent == 0 && on.waiting == 0) => 0,
+            false => size::want_slots(windows.concurrent, on.waiting, held, limit),
+        };
+        let keeps = if want > 0 { held.max(windows.concurrent) } else { size::slots_to_keep(windows.concurrent, held, idle_ms) };
+        if keeps < held {
+            (holding.slots, worth) = (keeps, true);
+        }
+        let renews = windows.concurrent > 0 && size::renewal_due(now.uptime_ms, holding.slots_until_ms, on.slots_lease_ms);
+        worth |= want > 0 || (renews && !on.leaving);
+        SlotsAsk { limit, holds: keeps, want, bare: on.waiting > 0 && held <= windows.concurrent }
+    });
+    Question { asks: Asks { second, day, month, slots }, worth }
+}
+
+/// How many were added to what a subject held, of each kind: for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Added {
+    pub(crate) day: u64,
+    pub(crate) month: u64,
+    pub(crate) tokens: u64,
+    pub(crate) share: u64,
+    pub(crate) slots: u64,
+}
+
+/// An answer, and when what it is to was asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answered<'a> {
+    pub(super) asked: &'a Asks,
+    pub(super) given: &'a Given,
+    /// By the steady clock, before the call was sent.
+    pub(super) sent_ms: u64,
+    /// The store's time, as it said.
+    pub(super) said_ms: u64,
+}
+
+/// Adds what was given to what is held, and notes what there is nothing left of.
+pub(super) fn take_in(
+    answered: &Answered<'_>,
+    now: &Now,
+    windows: &Windows,
+    holding: &mut Holding,
+    rechecks: &mut Rechecks,
+) -> Added {
+    let Answered { asked, given, sent_ms, said_ms } = *answered;
+    let mut added = Added::default();
+    let long = |asked: Option<LongAsk>, given: Option<LongGiven>, window: u32| {
+        let (asked, given) = asked.zip(given)?;
+        (given.open && given.window == window).then(|| (given.granted.saturating_sub(asked.holds), given.left, asked.want))
+    };
+    if let Some((more, left, want)) = long(asked.day, given.day, holding.day) {
+        (holding.day_granted, holding.day_beyond, holding.day_debt) = (holding.day_granted + more, left, false);
+        rechecks.day.answered(now.uptime_ms, want > 0 && more == 0 && left == 0, Rechecks::long);
+        added.day = more;
+    }
+    if let Some((more, left, want)) = long(asked.month, given.month, holding.month) {
+        (holding.month_granted, holding.month_beyond, holding.month_debt) = (holding.month_granted + more, left, false);
+        rechecks.month.answered(now.uptime_ms, want > 0 && more == 0 && left == 0, Rechecks::long);
+        added.month = more;
+    }
+    if let Some((asked, given)) = asked.second.zip(given.second) {
+        let grown = given.share.saturating_sub(asked.share);
+        holding.share = given.share;
+        holding.share_until_ms = if given.share > 0 { size::ends_at(sent_ms, said_ms, given.until_ms) } else { 0 };
+        if given.tokens > 0 {
+            let used = if windows.second == given.second { windows.second_count } else { 0 };
+            let held = if holding.second == given.second { holding.second_granted.max(used) } else { used };
+            (holding.second, holding.second_granted) = (given.second, held.saturating_add(given.tokens));
+        }
+        if given.tokens > 0 || given.share > 0 || holding.second != given.second {
+            holding.second_beyond = given.left;
+        }
+        let wanted = asked.want_share > asked.share || asked.want_tokens > 0;
+        let nothing = wanted && grown == 0 && given.tokens == 0 && (given.left == 0 || given.share > 0);
+        rechecks.second.answered(now.uptime_ms, nothing, |_| Rechecks::second_ms(asked.limit));
+        (added.tokens, added.share) = (u64::from(given.tokens), u64::from(grown));
+    }
+    if let Some((asked, given)) = asked.slots.zip(given.slots) {
+        let more = given.slots.saturating_sub(asked.holds);
+        holding.slots = given.slots;
+        holding.slots_until_ms = size::ends_at(sent_ms, said_ms, given.until_ms);
+        rechecks.slots.answered(now.uptime_ms, asked.want > 0 && more == 0 && given.left == 0, |_| Rechecks::SLOTS_MS);
+        added.slots = u64::from(more);
+    }
+    added
+}

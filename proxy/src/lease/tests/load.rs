@@ -1,0 +1,158 @@
+//! Nodes under load: never more than the limits, and by the end all of it.
+
+use std::{cell::Cell, collections::HashMap, rc::Rc};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio::task::LocalSet;
+
+use super::*;
+
+/// Requests at the same time on each node.
+const CLIENTS: u64 = 4;
+
+/// Offers `offered` requests to each node, and says how many each admitted. `pause_ms` is how long clients think.
+async fn offer(nodes: &[Rc<Node>], offered: &[u64], pause_ms: u64, seed: u64) -> Vec<u64> {
+    let local = LocalSet::new();
+    let admitted: Vec<_> = nodes.iter().map(|_| Rc::new(Cell::new(0))).collect();
+    for (n, node) in nodes.iter().enumerate() {
+        let left = Rc::new(Cell::new(offered[n]));
+        for client in 0..CLIENTS {
+            let (node, left, admitted) = (node.clone(), left.clone(), admitted[n].clone());
+            let mut random = StdRng::seed_from_u64(seed << 8 | (n as u64) << 4 | client);
+            local.spawn_local(async move {
+                while left.get() > 0 {
+                    left.set(left.get() - 1);
+                    let served = node.request().await;
+                    admitted.set(admitted.get() + u64::from(served.is_ok()));
+                    pass(random.random_range(0..=pause_ms)).await;
+                }
+            });
+        }
+    }
+    local.await;
+    admitted.iter().map(|admitted| admitted.get()).collect()
+}
+
+fn sum(of: &[u64]) -> u64 {
+    of.iter().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_nodes_under_skewed_load_use_all_of_a_limit_and_no_more() {
+    for (seed, limit) in [(1, 5_000), (2, 1_000), (3, 40), (4, 3)] {
+        let fleet = Fleet::of_account(per_day(limit));
+        let dirs = dirs::<3>();
+        let nodes: Vec<_> = dirs.iter().map(|dir| Rc::new(fleet.node(dir.path()))).collect();
+        let offered = [limit, limit / 3 + 3, limit / 6 + 3];
+        let mut admitted = sum(&offer(&nodes, &offered, 20, seed).await);
+        assert!(admitted <= limit, "{admitted} of {limit}");
+        // Whoever has nothing to do returns what it holds; what is exhausted is asked about again after a while.
+        for _ in 0..40 {
+            pass(2_000).await;
+            admitted += sum(&offer(&nodes, &[5, 5, 5], 5, seed).await);
+        }
+        assert_eq!(admitted, limit, "all of it, with seed {seed}");
+        assert_eq!(nodes.iter().map(|node| node.counted()).sum::<u64>(), limit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keys_own_limit_holds_beside_its_accounts() {
+    let fleet = Fleet::new(per_day(900), per_day(300), OnQuotaStoreLoss::default());
+    let dirs = dirs::<3>();
+    let nodes: Vec<_> = dirs.iter().map(|dir| Rc::new(fleet.node(dir.path()))).collect();
+    let mut admitted = sum(&offer(&nodes, &[200, 200, 200], 10, 5).await);
+    for _ in 0..40 {
+        pass(2_000).await;
+        admitted += sum(&offer(&nodes, &[5, 5, 5], 5, 5).await);
+    }
+    assert_eq!(admitted, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_few_where_requests_are_many() {
+    let fleet = Fleet::of_account(per_day(100_000));
+    let dirs = dirs::<3>();
+    let nodes: Vec<_> = dirs.iter().map(|dir| Rc::new(fleet.node(dir.path()))).collect();
+    pass(1_500).await;
+    // What a start says of its buckets.
+    let before = fleet.store.calls();
+    let admitted = sum(&offer(&nodes, &[70_000, 20_000, 10_000], 2, 6).await);
+    let calls = fleet.store.calls() - before;
+    assert!(admitted <= 100_000 && admitted > 99_900, "{admitted}");
+    println!("{calls} calls for {admitted} requests");
+    assert!(calls * 1_000 <= admitted * 5, "{calls} calls for {admitted} requests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_second_admits_more_than_its_limit_by_shares_or_by_tokens() {
+    for (seed, limit, pause_ms) in [(7, 90, 10), (8, 6, 200), (9, 2, 300)] {
+        let limits = Limits { per_second: Some(limit), ..Limits::UNLIMITED };
+        let fleet = Fleet::of_account(limits);
+        let dirs = dirs::<3>();
+        let nodes: Vec<_> = dirs.iter().map(|dir| Rc::new(fleet.node(dir.path()))).collect();
+        pass(1_500).await;
+        let seconds: Rc<std::cell::RefCell<HashMap<u64, u32>>> = Rc::default();
+        let local = LocalSet::new();
+        for (n, node) in nodes.iter().enumerate() {
+            for client in 0..CLIENTS {
+                let (node, seconds) = (node.clone(), seconds.clone());
+                let mut random = StdRng::seed_from_u64(seed << 8 | (n as u64) << 4 | client);
+                local.spawn_local(async move {
+                    let until = Instant::now() + Duration::from_secs(20);
+                    while Instant::now() < until {
+                        if node.request().await.is_ok() {
+                            *seconds.borrow_mut().entry(node.leases.now().ms / 1_000).or_default() += 1;
+                        }
+                        // One node has most of the load.
+                        pass(random.random_range(1..=pause_ms * (1 + 3 * n as u64))).await;
+                    }
+                });
+            }
+        }
+        local.await;
+        let seconds = seconds.borrow();
+        assert!(seconds.values().all(|admitted| *admitted <= limit), "{limit} a second: {seconds:?}");
+        let admitted: u32 = seconds.values().sum();
+        assert!(admitted * 2 > limit * 20, "{admitted} in twenty seconds of {limit} each, with seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_is_shared_and_comes_back() {
+    let limits = Limits { concurrent: Some(6), ..Limits::UNLIMITED };
+    let fleet = Fleet::of_account(limits);
+    let dirs = dirs::<3>();
+    let nodes: Vec<_> = dirs.iter().map(|dir| fleet.node(dir.path())).collect();
+    pass(1_500).await;
+    for round in 0..3 {
+        let mut serving = Vec::new();
+        for turn in 0..60 {
+            if let Ok(admission) = nodes[(turn + round) % 3].request().await {
+                serving.push(admission);
+            }
+            assert!(serving.len() <= 6);
+            pass(100).await;
+        }
+        assert_eq!(serving.len(), 6, "all of it is in use, in round {round}");
+        drop(serving);
+        pass(3_000).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_is_told_as_it_is_for_the_whole_fleet() {
+    let fleet = Fleet::of_account(per_day(100));
+    let dirs = dirs::<2>();
+    let nodes: Vec<_> = dirs.iter().map(|dir| fleet.node(dir.path())).collect();
+    pass(1_500).await;
+    let left = |admission: &Admission| {
+        let left = admission.standing().iter().next().unwrap();
+        (left.limit, left.remaining)
+    };
+    let first = nodes[0].request().await.unwrap();
+    assert_eq!(left(&first), (100, 99));
+    pass(5_000).await;
+    let second = nodes[1].request().await.unwrap();
+    assert_eq!(left(&second), (100, 98), "what the other has spent is gone");
+}

@@ -1,0 +1,156 @@
+//! Nodes that die, stall and come again.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_killed_spends_on_from_its_file_what_it_was_granted() {
+    let fleet = Fleet::of_account(per_day(1_000));
+    let [dir, other] = dirs();
+    let mut admitted = 0;
+    for _ in 0..8 {
+        let node = fleet.node(dir.path());
+        admitted += node.requests(100).await;
+        // What is under way comes in.
+        pass(10).await;
+        let held = node.holding();
+        let unspent = held.day_granted - node.counted();
+        node.die().await;
+        let again = fleet.node(dir.path());
+        assert_eq!(again.holding(), held, "nothing is lost, nothing is had twice");
+        // Before it has called anybody.
+        fleet.store.set_away(true);
+        assert_eq!(again.requests(unspent).await, unspent);
+        admitted += unspent;
+        fleet.store.set_away(false);
+        again.die().await;
+    }
+    let others = fleet.node(other.path());
+    pass(2_000).await;
+    for _ in 0..60 {
+        admitted += others.requests(20).await;
+        let node = fleet.node(dir.path());
+        pass(1_500).await;
+        admitted += node.requests(5).await;
+        pass(3_000).await;
+        node.die().await;
+    }
+    assert_eq!(admitted, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_silent_for_too_long_spends_nothing_of_what_it_held() {
+    let fleet = Fleet::of_account(per_day(1_000));
+    let [dir] = dirs();
+    let node = fleet.node(dir.path());
+    pass(1_500).await;
+    node.requests(30).await;
+    let counted = node.counted();
+    assert!(node.holding().day_granted > counted);
+    fleet.store.set_away(true);
+    pass(fleet.policy.forget_after_ms).await;
+    assert_eq!(node.requests(50).await, 0, "others may have it by now");
+    fleet.store.set_away(false);
+    pass(2_000).await;
+    assert_eq!(node.holding().day_granted, counted, "it was given up");
+    assert_eq!(node.requests(50).await, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_went_down_takes_its_count_for_what_it_holds() {
+    let fleet = Fleet::of_account(per_day(1_000));
+    let [dir] = dirs();
+    let node = fleet.node(dir.path());
+    pass(1_500).await;
+    let admitted = node.requests(30).await;
+    node.die().await;
+    let node = fleet.node_of_boot(dir.path(), [8; 16]);
+    assert_eq!(node.holding(), Holding::default());
+    pass(1_500).await;
+    assert_eq!(admitted + node.requests(1_000).await, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_returns_all_that_it_has_not_spent() {
+    let fleet = Fleet::of_account(per_day(1_000));
+    let [dir, other] = dirs();
+    let node = fleet.node(dir.path());
+    pass(1_500).await;
+    let admitted = node.requests(100).await;
+    node.leases.leave(Duration::from_secs(2)).await;
+    assert_eq!(node.holding().day_granted, 100);
+    let others = fleet.node(other.path());
+    pass(1_500).await;
+    assert_eq!(admitted + others.requests(1_000).await, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_lost_cost_nothing_and_give_nothing_twice() {
+    let fleet = Fleet::of_account(per_day(500));
+    let dirs = dirs::<2>();
+    let nodes: Vec<_> = dirs.iter().map(|dir| fleet.node(dir.path())).collect();
+    pass(1_500).await;
+    let mut admitted = 0;
+    for round in 0..60 {
+        fleet.store.set_losing_answers(round % 3 == 1);
+        for node in &nodes {
+            admitted += node.requests(7).await;
+        }
+        pass(700).await;
+        assert!(admitted <= 500, "{admitted} in round {round}");
+    }
+    fleet.store.set_losing_answers(false);
+    for _ in 0..40 {
+        pass(2_000).await;
+        for node in &nodes {
+            admitted += node.requests(7).await;
+        }
+    }
+    assert_eq!(admitted, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_has_lost_its_data_is_told_what_was_counted_and_reopens_nothing() {
+    for empty in [true, false] {
+        let fleet = Fleet::new(per_day(600), per_day(500), OnQuotaStoreLoss::default());
+        let dirs = dirs::<3>();
+        let nodes: Vec<_> = dirs.iter().map(|dir| fleet.node(dir.path())).collect();
+        pass(2_500).await;
+        let mut admitted = 0;
+        for _ in 0..12 {
+            for node in &nodes {
+                admitted += node.requests(15).await;
+            }
+            fleet.store.restart(empty);
+            for node in &nodes {
+                admitted += node.requests(5).await;
+            }
+            assert!(admitted <= 500, "{admitted}");
+            pass(2_500).await;
+        }
+        for _ in 0..40 {
+            pass(2_000).await;
+            for node in &nodes {
+                admitted += node.requests(5).await;
+            }
+        }
+        assert_eq!(admitted, 500, "empty: {empty}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_node_is_waited_for_after_a_loss_and_then_what_others_knew_counts() {
+    let fleet = Fleet::of_account(per_day(300));
+    let [dir, dead] = dirs();
+    let (node, dying) = (fleet.node(dir.path()), fleet.node(dead.path()));
+    pass(2_500).await;
+    let mut admitted = dying.requests(100).await;
+    admitted += node.requests(20).await;
+    drop(dying);
+    fleet.store.restart(true);
+    // It spends what it holds, and then there is nothing until the dead one is forgotten.
+    admitted += node.requests(300).await;
+    assert!(admitted < 300);
+    pass(fleet.policy.forget_after_ms + 5_000).await;
+    admitted += node.requests(300).await;
+    assert!((200..=300).contains(&admitted), "{admitted}");
+}
