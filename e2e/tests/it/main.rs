@@ -16,6 +16,7 @@ mod link;
 mod offline;
 mod operating;
 mod quickstarts;
+mod quotas;
 mod receiver;
 mod receivers;
 mod reload;
