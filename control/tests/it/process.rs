@@ -74,20 +74,24 @@ async fn a_start_that_cannot_be_is_one_clear_line() {
     assert_eq!(line, format!("data directory in use by another process: {}/control", dir.path().display()));
     drop(held);
 
-    // Elsewhere: a process that another test is just starting may still hold the lock with its copy of the file.
+    // Each elsewhere: a process that another test is just starting may still hold a lock with its copy of the file.
     let dir = tempfile::tempdir().unwrap();
     let line = open(settings(dir.path()), Some("postgres://127.0.0.1:1/x".into())).await.unwrap_err().to_string();
     assert!(line.starts_with("database unreachable: postgres://127.0.0.1:1: "), "{line}");
 
-    let mut named = settings(dir.path());
-    named.control.database_url_file = dir.path().join("database-url");
-    std::fs::write(&named.control.database_url_file, "\n").unwrap();
-    let line = open(named.clone(), None).await.unwrap_err().to_string();
+    let url_in_a_file = async |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut named = settings(dir.path());
+        named.control.database_url_file = dir.path().join("database-url");
+        std::fs::write(&named.control.database_url_file, text).unwrap();
+        open(named, None).await.unwrap_err().to_string()
+    };
+    let line = url_in_a_file("\n").await;
     assert!(line.starts_with("control.database_url_file cannot be read: ") && line.ends_with(": it is empty"), "{line}");
-    std::fs::write(&named.control.database_url_file, "postgres://127.0.0.1:1/x\n").unwrap();
-    let line = open(named, None).await.unwrap_err().to_string();
+    let line = url_in_a_file("postgres://127.0.0.1:1/x\n").await;
     assert!(line.starts_with("database unreachable: postgres://127.0.0.1:1: "), "{line}");
 
+    let dir = tempfile::tempdir().unwrap();
     let mut lost = settings(dir.path());
     lost.control.plans_file = "nowhere.toml".into();
     let line = open(lost, None).await.unwrap_err().to_string();
