@@ -20,7 +20,7 @@ pub(super) fn put(row: &SqliteRow, columns: &[Column], out: &mut Vec<u8>) -> sql
         match kind {
             Kind::Number => field(row.try_get::<Option<i64>, _>(at)?.map(i64::to_be_bytes).as_ref().map(|b| &b[..]), &[], out)?,
             Kind::Truth => {
-                field(row.try_get::<Option<bool>, _>(at)?.map(|truth| [u8::from(truth)]).as_ref().map(|b| &b[..]), &[], out)?
+                field(row.try_get::<Option<bool>, _>(at)?.map(|truth| [u8::from(truth)]).as_ref().map(|b| &b[..]), &[], out)?;
             }
             Kind::Text => field(row.try_get::<Option<&str>, _>(at)?.map(str::as_bytes), &[], out)?,
             Kind::Json => field(row.try_get::<Option<&str>, _>(at)?.map(str::as_bytes), JSONB, out)?,
