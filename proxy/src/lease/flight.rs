@@ -1,6 +1,9 @@
 //! Calls to the store: one at a time for an account, and all that wait for it are served by the same.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use clearway_config::Limits;
 use clearway_filters::{
@@ -120,17 +123,19 @@ impl Leases {
     /// The account, from now on in use. `None` where the slot is not an account's.
     pub(super) fn known<'s>(
         &self,
-        shard: &'s mut std::collections::HashMap<SlotId, Account>,
+        shard: &'s mut HashMap<SlotId, Account>,
         slot: SlotId,
         limits: Limits,
         key: Option<(SlotId, Limits)>,
     ) -> Option<&'s mut Account> {
-        if !shard.contains_key(&slot) {
-            let Some(Subject::Account(id)) = self.ledger.subject(slot) else { return None };
-            shard.insert(slot, Account::new(id, limits));
-            let _ = self.events.send(Event::New(slot));
-        }
-        let known = shard.get_mut(&slot)?;
+        let known = match shard.entry(slot) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let Some(Subject::Account(id)) = self.ledger.subject(slot) else { return None };
+                let _ = self.events.send(Event::New(slot));
+                unknown.insert(Account::new(id, limits))
+            }
+        };
         known.limits = limits;
         known.used_ms = self.clock.uptime_ms();
         if let Some((slot, limits)) = key {
