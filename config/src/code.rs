@@ -80,6 +80,14 @@ codes! {
     ContentDigestMismatch = "content_digest_mismatch", 400;
     /// Too many signed requests are remembered to rule out that this one is a repetition.
     ReplayWindowFull = "replay_window_full", 503;
+    /// No session has this token: it was never given out, or has been replaced by a newer one.
+    SessionUnknown = "session_unknown", 401;
+    /// The session has ended: by signing out, by not being used for too long, or by a change of password. Sign in again.
+    SessionExpired = "session_expired", 401;
+    /// A request that a browser's cookie stands for must carry the session's CSRF token in `X-CSRF-Token`, and come from a page of this site.
+    CsrfTokenInvalid = "csrf_token_invalid", 403;
+    /// Only a person who has signed in may do this: a key cannot.
+    SignInRequired = "sign_in_required", 403;
     /// The route asks callers to identify themselves and the request carries no credential; WWW-Authenticate names what would do.
     CredentialMissing = "credential_missing", 401;
     /// The request carries a credential of a kind that this route does not take; WWW-Authenticate names what would do.

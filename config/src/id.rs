@@ -118,6 +118,8 @@ ids! {
     StoreId = "store";
     /// A product of a store.
     ProductId = "prod";
+    /// A person's sign-in, from its beginning to its end.
+    SessionId = "ses";
 }
 
 #[cfg(test)]

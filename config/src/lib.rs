@@ -12,17 +12,19 @@ pub mod key;
 pub mod limits;
 pub mod scope;
 pub mod seal;
+pub mod session;
 pub mod settings;
 pub mod store_loss;
 pub mod sync;
 
 pub use code::ErrorCode;
 pub use id::{
-    AccountId, AuditId, DeliveryId, EventId, KeyId, ProductId, ProxyId, RequestId, SecretId, StoreId, SubscriptionId, UserId,
-    WebhookId, WebhookSecretId,
+    AccountId, AuditId, DeliveryId, EventId, KeyId, ProductId, ProxyId, RequestId, SecretId, SessionId, StoreId, SubscriptionId,
+    UserId, WebhookId, WebhookSecretId,
 };
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;
 pub use scope::{Scope, Scopes};
 pub use seal::SealingKey;
+pub use session::{SessionHash, SessionToken};
 pub use store_loss::OnQuotaStoreLoss;

@@ -1,7 +1,7 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit certificates events keys plans products proxies routes stores usage users webhooks`) over
-//! thin plumbing (`db egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only
+//! Vertical features (`accounts audit certificates events keys members plans products proxies routes sessions stores usage
+//! users webhooks`) over thin plumbing (`db egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
 pub mod accounts;
@@ -18,6 +18,7 @@ pub mod http;
 pub mod jobs;
 pub mod keys;
 pub mod mail;
+pub mod members;
 pub mod metrics;
 pub mod migrate;
 pub mod plans;
@@ -25,6 +26,7 @@ pub mod products;
 pub mod proxies;
 pub mod routes;
 pub mod secrets;
+pub mod sessions;
 pub mod stores;
 pub mod sync;
 pub mod token;

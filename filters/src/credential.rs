@@ -5,7 +5,10 @@
 //! the connection's certificate, and only a request that presents nothing at all is anonymous: a credential
 //! that is wrong, or of a kind that the route does not take, is never taken for none.
 
-use clearway_config::settings::gateway::{Auth, AuthMethod, AuthMethods};
+use clearway_config::{
+    SessionToken,
+    settings::gateway::{Auth, AuthMethod, AuthMethods},
+};
 
 use crate::{Reject, request::Credential, signature};
 
@@ -27,6 +30,8 @@ pub enum Chosen<'r> {
     /// A signature that stands for its key.
     Signature,
     Certificate,
+    /// A person's session, which the upstream is to verify.
+    Session,
     Nothing,
 }
 
@@ -37,6 +42,10 @@ pub fn choose<'r>(auth: Auth, offered: Offered<'r>) -> Result<Chosen<'r>, Reject
         return Err(Reject::CertificateMissing);
     }
     match offered.credential {
+        // Of its form alone: no key has it.
+        Credential::Key(session) if takes.contains(AuthMethod::Session) && SessionToken::parse(session).is_ok() => {
+            Ok(Chosen::Session)
+        }
         Credential::Token(_) if takes.contains(AuthMethod::Jwt) && offered.signature && takes.contains(AuthMethod::Signature) => {
             Err(Reject::Ambiguous("a token beside the signature of a key"))
         }
@@ -122,6 +131,21 @@ mod tests {
         }
         assert_eq!(chosen(any(&[Jwt, Anonymous]), KEY, false, false), Err(Reject::CredentialNotAccepted));
         assert_eq!(chosen(any(&[Mtls]), KEY, false, true), Err(Reject::CredentialNotAccepted), "nor beside a certificate");
+    }
+
+    #[test]
+    fn a_session_passes_where_the_route_takes_sessions_and_is_no_key_elsewhere() {
+        use AuthMethod::{Anonymous, Jwt, Key, Session};
+        let token: &'static str = Box::leak(SessionToken::mint([7; 32]).reveal().to_owned().into_boxed_str());
+        let session = Credential::Key(token.as_bytes());
+        let typo = Credential::Key(&token.as_bytes()[..token.len() - 1]);
+        let platform = any(&[Key, Jwt, Session, Anonymous]);
+        assert_eq!(chosen(platform, session, false, false), Ok(Chosen::Session));
+        assert_eq!(chosen(platform, KEY, false, false), Ok(Chosen::Key(b"k")));
+        assert!(matches!(chosen(platform, typo, false, false), Ok(Chosen::Key(_))), "judged as a key, and so refused");
+        assert!(matches!(chosen(any(&[Key, Anonymous]), session, false, false), Ok(Chosen::Key(_))));
+        assert_eq!(chosen(any(&[Anonymous]), session, false, false), Err(Reject::CredentialNotAccepted));
+        assert_eq!(chosen(any(&[Session]), Credential::None, false, false), Err(Reject::CredentialMissing));
     }
 
     #[test]

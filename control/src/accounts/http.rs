@@ -151,7 +151,7 @@ async fn create(
     repeatable: Repeatable,
     Body(form, bytes): Body<AccountForm>,
 ) -> Answered {
-    let turn = repeatable.begin(&api, caller.key_id, &bytes).await?;
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
     let actor = Actor::from(&*caller);
     act(&api, turn, StatusCode::CREATED, Wait::Briefly, async |tx: &mut Tx| {
         let plan = match form.plan {
@@ -250,7 +250,7 @@ async fn set_standing(
     repeatable: Repeatable,
     body: &Bytes,
 ) -> Answered {
-    let turn = repeatable.begin(api, caller.key_id, body).await?;
+    let turn = repeatable.begin(api, caller, body).await?;
     let actor = Actor::from(caller);
     let wait = if suspended { Wait::Enforced } else { Wait::Briefly };
     act(api, turn, StatusCode::OK, wait, async |tx: &mut Tx| set_suspended(tx, &api.world, &actor, id, suspended).await).await

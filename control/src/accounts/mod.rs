@@ -9,7 +9,7 @@ use clearway_config::{AccountId, ErrorCode, SubscriptionId};
 
 pub use feed::AccountFeed;
 pub use http::routes;
-pub use store::lock;
+pub use store::{lock, mark_platform};
 
 use crate::{
     audit::{self, Actor, Changes, Event},
@@ -121,7 +121,7 @@ pub async fn set_suspended(
     id: AccountId,
     suspended: bool,
 ) -> Result<(Account, Revision), AccountError> {
-    if suspended && matches!(actor, Actor::Key(caller) if caller.account_id == id) {
+    if suspended && matches!(actor, Actor::Caller(caller) if caller.account_id == id) {
         return Err(AccountError::OwnAccount);
     }
     let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;

@@ -46,6 +46,15 @@ pub(super) async fn insert(tx: &mut Tx, id: AccountId, name: &str, now_ms: i64) 
         .map(|_| ())
 }
 
+/// Makes it the account of whoever runs Clearway: its owners and admins may act on every account.
+pub async fn mark_platform(tx: &mut Tx, id: AccountId) -> db::Result<()> {
+    tx.query(PerEngine { sqlite: "UPDATE accounts SET platform = 1 WHERE id = $1", postgres: "UPDATE accounts SET platform = TRUE WHERE id = $1" })
+        .bind(id.to_string())
+        .execute()
+        .await
+        .map(|_| ())
+}
+
 pub(super) async fn subscribe(tx: &mut Tx, id: SubscriptionId, account: AccountId, plan: &str, now_ms: i64) -> db::Result<()> {
     tx.query("INSERT INTO subscriptions (id, account_id, plan, started_at) VALUES ($1, $2, $3, $4)")
         .bind(id.to_string())

@@ -75,6 +75,9 @@ struct ActorView {
     id: String,
     /// Where the request came from.
     address: Option<String>,
+    /// The admin who acted as this user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonator_id: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,7 +93,12 @@ impl From<store::Entry> for AuditView {
             id: entry.id,
             account_id: entry.account_id,
             at: rfc3339(entry.at),
-            actor: ActorView { kind: entry.actor_kind, id: entry.actor_id, address: entry.address },
+            actor: ActorView {
+                kind: entry.actor_kind,
+                id: entry.actor_id,
+                address: entry.address,
+                impersonator_id: entry.impersonator_id,
+            },
             action: entry.action,
             object: ObjectView { kind: entry.object_kind, id: entry.object_id },
             changes: entry.changes.0,

@@ -24,7 +24,9 @@ use crate::{
 /// Who did it.
 #[derive(Debug, Clone)]
 pub enum Actor {
-    Key(Caller),
+    /// A key, or a person who has signed in.
+    Caller(Caller),
+    /// A person who is only just signing in, or does what takes no session.
     User {
         id: UserId,
         address: Option<IpAddr>,
@@ -36,7 +38,7 @@ pub enum Actor {
 
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
-        Actor::Key(caller.clone())
+        Actor::Caller(caller.clone())
     }
 }
 

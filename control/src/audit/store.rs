@@ -8,7 +8,7 @@ use sqlx::{FromRow, types::Json};
 use super::{Actor, Change, Changes, Event};
 use crate::{
     db::{self, On, Page, Tx, cut},
-    http::Paging,
+    http::{Paging, Principal},
 };
 
 #[derive(Debug, FromRow)]
@@ -24,19 +24,31 @@ pub(super) struct Entry {
     pub(super) object_kind: String,
     pub(super) object_id: String,
     pub(super) changes: Json<BTreeMap<String, Change>>,
+    pub(super) impersonator_id: Option<String>,
 }
 
 pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor, event: Event<'_>) -> db::Result<()> {
+    let mut impersonator = None;
     let (kind, actor_id, address, request_id) = match actor {
-        Actor::Key(caller) => ("key", caller.key_id.to_string(), Some(caller.address), Some(caller.request_id)),
+        Actor::Caller(caller) => {
+            let (kind, id) = match caller.principal {
+                Principal::Key(id) => ("key", id.to_string()),
+                Principal::User { id, impersonator: admin, .. } => {
+                    impersonator = admin;
+                    ("user", id.to_string())
+                }
+            };
+            (kind, id, Some(caller.address), Some(caller.request_id))
+        }
         Actor::User { id, address, request_id } => ("user", id.to_string(), *address, *request_id),
         Actor::System => ("system", "clearway".to_owned(), None, None),
     };
     let Changes(changes) = event.changes;
     tx.query(
         "INSERT INTO audit_log
-             (id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             (id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes,
+              impersonator_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(id.to_string())
     .bind(event.account_id.to_string())
@@ -49,6 +61,7 @@ pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor,
     .bind(event.object_kind)
     .bind(event.object_id.to_owned())
     .bind(Json(changes))
+    .bind(impersonator.map(|id| id.to_string()))
     .execute()
     .await
     .map(|_| ())
@@ -64,7 +77,8 @@ pub(super) async fn list<'c>(
 ) -> db::Result<Page<Entry, String>> {
     let rows = on
         .query(
-            "SELECT id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes
+            "SELECT id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes,
+                    impersonator_id
              FROM audit_log
              WHERE (CAST($1 AS TEXT) IS NULL OR account_id = $1)
                AND (CAST($2 AS TEXT) IS NULL OR object_id = $2)

@@ -173,7 +173,7 @@ async fn create(
     repeatable: Repeatable,
     Body(NamedForm { name, chain, key }, bytes): Body<NamedForm>,
 ) -> Answered {
-    let turn = repeatable.begin(&api, caller.key_id, &bytes).await?;
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
     let (mut tx, ticket) = match turn {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),

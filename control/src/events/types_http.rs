@@ -129,7 +129,7 @@ async fn create(
     repeatable: Repeatable,
     Body(form, bytes): Body<NewTypeForm>,
 ) -> Answered {
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };

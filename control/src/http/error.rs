@@ -57,7 +57,15 @@ impl ApiError {
     }
 
     pub fn scope_missing(scope: &Scope) -> Self {
-        let message = format!("The key lacks the scope {scope}.");
+        Self::lacking(scope, format!("The key lacks the scope {scope}."))
+    }
+
+    /// The same of a person whose role in the account does not have it.
+    pub fn role_lacks(scope: &Scope) -> Self {
+        Self::lacking(scope, format!("Your role in this account lacks the scope {scope}."))
+    }
+
+    fn lacking(scope: &Scope, message: String) -> Self {
         let error = Self::saying(ErrorCode::ScopeMissing, message).with_details(serde_json::json!({ "scope": scope }));
         Self { scope: Some(scope.clone()), ..error }
     }

@@ -28,8 +28,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use answer::{Answer, Answered, List, issue};
 pub use caller::{
-    AdminPlatform, Caller, Held, KeyDirectory, Permit, ReadAnalytics, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores,
-    ReadWebhooks, Wanted, WriteEvents, WriteKeys, WriteStores, WriteWebhooks,
+    ACCOUNT_HEADER, AdminPlatform, CSRF_HEADER, Caller, Held, HeldSession, KeyDirectory, Permit, Person, Principal, ReadAnalytics, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores,
+    ReadWebhooks, SessionDirectory, Wanted, WriteEvents, WriteKeys, WriteStores, WriteWebhooks,
 };
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};
@@ -51,6 +51,7 @@ pub struct Api {
     pub hub: Hub,
     pub egress: Egress,
     pub keys: Arc<dyn KeyDirectory>,
+    pub sessions: Arc<dyn SessionDirectory>,
     pub metrics: Metrics,
     pub mail: Outbox,
     pub in_flight: idempotency::InFlight,

@@ -1,7 +1,7 @@
 //! What every operation of the OpenAPI document has in common, added in one place instead of pasted over
 //! each: who may call it, what it can be refused with, and the request headers it understands.
 
-use clearway_config::ErrorCode;
+use clearway_config::{ErrorCode, session::SESSION_COOKIE};
 use serde_json::{Map, Value, json};
 
 /// Refusals that any operation can answer with.
@@ -26,6 +26,10 @@ const WITH_KEY: &[ErrorCode] = &[
     ErrorCode::QuotaExceeded,
     ErrorCode::ConcurrencyExceeded,
 ];
+/// Where a person's session will do.
+const WITH_SESSION: &[ErrorCode] = &[ErrorCode::SessionUnknown, ErrorCode::SessionExpired, ErrorCode::CsrfTokenInvalid];
+/// Where nothing else will.
+const SESSION_ONLY: &[ErrorCode] = &[ErrorCode::KeyMissing, ErrorCode::AccountSuspended, ErrorCode::SignInRequired];
 const WITH_BODY: &[ErrorCode] = &[ErrorCode::MalformedBody, ErrorCode::BodyTooLarge, ErrorCode::UnsupportedMediaType];
 const WITH_ID: &[ErrorCode] = &[ErrorCode::NotFound];
 /// On what changes something.
@@ -37,6 +41,10 @@ const IDEMPOTENCY_KEY: &str = "Makes a repetition harmless: the same request und
     again and is answered as before, with `Idempotency-Replayed: true`. Secrets are not stored with answers: a replay has \
     `secret: null`; rotate the key if its secret did not arrive. While the first request is being served a second one is \
     refused (409), and so is another request under the same key (422).";
+
+const SESSION: &str = "The token of a person who has signed in. What it allows is what their role in the account does. Without \
+    `X-Clearway-Account` that is the account which the session was begun for; with it, that one of those where they are a member.";
+const SESSION_IN_COOKIE: &str = "The same token, as browsers keep it. What changes something needs `X-CSRF-Token` beside it.";
 
 /// Completes what the features describe.
 pub fn complete(mut document: Value) -> Value {
@@ -52,6 +60,9 @@ pub fn complete(mut document: Value) -> Value {
     let schemes = json!({
         "key": { "type": "http", "scheme": "bearer", "bearerFormat": "clw_live_… or clw_test_…", "description": "An API key." },
         "key_header": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in another header." },
+        "session": { "type": "http", "scheme": "bearer", "bearerFormat": "clws_…", "description": SESSION },
+        "session_cookie": { "type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": SESSION_IN_COOKIE },
+        "csrf": { "type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "The session's, beside its cookie." },
     });
     document["components"]["securitySchemes"] = schemes;
     document
@@ -64,11 +75,20 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     {
         id.insert_str(0, "marketplace_");
     }
-    let scopes = operation.get("security").and_then(|security| security.pointer("/0/key")).cloned();
+    let said = |scheme: &str| operation.get("security").and_then(|security| security.pointer(&format!("/0/{scheme}"))).cloned();
     let mut codes = EVERYWHERE.to_vec();
-    if let Some(scopes) = &scopes {
-        operation.insert("security".into(), json!([{ "key": scopes }, { "key_header": scopes }]));
+    let cookie = if method == "get" { json!({ "session_cookie": [] }) } else { json!({ "session_cookie": [], "csrf": [] }) };
+    if let Some(scopes) = said("key") {
+        operation.insert(
+            "security".into(),
+            json!([{ "key": scopes }, { "key_header": scopes }, { "session": [] }, cookie]),
+        );
         codes.extend(WITH_KEY);
+        codes.extend(WITH_SESSION);
+    } else if said("session").is_some() {
+        operation.insert("security".into(), json!([{ "session": [] }, cookie]));
+        codes.extend(SESSION_ONLY);
+        codes.extend(WITH_SESSION);
     } else {
         operation.insert("security".into(), json!([]));
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     db,
     http::{Api, chain, idempotency},
-    keys, usage, webhooks,
+    keys, sessions, usage, webhooks,
 };
 
 /// Between two sweeps, and after one that failed.
@@ -31,6 +31,7 @@ pub async fn sweep_once(api: &Api) {
     drain(api, "key_expiry", || keys::tell_expired(&api.db, &api.world)).await;
     drain(api, "quota_notice", || usage::sweep(&api.db, &api.world)).await;
     drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
+    drain(api, "session", || sessions::sweep(&api.db, before)).await;
     drain(api, "webhook_secret", || webhooks::sweep(&api.db, &api.world)).await;
 }
 

@@ -64,7 +64,7 @@ async fn create(
 ) -> Answered {
     let account = caller.account(form.account_id)?;
     let new = form.into_new(api.world.now_ms())?;
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
@@ -136,7 +136,7 @@ async fn rotate_key(
     repeatable: Repeatable,
     Body(form, bytes): Body<RotateForm>,
 ) -> Answered {
-    let turn = repeatable.begin(&api, caller.key_id, &bytes).await?;
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
     new_secret(&api, &caller, turn, id, form.overlap.unwrap_or(OVERLAP_DEFAULT)).await
 }
 
@@ -153,7 +153,7 @@ async fn regenerate_key(
     repeatable: Repeatable,
     Body(_nothing, bytes): Body<forms::Nothing>,
 ) -> Answered {
-    let turn = repeatable.begin(&api, caller.key_id, &bytes).await?;
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
     new_secret(&api, &caller, turn, id, 0).await
 }
 

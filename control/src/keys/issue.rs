@@ -114,7 +114,7 @@ pub(super) fn mint(world: &World, secrets: &Secrets, key: &Key) -> Minted {
 /// A key gets no scope, and shows no secret that carries one, which the one who asks lacks.
 pub(super) fn grants(actor: &Actor, scopes: &clearway_config::Scopes) -> Result<(), Scope> {
     match actor {
-        Actor::Key(caller) => caller.scopes.missing(scopes).map_or(Ok(()), |missing| Err(missing.clone())),
+        Actor::Caller(caller) => caller.scopes.missing(scopes).map_or(Ok(()), |missing| Err(missing.clone())),
         Actor::User { .. } | Actor::System => Ok(()),
     }
 }

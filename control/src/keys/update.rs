@@ -109,7 +109,7 @@ pub async fn update(
         expires_at: update.expires_at.unwrap_or(old.expires_at),
         ..old.clone()
     };
-    if new.require_signature && matches!(actor, Actor::Key(caller) if caller.key_id == id) {
+    if new.require_signature && matches!(actor, Actor::Caller(caller) if caller.key_id() == Some(id)) {
         return Err(UpdateError::OwnSignature);
     }
     let signing = sign(tx, secrets, world, &old, &new).await?;

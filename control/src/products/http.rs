@@ -262,7 +262,7 @@ async fn create_one(
     repeatable: Repeatable,
     Body(new, bytes): Body<NewProduct>,
 ) -> Answered {
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };

@@ -140,7 +140,7 @@ async fn create(
     Body(form, bytes): Body<CreateForm>,
 ) -> Answered {
     let account = caller.account(form.account_id)?;
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };

@@ -10,6 +10,7 @@ use crate::{
     db::{self, Db},
     http::{chain, hex},
     keys::{self, IssueError, NewKey, RotateError},
+    members::{self, Role},
     secrets::Secrets,
     world::World,
 };
@@ -58,11 +59,13 @@ pub async fn bootstrap(
     let now_ms = world.now_ms();
     let (account, _) = accounts::open(&mut tx, world, &Actor::System, "platform".into(), plan.to_owned()).await?;
     let user = world.id(UserId::new);
-    match store::insert(&mut tx, user, account.id, email, "owner", password_hash, now_ms).await {
+    match store::insert(&mut tx, user, account.id, email, password_hash, now_ms).await {
         // Another process was first, with the same settings.
         Err(error) if error.is_conflict("users_email_key") => return Ok(None),
         other => other?,
     }
+    members::join(&mut tx, account.id, user, Role::Owner, now_ms).await?;
+    accounts::mark_platform(&mut tx, account.id).await?;
     let object_id = user.to_string();
     let changes = Changes::default().field("email", (), email).field("role", (), "owner");
     let event = Event { action: "user.created", account_id: account.id, object_kind: "user", object_id: &object_id, changes };

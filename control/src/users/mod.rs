@@ -6,4 +6,4 @@ mod store;
 
 pub use admin_key::another_admin_key;
 pub use bootstrap::{BootstrapError, FirstAdmin, bootstrap};
-pub use store::addresses;
+pub use store::insert;

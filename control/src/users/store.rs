@@ -14,35 +14,27 @@ pub(super) async fn any<'c>(on: impl On<'c>) -> db::Result<bool> {
     on.query("SELECT count(*) FROM (SELECT id FROM users LIMIT 1) one").scalar::<i64>().await.map(|count| count > 0)
 }
 
-pub(super) async fn insert(
+/// A person whose address needs no proof. A conflict (`users_email_key`) where somebody has the address.
+pub async fn insert(
     tx: &mut Tx,
     id: UserId,
     account: AccountId,
     email: &str,
-    role: &'static str,
     password_hash: String,
     now_ms: i64,
 ) -> db::Result<()> {
-    tx.query("INSERT INTO users (id, account_id, email, role, password_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+    tx.query(
+        "INSERT INTO users (id, account_id, email, role, password_hash, created_at, email_verified_at)
+         VALUES ($1, $2, $3, 'owner', $4, $5, $5)",
+    )
         .bind(id.to_string())
         .bind(account.to_string())
         .bind(email.to_lowercase())
-        .bind(role)
         .bind(password_hash)
         .bind(now_ms)
         .execute()
         .await
         .map(|_| ())
-}
-
-/// Where an account's people are told by mail what concerns all of it: its owners and admins, ten at most.
-pub async fn addresses<'c>(on: impl On<'c>, account: AccountId) -> db::Result<Vec<String>> {
-    let rows: Vec<(String,)> = on
-        .query("SELECT email FROM users WHERE account_id = $1 AND role IN ('owner', 'admin') ORDER BY created_at, id LIMIT 10")
-        .bind(account.to_string())
-        .all()
-        .await?;
-    Ok(rows.into_iter().map(|(email,)| email).collect())
 }
 
 /// The first admin: address and account.

@@ -78,7 +78,7 @@ async fn create_one(
     Body(form, bytes): Body<CreateForm>,
 ) -> Answered {
     let account = caller.account(form.account_id)?;
-    let (mut tx, turn) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, turn) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
@@ -158,7 +158,7 @@ async fn rotate_secret(
     repeatable: Repeatable,
     Body(form, bytes): Body<RotateForm>,
 ) -> Answered {
-    let (mut tx, turn) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, turn) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
@@ -185,7 +185,7 @@ async fn enable_one(
     repeatable: Repeatable,
     Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    let (mut tx, turn) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, turn) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };

@@ -66,8 +66,13 @@ pub(super) fn admit(
             credential::choose(route.auth, offered)?
         }
     };
-    if chosen == Chosen::Nothing {
-        facts.auth = Some(AuthMethod::Anonymous);
+    let stranger = match chosen {
+        Chosen::Session => Some(AuthMethod::Session),
+        Chosen::Nothing => Some(AuthMethod::Anonymous),
+        Chosen::Key(_) | Chosen::Token(_) | Chosen::Signature | Chosen::Certificate => None,
+    };
+    if stranger.is_some() {
+        facts.auth = stranger;
         return caller.anonymous();
     }
     if !on.snapshot.is_ready() {
@@ -82,7 +87,7 @@ pub(super) fn admit(
         Chosen::Signature => caller.by_signature(&pinned, facts, words),
         Chosen::Token(token) => caller.by_token(&pinned, token, facts, words),
         Chosen::Certificate => caller.by_certificate(&pinned, facts, words),
-        Chosen::Nothing => Err(Reject::CredentialMissing),
+        Chosen::Session | Chosen::Nothing => Err(Reject::CredentialMissing),
     }
 }
 

@@ -215,7 +215,7 @@ fn authenticate(reject: &Reject, takes: AuthMethods) -> Option<String> {
             | Reject::Signature(_)
     );
     let mut challenges = Vec::new();
-    if takes.contains(AuthMethod::Key) || takes.contains(AuthMethod::Jwt) {
+    if [AuthMethod::Key, AuthMethod::Jwt, AuthMethod::Session].into_iter().any(|bearer| takes.contains(bearer)) {
         challenges.push(if nothing_judged {
             "Bearer realm=\"clearway\"".to_owned()
         } else {

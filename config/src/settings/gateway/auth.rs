@@ -7,7 +7,7 @@ use crate::{limits::Limits, settings::fault::Fault};
 /// `"key"`, `"open"`, or a list of methods of which a request uses one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(untagged, expecting = "must be `open`, a method (`key`, `jwt`, `signature`, `mtls`, `anonymous`), or a list of methods")]
+#[serde(untagged, expecting = "must be `open`, a method (`key`, `jwt`, `signature`, `mtls`, `session`, `anonymous`), or a list of methods")]
 pub enum AuthSpec {
     One(AuthWord),
     Several(Vec<Method>),
@@ -24,6 +24,7 @@ pub enum AuthWord {
     Jwt,
     Signature,
     Mtls,
+    Session,
     Anonymous,
 }
 
@@ -40,12 +41,15 @@ pub enum Method {
     Signature,
     /// A client certificate of the TLS connection.
     Mtls,
+    /// A session of a person with Clearway itself, as bearer: the upstream verifies it. Limited by address.
+    Session,
     /// No credential at all; limited by address.
     Anonymous,
 }
 
 impl Method {
-    pub const ALL: [Method; 5] = [Method::Key, Method::Jwt, Method::Signature, Method::Mtls, Method::Anonymous];
+    pub const ALL: [Method; 6] =
+        [Method::Key, Method::Jwt, Method::Signature, Method::Mtls, Method::Session, Method::Anonymous];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,6 +57,7 @@ impl Method {
             Method::Jwt => "jwt",
             Method::Signature => "signature",
             Method::Mtls => "mtls",
+            Method::Session => "session",
             Method::Anonymous => "anonymous",
         }
     }
@@ -121,6 +126,11 @@ impl Auth {
     pub fn takes(self, method: Method) -> bool {
         self.methods().contains(method)
     }
+
+    /// Whether it lets requests pass of which nothing is known here, which are limited by their address.
+    pub fn takes_strangers(self) -> bool {
+        self.takes(Method::Anonymous) || self.takes(Method::Session)
+    }
 }
 
 impl AuthSpec {
@@ -145,7 +155,7 @@ impl AuthSpec {
             return Ok(Auth::Any(methods));
         }
         let others: Methods = methods.iter().filter(|&method| method != Method::Mtls).collect();
-        if !methods.contains(Method::Mtls) || others.is_empty() || others.contains(Method::Anonymous) {
+        if !methods.contains(Method::Mtls) || others.is_empty() || Auth::Any(others).takes_strangers() {
             return Err(Fault::at("auth_all", "needs `mtls` and at least one of `key`, `jwt` and `signature` in auth"));
         }
         Ok(Auth::WithCertificate(others))
@@ -160,6 +170,7 @@ impl AuthWord {
             AuthWord::Jwt => Some(Method::Jwt),
             AuthWord::Signature => Some(Method::Signature),
             AuthWord::Mtls => Some(Method::Mtls),
+            AuthWord::Session => Some(Method::Session),
             AuthWord::Anonymous => Some(Method::Anonymous),
         }
     }
@@ -218,7 +229,7 @@ mod tests {
     fn a_certificate_beside_another_credential_is_asked_for_by_auth_all() {
         let auth = read("[\"mtls\", \"key\", \"jwt\"]", true).unwrap();
         assert_eq!(auth, Auth::WithCertificate([Method::Key, Method::Jwt].into_iter().collect()));
-        for without in ["\"open\"", "[\"key\", \"jwt\"]", "[\"mtls\"]", "[\"mtls\", \"anonymous\"]"] {
+        for without in ["\"open\"", "[\"key\", \"jwt\"]", "[\"mtls\"]", "[\"mtls\", \"anonymous\"]", "[\"mtls\", \"session\"]"] {
             assert!(read(without, true).unwrap_err().starts_with("auth_all: "), "{without}");
         }
     }

@@ -151,6 +151,9 @@ impl RouteSpec {
     ) -> Result<Route, Fault> {
         check_name(&self.name)?;
         let auth = self.auth.resolve(self.auth_all)?;
+        if auth.takes(AuthMethod::Session) && !self.keep_credentials {
+            return Err(Fault::at("keep_credentials", "must be true where sessions are taken: the upstream verifies them"));
+        }
         let path = PathPattern::parse(&self.path, self.path_match).within("path")?;
         let redirect = self.redirect.as_ref().map(|spec| spec.resolve(&path)).transpose().within("redirect")?;
         let policy = policies.merged(&self.policies).within("policies")?;
@@ -206,10 +209,10 @@ impl RouteSpec {
     }
 
     fn resolve_anonymous(&self, auth: Auth) -> Result<Option<Limits>, Fault> {
-        match (&self.anonymous, auth.takes(AuthMethod::Anonymous)) {
+        match (&self.anonymous, auth.takes_strangers()) {
             (Some(spec), true) => spec.resolve().map(Some),
             (None, false) => Ok(None),
-            (Some(_), false) => Err(Fault::new("the route takes no anonymous requests")),
+            (Some(_), false) => Err(Fault::new("the route takes neither anonymous requests nor sessions")),
             (None, true) => Err(Fault::new("is needed: what an address may do without a credential")),
         }
     }
@@ -225,8 +228,8 @@ impl RouteSpec {
         if auth == Auth::Open && !scopes.is_empty() {
             return Err(Fault::new("a route with auth = \"open\" has nobody to ask for scopes"));
         }
-        if auth.takes(AuthMethod::Anonymous) && !scopes.is_empty() {
-            return Err(Fault::new("an anonymous request has no scopes"));
+        if auth.takes_strangers() && !scopes.is_empty() {
+            return Err(Fault::new("an anonymous request has no scopes, nor has a session here"));
         }
         Ok(scopes.to_vec().into())
     }

@@ -63,7 +63,7 @@ async fn retry_one(
     repeatable: Repeatable,
     Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
@@ -100,7 +100,7 @@ async fn replay_some(
         let found = count(&api.db, &selection, measure).await?;
         return Answer::ok(&RedoneView { replayed: found.count, missed: 0, more: found.more, dry_run: true });
     }
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };
@@ -147,7 +147,7 @@ async fn recover(
         let more = found.more || more_missed;
         return Answer::ok(&RedoneView { replayed: found.count, missed: never.len() as u64, more, dry_run: true });
     }
-    let (mut tx, ticket) = match repeatable.begin(&api, caller.key_id, &bytes).await? {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
         Turn::Act(tx, ticket) => (tx, ticket),
         Turn::Replay(answer) => return Ok(answer),
     };

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{body::Bytes, extract::FromRequestParts};
-use clearway_config::{ErrorCode, KeyId};
+use clearway_config::ErrorCode;
 use http::{HeaderName, HeaderValue, Method, StatusCode, request::Parts};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 pub use store::sweep;
 
-use super::{Answer, Answered, Api, ApiError};
+use super::{Answer, Answered, Api, ApiError, Caller, Principal};
 use crate::db::{self, Tx};
 
 /// How long an answer is kept: 24 hours.
@@ -58,7 +58,7 @@ impl FromRequestParts<Api> for Repeatable {
 
 /// Keys that are being worked on in this process.
 #[derive(Debug, Clone, Default)]
-pub struct InFlight(Arc<Mutex<HashSet<(KeyId, String)>>>);
+pub struct InFlight(Arc<Mutex<HashSet<(String, String)>>>);
 
 /// What to do with a request.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub struct Ticket(Option<Claim>);
 #[derive(Debug)]
 struct Claim {
     in_flight: InFlight,
-    caller: KeyId,
+    caller: String,
     key: String,
     fingerprint: [u8; 32],
 }
@@ -84,7 +84,7 @@ struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut held = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.remove(&(self.caller, std::mem::take(&mut self.key)));
+        held.remove(&(std::mem::take(&mut self.caller), std::mem::take(&mut self.key)));
     }
 }
 
@@ -95,18 +95,19 @@ impl Repeatable {
     }
 
     /// Begins the transaction of the act, unless `caller` has sent this before or is just being served it.
-    pub async fn begin(self, api: &Api, caller: KeyId, body: &Bytes) -> Result<Turn, ApiError> {
+    pub async fn begin(self, api: &Api, caller: &Caller, body: &Bytes) -> Result<Turn, ApiError> {
         let Some(key) = self.key.clone() else { return Ok(Turn::Act(api.db.begin().await?, Ticket(None))) };
         let fingerprint = self.fingerprint(body);
+        let caller = owner(caller);
         // Before waiting for a transaction: the one that holds the key may be what there is to wait for.
-        let taken = api.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).insert((caller, key.clone()));
+        let taken = api.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).insert((caller.clone(), key.clone()));
         if !taken {
             return Err(ApiError::new(ErrorCode::IdempotencyKeyInUse));
         }
         let claim = Claim { in_flight: api.in_flight.clone(), caller, key, fingerprint };
         let mut tx = api.db.begin().await?;
         let since = api.world.now_ms() - KEPT_MS;
-        match store::find(&mut tx, caller, &claim.key, since).await? {
+        match store::find(&mut tx, &claim.caller, &claim.key, since).await? {
             None => Ok(Turn::Act(tx, Ticket(Some(claim)))),
             Some(kept) if kept.fingerprint == claim.fingerprint => Ok(Turn::Replay(kept.replay()?)),
             Some(_) => Err(ApiError::new(ErrorCode::IdempotencyKeyReused)),
@@ -123,12 +124,20 @@ impl Repeatable {
     }
 }
 
+/// Whose own an idempotency key is: a person's in one account is not theirs in another.
+fn owner(caller: &Caller) -> String {
+    match caller.principal {
+        Principal::Key(id) => id.to_string(),
+        Principal::User { id, .. } => format!("{id}/{}", caller.account_id),
+    }
+}
+
 impl Ticket {
     /// Keeps an answer, in the transaction of the act. `data` must not hold a secret.
     pub async fn keep(&self, tx: &mut Tx, status: StatusCode, data: &impl Serialize, now_ms: i64) -> Result<(), ApiError> {
         let Some(claim) = &self.0 else { return Ok(()) };
         let body = serde_json::to_string(data).map_err(ApiError::internal)?;
-        let kept = store::insert(tx, claim.caller, &claim.key, &claim.fingerprint, status.as_u16(), body, now_ms).await;
+        let kept = store::insert(tx, &claim.caller, &claim.key, &claim.fingerprint, status.as_u16(), body, now_ms).await;
         kept.map_err(|error| match error {
             db::Error::Conflict { .. } => ApiError::new(ErrorCode::IdempotencyKeyInUse),
             other => other.into(),

@@ -1,6 +1,5 @@
 //! Every statement on `idempotency_keys`.
 
-use clearway_config::KeyId;
 use sqlx::FromRow;
 
 use crate::db::{self, Db, Tx};
@@ -16,13 +15,13 @@ pub(super) struct Kept {
 }
 
 /// What was answered, unless it is older than `since`.
-pub(super) async fn find(tx: &mut Tx, caller: KeyId, key: &str, since: i64) -> db::Result<Option<Kept>> {
+pub(super) async fn find(tx: &mut Tx, caller: &str, key: &str, since: i64) -> db::Result<Option<Kept>> {
     tx.query(
         "SELECT fingerprint, status, body
          FROM idempotency_keys
          WHERE caller_id = $1 AND idempotency_key = $2 AND created_at > $3",
     )
-    .bind(caller.to_string())
+    .bind(caller.to_owned())
     .bind(key.to_owned())
     .bind(since)
     .optional()
@@ -33,7 +32,7 @@ pub(super) async fn find(tx: &mut Tx, caller: KeyId, key: &str, since: i64) -> d
 /// process wrote it meanwhile: then this waits for its commit, and is a conflict that undoes the act.
 pub(super) async fn insert(
     tx: &mut Tx,
-    caller: KeyId,
+    caller: &str,
     key: &str,
     fingerprint: &[u8],
     status: u16,
@@ -41,7 +40,7 @@ pub(super) async fn insert(
     now_ms: i64,
 ) -> db::Result<()> {
     tx.query("DELETE FROM idempotency_keys WHERE caller_id = $1 AND idempotency_key = $2 AND created_at <= $3")
-        .bind(caller.to_string())
+        .bind(caller.to_owned())
         .bind(key.to_owned())
         .bind(now_ms - super::KEPT_MS)
         .execute()
@@ -50,7 +49,7 @@ pub(super) async fn insert(
         "INSERT INTO idempotency_keys (caller_id, idempotency_key, fingerprint, status, body, created_at)
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(caller.to_string())
+    .bind(caller.to_owned())
     .bind(key.to_owned())
     .bind(fingerprint.to_vec())
     .bind(i64::from(status))

@@ -1,0 +1,121 @@
+//! What a request identifies its caller by: exactly one key, or one session's token.
+
+use clearway_config::{
+    ErrorCode, PlainKey, SessionToken,
+    session::{SESSION_COOKIE, SESSION_PREFIX},
+};
+use http::{HeaderMap, Method, header};
+
+use crate::http::ApiError;
+
+/// The header that a page sends beside the session's cookie.
+pub const CSRF_HEADER: &str = "x-csrf-token";
+
+#[derive(Debug)]
+pub(super) enum Credential {
+    Key(PlainKey),
+    /// Sent on purpose: a page of another site cannot.
+    Bearer(SessionToken),
+    /// Sent by the browser by itself.
+    Cookie(SessionToken),
+}
+
+/// As `Authorization: Bearer` or `X-API-Key`, or the same in both; else the session's cookie. The cookie is sent by
+/// browsers without being asked, so whatever was sent on purpose comes before it.
+pub(super) fn credential(headers: &HeaderMap) -> Result<Credential, ApiError> {
+    let only = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(ApiError::new(ErrorCode::AmbiguousRequest)),
+            (first, None) => Ok(first.map(|value| value.as_bytes().trim_ascii())),
+        }
+    };
+    let bearer = match only(header::AUTHORIZATION.as_str())? {
+        Some(value) if value.len() > 7 && value[..7].eq_ignore_ascii_case(b"bearer ") => Some(value[7..].trim_ascii()),
+        Some(_) => return Err(ApiError::new(ErrorCode::KeyMalformed)),
+        None => None,
+    };
+    let sent = match (bearer, only("x-api-key")?) {
+        (Some(bearer), Some(other)) if bearer != other => return Err(ApiError::new(ErrorCode::AmbiguousRequest)),
+        (Some(sent), _) | (None, Some(sent)) => sent,
+        (None, None) => return cookie(headers),
+    };
+    if sent.starts_with(SESSION_PREFIX.as_bytes()) && bearer.is_some() {
+        let token = SessionToken::parse(sent).map_err(|_| ApiError::new(ErrorCode::SessionUnknown))?;
+        return Ok(Credential::Bearer(token));
+    }
+    PlainKey::parse(sent).map(Credential::Key).map_err(|_| ApiError::new(ErrorCode::KeyMalformed))
+}
+
+fn cookie(headers: &HeaderMap) -> Result<Credential, ApiError> {
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
+    let mut found = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(SESSION_COOKIE.as_bytes())?.strip_prefix(b"="));
+    match (found.next(), found.next()) {
+        (None, _) => Err(ApiError::new(ErrorCode::KeyMissing)),
+        (Some(_), Some(_)) => Err(ApiError::new(ErrorCode::AmbiguousRequest)),
+        (Some(value), None) => match SessionToken::parse(value) {
+            Ok(token) => Ok(Credential::Cookie(token)),
+            Err(_) => Err(ApiError::new(ErrorCode::SessionUnknown)),
+        },
+    }
+}
+
+/// Refuses what a browser may have been made to send by a page of another site: whatever is not only read must carry the
+/// session's CSRF token, and neither may come from elsewhere as far as the browser says (Fetch Metadata).
+pub(super) fn check_page(method: &Method, headers: &HeaderMap, token: &SessionToken) -> Result<(), ApiError> {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let here = site.is_none_or(|site| matches!(site, b"same-origin" | b"none"));
+    let sent = headers.get(CSRF_HEADER).is_some_and(|given| token.is_csrf(given.as_bytes()));
+    if here && sent { Ok(()) } else { Err(ApiError::new(ErrorCode::CsrfTokenInvalid)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    fn refused(pairs: &[(&'static str, &str)]) -> ErrorCode {
+        credential(&headers(pairs)).unwrap_err().code()
+    }
+
+    #[test]
+    fn what_was_sent_on_purpose_comes_before_the_cookie() {
+        let (token, other) = (SessionToken::mint([1; 32]), SessionToken::mint([2; 32]));
+        let bearer = format!("Bearer {}", token.reveal());
+        let jar = format!("a=b; {SESSION_COOKIE}={}; c=d", other.reveal());
+        let both = credential(&headers(&[("authorization", &bearer), ("cookie", &jar)])).unwrap();
+        assert!(matches!(both, Credential::Bearer(found) if found.reveal() == token.reveal()));
+        let alone = credential(&headers(&[("cookie", &jar)])).unwrap();
+        assert!(matches!(alone, Credential::Cookie(found) if found.reveal() == other.reveal()));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let token = SessionToken::mint([1; 32]);
+        let twice = format!("{SESSION_COOKIE}={0}; {SESSION_COOKIE}={0}", token.reveal());
+        assert_eq!(refused(&[("cookie", &twice)]), ErrorCode::AmbiguousRequest);
+        assert_eq!(refused(&[("cookie", &format!("{SESSION_COOKIE}=x"))]), ErrorCode::SessionUnknown);
+        assert_eq!(refused(&[("x-api-key", token.reveal())]), ErrorCode::KeyMalformed);
+        assert_eq!(refused(&[("cookie", &format!("x{SESSION_COOKIE}={}", token.reveal()))]), ErrorCode::KeyMissing);
+        assert_eq!(refused(&[]), ErrorCode::KeyMissing);
+    }
+
+    #[test]
+    fn a_page_of_another_site_changes_nothing() {
+        let token = SessionToken::mint([1; 32]);
+        let csrf = token.csrf();
+        let post = |pairs: &[(&'static str, &str)]| check_page(&Method::POST, &headers(pairs), &token).is_ok();
+        assert!(post(&[(CSRF_HEADER, &csrf)]));
+        assert!(post(&[(CSRF_HEADER, &csrf), ("sec-fetch-site", "same-origin")]));
+        assert!(!post(&[(CSRF_HEADER, &csrf), ("sec-fetch-site", "cross-site")]));
+        assert!(!post(&[(CSRF_HEADER, &csrf), ("sec-fetch-site", "same-site")]));
+        assert!(!post(&[]) && !post(&[(CSRF_HEADER, &SessionToken::mint([2; 32]).csrf())]));
+        assert!(check_page(&Method::GET, &headers(&[]), &token).is_ok());
+    }
+}

@@ -1,0 +1,7 @@
+//! Who belongs to an account, and as what.
+
+mod role;
+mod store;
+
+pub use role::{Role, UnknownRole};
+pub use store::{addresses, insert as join};
