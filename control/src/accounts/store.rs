@@ -48,11 +48,14 @@ pub(super) async fn insert(tx: &mut Tx, id: AccountId, name: &str, now_ms: i64) 
 
 /// Makes it the account of whoever runs Clearway: its owners and admins may act on every account.
 pub async fn mark_platform(tx: &mut Tx, id: AccountId) -> db::Result<()> {
-    tx.query(PerEngine { sqlite: "UPDATE accounts SET platform = 1 WHERE id = $1", postgres: "UPDATE accounts SET platform = TRUE WHERE id = $1" })
-        .bind(id.to_string())
-        .execute()
-        .await
-        .map(|_| ())
+    tx.query(PerEngine {
+        sqlite: "UPDATE accounts SET platform = 1 WHERE id = $1",
+        postgres: "UPDATE accounts SET platform = TRUE WHERE id = $1",
+    })
+    .bind(id.to_string())
+    .execute()
+    .await
+    .map(|_| ())
 }
 
 pub(super) async fn subscribe(tx: &mut Tx, id: SubscriptionId, account: AccountId, plan: &str, now_ms: i64) -> db::Result<()> {

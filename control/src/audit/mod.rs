@@ -27,11 +27,7 @@ pub enum Actor {
     /// A key, or a person who has signed in.
     Caller(Caller),
     /// A person who is only just signing in, or does what takes no session.
-    User {
-        id: UserId,
-        address: Option<IpAddr>,
-        request_id: Option<RequestId>,
-    },
+    User { id: UserId, address: Option<IpAddr>, request_id: Option<RequestId> },
     /// Clearway itself: the first start, or a sweep.
     System,
 }

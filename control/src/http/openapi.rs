@@ -79,10 +79,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     let mut codes = EVERYWHERE.to_vec();
     let cookie = if method == "get" { json!({ "session_cookie": [] }) } else { json!({ "session_cookie": [], "csrf": [] }) };
     if let Some(scopes) = said("key") {
-        operation.insert(
-            "security".into(),
-            json!([{ "key": scopes }, { "key_header": scopes }, { "session": [] }, cookie]),
-        );
+        operation.insert("security".into(), json!([{ "key": scopes }, { "key_header": scopes }, { "session": [] }, cookie]));
         codes.extend(WITH_KEY);
         codes.extend(WITH_SESSION);
     } else if said("session").is_some() {

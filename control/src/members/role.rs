@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use clearway_config::{Scope, Scopes, scope::{ADMIN, CLEARWAY_SCOPES}};
+use clearway_config::{
+    Scope, Scopes,
+    scope::{ADMIN, CLEARWAY_SCOPES},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -16,7 +16,13 @@ pub struct Directory;
 
 #[async_trait]
 impl SessionDirectory for Directory {
-    async fn find(&self, db: &Db, hash: &SessionHash, account: Option<AccountId>, now_ms: i64) -> db::Result<Option<HeldSession>> {
+    async fn find(
+        &self,
+        db: &Db,
+        hash: &SessionHash,
+        account: Option<AccountId>,
+        now_ms: i64,
+    ) -> db::Result<Option<HeldSession>> {
         let Some(row) = store::find(db, hash, account.map(|id| id.to_string())).await? else { return Ok(None) };
         let expires_at = row.expires_at.min(row.last_used_at.saturating_add(IDLE_MS));
         let held = HeldSession {

@@ -66,7 +66,12 @@ pub async fn begin(tx: &mut Tx, world: &World, new: &NewSession) -> db::Result<B
 
 /// Gives a session that is in force a new token. The old one goes on working until the new one is first used, in case
 /// the answer with the new one is lost; asked again by the old one, it is replaced once more. `None`: it has ended.
-pub async fn refresh(tx: &mut Tx, world: &World, id: SessionId, presented: &clearway_config::SessionHash) -> db::Result<Option<Begun>> {
+pub async fn refresh(
+    tx: &mut Tx,
+    world: &World,
+    id: SessionId,
+    presented: &clearway_config::SessionHash,
+) -> db::Result<Option<Begun>> {
     let token = SessionToken::mint(world.random());
     let expires_at = store::replace(tx, id, presented, &token.hash(), world.now_ms()).await?;
     Ok(expires_at.map(|expires_at| Begun { id, token, expires_at }))

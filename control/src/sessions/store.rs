@@ -124,12 +124,14 @@ pub async fn end(tx: &mut Tx, user: UserId, id: SessionId, now_ms: i64) -> db::R
 
 /// Ends all of a person's sessions but one; how many were in force.
 pub async fn end_all(tx: &mut Tx, user: UserId, but: Option<SessionId>, now_ms: i64) -> db::Result<u64> {
-    tx.query("UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id <> $2) AND ended_at IS NULL")
-        .bind(user.to_string())
-        .bind(but.map(|id| id.to_string()))
-        .bind(now_ms)
-        .execute()
-        .await
+    tx.query(
+        "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id <> $2) AND ended_at IS NULL",
+    )
+    .bind(user.to_string())
+    .bind(but.map(|id| id.to_string()))
+    .bind(now_ms)
+    .execute()
+    .await
 }
 
 /// Removes sessions that ended by themselves before a moment, or were ended before it; a thousand at most.

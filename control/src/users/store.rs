@@ -27,14 +27,14 @@ pub async fn insert(
         "INSERT INTO users (id, account_id, email, role, password_hash, created_at, email_verified_at)
          VALUES ($1, $2, $3, 'owner', $4, $5, $5)",
     )
-        .bind(id.to_string())
-        .bind(account.to_string())
-        .bind(email.to_lowercase())
-        .bind(password_hash)
-        .bind(now_ms)
-        .execute()
-        .await
-        .map(|_| ())
+    .bind(id.to_string())
+    .bind(account.to_string())
+    .bind(email.to_lowercase())
+    .bind(password_hash)
+    .bind(now_ms)
+    .execute()
+    .await
+    .map(|_| ())
 }
 
 /// The first admin: address and account.

@@ -7,7 +7,10 @@ use crate::{limits::Limits, settings::fault::Fault};
 /// `"key"`, `"open"`, or a list of methods of which a request uses one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(untagged, expecting = "must be `open`, a method (`key`, `jwt`, `signature`, `mtls`, `session`, `anonymous`), or a list of methods")]
+#[serde(
+    untagged,
+    expecting = "must be `open`, a method (`key`, `jwt`, `signature`, `mtls`, `session`, `anonymous`), or a list of methods"
+)]
 pub enum AuthSpec {
     One(AuthWord),
     Several(Vec<Method>),
@@ -48,8 +51,7 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Method; 6] =
-        [Method::Key, Method::Jwt, Method::Signature, Method::Mtls, Method::Session, Method::Anonymous];
+    pub const ALL: [Method; 6] = [Method::Key, Method::Jwt, Method::Signature, Method::Mtls, Method::Session, Method::Anonymous];
 
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -303,6 +303,17 @@ keep_credentials = true
     }
 
     #[test]
+    fn sessions_are_taken_where_the_upstream_sees_them_and_addresses_are_limited() {
+        let with = |lines: &str| resolve(&GOOD.replace("auth = \"key\"\nkeep_credentials = true", lines));
+        let whole = "auth = [\"key\", \"session\"]\nanonymous = { per_second = 5 }\nkeep_credentials = true";
+        assert!(with(whole).is_ok());
+        let hidden = with(&whole.replace("keep_credentials = true", "keep_credentials = false")).unwrap_err();
+        assert!(hidden.contains("routes.keep_credentials: must be true where sessions are taken"), "{hidden}");
+        let unlimited = with(&whole.replace("anonymous = { per_second = 5 }\n", "")).unwrap_err();
+        assert!(unlimited.contains("routes.anonymous: is needed"), "{unlimited}");
+    }
+
+    #[test]
     fn two_routes_for_the_same_requests_are_refused() {
         let twice = format!("{GOOD}\n[[routes]]\nname = \"api2\"\npath = \"/api/\"\nupstream = \"orders\"\nauth = \"open\"\n");
         assert_eq!(

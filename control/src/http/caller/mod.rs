@@ -60,13 +60,8 @@ pub struct HeldSession {
 #[async_trait]
 pub trait SessionDirectory: Send + Sync {
     /// The session whose token has this hash; in `account`, or in the one that it is for unless told otherwise.
-    async fn find(
-        &self,
-        db: &Db,
-        hash: &SessionHash,
-        account: Option<AccountId>,
-        now_ms: i64,
-    ) -> db::Result<Option<HeldSession>>;
+    async fn find(&self, db: &Db, hash: &SessionHash, account: Option<AccountId>, now_ms: i64)
+    -> db::Result<Option<HeldSession>>;
 }
 
 /// Where keys are looked up: the feature that owns them.

@@ -10,6 +10,10 @@ INSERT INTO subscriptions (id, account_id, plan, started_at, ended_at)
 VALUES ('sub_1', 'acct_1', 'starter', 1, 5), ('sub_2', 'acct_1', 'pro', 5, NULL);
 INSERT INTO users (id, account_id, email, role, password_hash, created_at)
 VALUES ('user_1', 'acct_1', 'a@example.com', 'owner', '$argon2id$', 3);
+INSERT INTO memberships (account_id, user_id, role, created_at) VALUES ('acct_1', 'user_1', 'owner', 3), ('acct_2', 'user_1', 'viewer', 4);
+INSERT INTO sessions (id, user_id, account_id, hash, previous_hash, address, user_agent, second_factor, created_at, last_used_at, expires_at)
+VALUES ('ses_1', 'user_1', 'acct_1', randomblob(32), zeroblob(32), '127.0.0.1', 'Ünïcode', 1, 3, 4, 5),
+       ('ses_2', 'user_1', 'acct_2', zeroblob(32), NULL, '::1', '', 0, 3, 4, 5);
 INSERT INTO api_keys (id, account_id, name, environment, scopes, allowed_addresses, concurrent, created_at, require_signature, expiry_due)
 VALUES ('key_1', 'acct_1', 'ci', 'live', '["read:apps","a\u00e9\n"]', '[]', 5, 1, 1, 77);
 INSERT INTO key_secrets (id, key_id, hash, shown, created_at, signing_secret)
