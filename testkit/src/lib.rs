@@ -1,8 +1,8 @@
 //! A throw-away PostgreSQL for tests: a cluster of its own in a temporary directory, started once a test
 //! binary and gone with it.
 //!
-//! It speaks over a Unix socket in that directory, so that no port is taken and no two runs can meet. The
-//! server is the child of a small shell that waits for its standard input to end. The other end is held
+//! It speaks over a Unix socket in that directory, so that no port is taken and no two runs can meet; one that is to be
+//! reached as over a network takes a free one. The server is the child of a small shell that waits for its standard input to end. The other end is held
 //! by this process and closed by the kernel however this process ends (a panic and `kill -9` included);
 //! the shell then stops the server and removes the directory.
 
@@ -11,9 +11,10 @@ pub mod h2;
 pub mod redis;
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
     os::unix::{
-        fs::{MetadataExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -42,6 +43,9 @@ const HASTY: [&str; 4] = ["fsync=off", "synchronous_commit=off", "full_page_writ
 /// As one that is in service.
 const DURABLE: [&str; 2] = ["shared_buffers=512MB", "max_wal_size=2GB"];
 
+/// Who may log in: anybody over the socket, and with a password whoever comes encrypted.
+const ENCRYPTED_ONLY: &str = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+
 /// A running PostgreSQL server.
 #[derive(Debug)]
 pub struct Cluster {
@@ -49,6 +53,7 @@ pub struct Cluster {
     dir: PathBuf,
     owner: Option<Owner>,
     guard: u32,
+    port: Option<u16>,
     /// Closing it ends the server.
     _lifeline: ChildStdin,
 }
@@ -77,7 +82,17 @@ impl Cluster {
         Self::start_with(&DURABLE)
     }
 
+    /// [`Cluster::start`], reached at [`Cluster::port`] of 127.0.0.1 too: there with a password only, and encrypted by
+    /// this certificate and its key, in PEM.
+    pub fn encrypted(certificate: &str, key: &str) -> Result<Cluster, String> {
+        Self::start_by(&HASTY, Some((certificate, key)))
+    }
+
     fn start_with(settings: &[&str]) -> Result<Cluster, String> {
+        Self::start_by(settings, None)
+    }
+
+    fn start_by(settings: &[&str], encrypted: Option<(&str, &str)>) -> Result<Cluster, String> {
         let bin = find_or_install()?;
         let owner = owner()?;
         let dir = tempfile::Builder::new().prefix("clearway-pg-").tempdir().map_err(|e| e.to_string())?.keep();
@@ -90,6 +105,14 @@ impl Cluster {
             .arg(dir.join("data"))
             .args("--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync".split(' '));
         succeed(initdb.output(), "initdb")?;
+        let mut settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let port = encrypted.map(|_| redis::free_port());
+        if let Some((port, (certificate, key))) = port.zip(encrypted) {
+            put(&dir.join("data/server.crt"), certificate, owner)?;
+            put(&dir.join("data/server.key"), key, owner)?;
+            put(&dir.join("data/pg_hba.conf"), ENCRYPTED_ONLY, owner)?;
+            settings.extend(["listen_addresses=127.0.0.1".to_owned(), format!("port={port}"), "ssl=on".to_owned()]);
+        }
 
         let mut guard = as_owner(Path::new("/bin/sh"), owner, &dir);
         guard.args(["-c", GUARD, "clearway-testkit"]).arg(&bin).arg(&dir);
@@ -98,9 +121,29 @@ impl Cluster {
         guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut guard = guard.spawn().map_err(|e| format!("cannot start the guard: {e}"))?;
         let lifeline = guard.stdin.take().expect("standard input is piped above");
-        let cluster = Cluster { bin, dir, owner, guard: guard.id(), _lifeline: lifeline };
+        let cluster = Cluster { bin, dir, owner, guard: guard.id(), port, _lifeline: lifeline };
         cluster.wait_until_ready()?;
         Ok(cluster)
+    }
+
+    /// Of 127.0.0.1, where it is reached by one.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Carries a shell's line out as the user who may be any role of this server, in [`Cluster::dir`] and with PostgreSQL's
+    /// own programs at hand. Panics where it fails.
+    pub fn shell(&self, line: &str, env: &[(&str, &str)]) {
+        let mut shell = as_owner(Path::new("/bin/sh"), self.owner, &self.dir);
+        let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap_or_default());
+        shell.args(["-c", line]).env("PATH", path).env("PGHOST", &self.dir).env("PGUSER", "postgres");
+        shell.envs(env.iter().copied());
+        succeed(shell.output(), line).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The server's own directory, in which its user may write.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The process that the server and all of its processes descend from.
@@ -129,10 +172,12 @@ impl Cluster {
     }
 
     pub fn url(&self, name: &str) -> String {
-        format!("postgres://postgres@localhost/{name}?host={}", self.dir.display())
+        let port = self.port.map_or(String::new(), |port| format!("&port={port}"));
+        format!("postgres://postgres@localhost/{name}?host={}{port}", self.dir.display())
     }
 
-    fn sql(&self, statement: &str) {
+    /// Carries a statement out in the database `postgres`. Panics where it fails.
+    pub fn sql(&self, statement: &str) {
         let psql = self.psql(statement).output();
         succeed(psql, "psql").unwrap_or_else(|why| panic!("{statement}: {why}"));
     }
@@ -141,6 +186,9 @@ impl Cluster {
         let mut psql = as_owner(&self.bin.join("psql"), self.owner, &self.dir);
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-c", statement]);
         psql.arg("-h").arg(&self.dir);
+        if let Some(port) = self.port {
+            psql.args(["-p", &port.to_string()]);
+        }
         psql
     }
 
@@ -200,6 +248,13 @@ fn owner() -> Result<Option<Owner>, String> {
         Some(Owner { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
     });
     ids.map(Some).ok_or_else(|| "PostgreSQL does not run as root, and there is no user postgres to run it as".into())
+}
+
+/// A file of the server's user, for nobody else: PostgreSQL demands it of a key.
+fn put(file: &Path, text: &str, owner: Option<Owner>) -> Result<(), String> {
+    let written = fs::write(file, text).and_then(|()| fs::set_permissions(file, Permissions::from_mode(0o600)));
+    let owned = written.and_then(|()| owner.map_or(Ok(()), |owner| chown(file, Some(owner.uid), Some(owner.gid))));
+    owned.map_err(|e| format!("{}: {e}", file.display()))
 }
 
 fn as_owner(program: &Path, owner: Option<Owner>, dir: &Path) -> Command {

@@ -1,6 +1,7 @@
 //! Opening a database: where it is, how its connections are set up, and bringing its schema up to date.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -9,9 +10,10 @@ use std::{
 use sqlx::{
     Connection,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
+use url::Url;
 
 use super::{Db, Signals, copy::mark};
 
@@ -24,12 +26,38 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
+/// What a URL of PostgreSQL may have behind its question mark.
+const PARAMETERS: [&str; 13] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
 /// Where the database is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Location {
     Sqlite(PathBuf),
     /// A URL; it may hold a password and is never shown.
     Postgres(String),
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Sqlite(file) => f.debug_tuple("Sqlite").field(file).finish(),
+            Location::Postgres(_) => f.debug_tuple("Postgres").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// Why the database cannot be used, in one line.
@@ -146,9 +174,24 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Db, OpenError> {
 }
 
 /// `name` is what the server's administrator sees.
+///
+/// Parameters that are not known are refused, by their names alone: one that is misspelt would be ignored, and by
+/// `sslmode` it is said whether anything is encrypted. With `sslrootcert` a mode of `require` is `verify-ca`, as libpq
+/// has it (PostgreSQL documentation, "SSL Support", table 34.1).
 pub(super) fn postgres_options(url: &str, name: &str) -> Result<PgConnectOptions, OpenError> {
-    let options = PgConnectOptions::from_str(url);
-    let options = options.map_err(|error| OpenError::Unreachable { place: "postgres".into(), why: chain(&error) })?;
+    let wrong = |why: String| OpenError::Unreachable { place: "postgres".into(), why };
+    let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+    let is_known = |name: &str| PARAMETERS.contains(&name) || (name.starts_with("options[") && name.ends_with(']'));
+    if let Some((unknown, _)) = parsed.query_pairs().find(|(name, _)| !is_known(name)) {
+        return Err(wrong(format!("the URL's parameter {unknown} is not known")));
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|error| wrong(chain(&error)))?;
+    let has_authority =
+        parsed.query_pairs().any(|(name, _)| name == "sslrootcert") || std::env::var_os("PGSSLROOTCERT").is_some();
+    let options = match options.get_ssl_mode() {
+        PgSslMode::Require if has_authority => options.ssl_mode(PgSslMode::VerifyCa),
+        _ => options,
+    };
     Ok(options.application_name(name))
 }
 

@@ -1,3 +1,5 @@
+mod encrypted;
+
 use super::{
     Db, Error, Location, OpenError, cut,
     testing::{TestDb, on_both},
