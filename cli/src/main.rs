@@ -31,7 +31,8 @@ enum Command {
     Up(up::Args),
     /// Ask a gateway or control plane whether it is ready: ends with 0 where it is, with 1 where it is not.
     Ready(ready::Args),
-    /// Copy everything from SQLite into an empty PostgreSQL database, in one step.
+    /// Move up to a fleet: copy everything from SQLite into an empty PostgreSQL database in one step, and what a gateway
+    /// has counted of quotas into Redis.
     Migrate(migrate::Args),
     /// Create, list, rotate and revoke API keys.
     #[command(subcommand)]
@@ -70,6 +71,11 @@ impl Fatal {
     /// Stored, but not in force everywhere.
     fn refused(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 3 }
+    }
+
+    /// A program that was started has said why.
+    fn failed() -> Self {
+        Self { message: String::new(), status: 1 }
     }
 
     /// Not a failure: what was compared is not the same.

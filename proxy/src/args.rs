@@ -48,6 +48,10 @@ pub struct Args {
     /// Check settings and routes, and exit.
     #[arg(long)]
     pub check: bool,
+    /// Tell the settings' Redis what the ledger in the data directory has counted, and exit: for a gateway that counted
+    /// alone and is not to be part of the fleet. It must have stopped.
+    #[arg(long, conflicts_with_all = ["check", "upgrade"])]
+    pub tell_redis: bool,
     /// Take the place of the process that runs over the data directory, without a request failing. Where that does
     /// not work, it goes on. `--upgrade=if-running`: where none runs, start.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]

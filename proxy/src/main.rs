@@ -15,6 +15,7 @@ use clearway_proxy::{
     args::{Args, Upgrade},
     data_dir::DataDirError,
     descriptors,
+    lease::Told,
     start::{self, Keys, Options, Proxy, StartError},
     upgrade::UpgradeError,
 };
@@ -52,6 +53,9 @@ fn run(args: &Args) -> Result<(), StartError> {
         say(format_args!("settings are right: {} routes, {} upstreams", gateway.routes.len(), gateway.upstreams.len()));
         return Ok(());
     }
+    if args.tell_redis {
+        return start::tell(&settings).map(|told| say(format_args!("{}", told_in_words(&told))));
+    }
     let descriptors = descriptors::raise();
     let options = || Options { settings: settings.clone(), routes: routes.clone(), keys: Keys::FromControl };
     let proxy = match args.upgrade {
@@ -85,6 +89,18 @@ fn run(args: &Args) -> Result<(), StartError> {
     };
     tracing::info!(connections.cut = stopped.connections_cut, "stopped");
     Ok(())
+}
+
+fn told_in_words(told: &Told) -> String {
+    let Told { accounts, keys, day, month, members } = told;
+    let counted = format!(
+        "{day} requests of this day and {month} of this month, by {accounts} accounts and {keys} keys that are limited, are \
+         in Redis; counts and sums are the same on both sides."
+    );
+    if *members == 0 {
+        return counted;
+    }
+    format!("{counted}\n{members} gateways were there before: what they had been granted until now is granted beside it.")
 }
 
 /// Whether there was no process whose place could have been taken.

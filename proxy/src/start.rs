@@ -4,6 +4,7 @@
 //! anything is served: settings, data directory, addresses, routes, ledger, log.
 
 mod parts;
+mod tell;
 
 use std::{
     fmt, io,
@@ -43,6 +44,7 @@ use crate::{
     vitals::Health,
 };
 use parts::{Listeners, Parts};
+pub use tell::{NotTold, tell};
 
 /// How often it is looked whether the keys have come.
 const LOOK: Duration = Duration::from_millis(5);
@@ -96,6 +98,8 @@ pub enum StartError {
     Egress(#[from] EgressError),
     #[error(transparent)]
     Leases(#[from] OpenError),
+    #[error(transparent)]
+    NotTold(#[from] NotTold),
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
     #[error("the process cannot start its threads")]

@@ -5,7 +5,8 @@
 //! for more in the background; a request that finds nothing left waits, for a bounded time and with all others of its
 //! account, for one call ([`Leases::obtain`], [`flight`]). What is said in a call, and what becomes of its answer, is in
 //! [`ask`]; whom there is nothing for is remembered in [`rechecks`]. [`beat`] says once a second that this node is there,
-//! [`restore`] tells a store that has lost its data what it knew, and [`loss`] is what plans say is to happen while no
+//! [`restore`] tells a store that has lost its data what it knew, [`tell`] one
+//! that has never heard of this node what it has counted, and [`loss`] is what plans say is to happen while no
 //! store can be asked. Everything goes by the store's time, as [`clock`] tells it.
 //!
 //! Why no limit is ever exceeded is said in [`clearway_filters::lease`].
@@ -20,6 +21,7 @@ mod members;
 mod rechecks;
 mod restore;
 pub mod store;
+mod tell;
 mod tend;
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,7 @@ use loss::Debts;
 use members::Fleet;
 use restore::Buckets;
 use store::{LeaseStore, StoreError};
+pub use tell::{TellError, Told};
 use tend::Event;
 
 use crate::{

@@ -322,7 +322,7 @@ impl Leases {
     }
 
     /// Walks the ledger: it takes a moment.
-    fn held(&self, buckets: &[u16]) -> HeldByBucket {
+    pub(super) fn held(&self, buckets: &[u16]) -> HeldByBucket {
         let mut held: HeldByBucket = buckets.iter().map(|bucket| (*bucket, Vec::new())).collect();
         let mut of_keys: HashMap<KeyId, (AccountId, Limits)> = HashMap::new();
         self.snapshot.each_limited_key(|key, account, limits| match of_keys.entry(key) {

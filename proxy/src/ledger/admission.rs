@@ -99,6 +99,13 @@ pub struct Interrupted {
     pub unlogged: Unlogged,
 }
 
+impl Interrupted {
+    /// Leaves the line to be written by the next start.
+    pub(crate) fn leave(self) {
+        self.unlogged.settled();
+    }
+}
+
 impl Ledger {
     /// What is to be dropped when the record's line is settled.
     #[inline]

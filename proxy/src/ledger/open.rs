@@ -59,6 +59,11 @@ impl Ledger {
         Ok(Opened { ledger, interrupted })
     }
 
+    /// Whether there is one in `dir`.
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        dir.join(FILE).is_file()
+    }
+
     /// The ledger, and the records that a line in the access log is owed for.
     pub(super) fn open_for(dir: &Path, now: &Now, owed: Owed) -> Result<(Arc<Self>, Vec<u32>), LedgerError> {
         let (file, spool) = (dir.join(FILE), dir.join(SPOOL));

@@ -330,19 +330,24 @@ fn open_leases(
     background: &Runtime,
     metrics: &Metrics,
 ) -> Result<Option<(Arc<Leases>, lease::Work)>, StartError> {
-    let redis = &settings.redis;
-    if !redis.is_set() {
+    if !settings.redis.is_set() {
         return Ok(None);
     }
+    let (options, store) = lease_options(settings, data_dir)?;
+    let (runtime, metrics) = (background.handle().clone(), metrics.lease.clone());
+    Ok(Some(Leases::open(ledger.clone(), snapshot.clone(), Arc::new(store), options, runtime, metrics)?))
+}
+
+/// What a node of the fleet goes by, and the store.
+pub(super) fn lease_options(settings: &Settings, data_dir: &DataDir) -> Result<(lease::Options, RedisStore), StartError> {
+    let redis = &settings.redis;
     let forget_after_ms = u64::try_from(redis.forget_after.as_millis()).unwrap_or(u64::MAX);
     let policy = Policy { forget_after_ms, ..Policy::default() };
-    let store = Arc::new(RedisStore::open(redis, policy)?);
     let options = lease::Options {
         policy,
         wait: redis.wait_timeout,
         name: sync::name_of(settings),
         members_file: data_dir.path().join("lease-members"),
     };
-    let (runtime, metrics) = (background.handle().clone(), metrics.lease.clone());
-    Ok(Some(Leases::open(ledger.clone(), snapshot.clone(), store, options, runtime, metrics)?))
+    Ok((options, RedisStore::open(redis, policy)?))
 }

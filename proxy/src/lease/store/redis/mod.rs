@@ -19,7 +19,7 @@ use std::{path::PathBuf, time::Duration};
 use ::redis::{Cmd, Value, cmd};
 use async_trait::async_trait;
 use clearway_config::settings::process::RedisSettings;
-use clearway_filters::lease::{Answer, Beat, Beaten, Policy, Restore, Restored, Take};
+use clearway_filters::lease::{Answer, Beat, Beaten, NodeId, Policy, Restore, Restored, SubjectId, Take, call::Long};
 
 use self::{
     keys::Keys,
@@ -67,6 +67,23 @@ impl RedisStore {
             restore: Script::restore(),
             beat: Script::beat(),
         })
+    }
+
+    /// What a node may admit of a window in all, as it stands in Redis; 0 where nothing does.
+    pub(crate) async fn noted(
+        &self,
+        node: NodeId,
+        bucket: u16,
+        subject: SubjectId,
+        long: Long,
+        window: u32,
+    ) -> Result<u64, StoreError> {
+        let mut cmd = cmd("HGET");
+        cmd.arg(self.keys.long(bucket, subject, long, window)).arg(node.to_string());
+        let value = self.line.call(&cmd, self.call_timeout).await?.map_err(|e| StoreError::Refused(e.to_string()))?;
+        let text: Option<String> = ::redis::from_redis_value(value).map_err(|_| StoreError::Malformed("it is no text"))?;
+        let granted = text.as_deref().map_or(Some("0"), |text| text.split(' ').next());
+        granted.and_then(|granted| granted.parse().ok()).ok_or(StoreError::Malformed("no number of requests"))
     }
 
     /// Carries a script out with what `fill` adds: the number of keys, the keys and the arguments.

@@ -210,6 +210,46 @@ async fn tls_with_an_authority_of_ones_own_and_a_password_are_asked_for_and_chec
     }
 }
 
+/// The words of the page's user, for `ACL SETUSER`.
+fn user_of_the_page() -> Vec<&'static str> {
+    let page = include_str!("../../../../../../docs/operations/redis.md");
+    let line = page.lines().find_map(|line| line.strip_prefix("user clearway ")).expect("the page has a user");
+    line.split(' ').map(|word| if word == ">PASSWORD" { ">secret" } else { word }).collect()
+}
+
+#[tokio::test]
+async fn a_user_who_may_do_nothing_else_suffices() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = dir.path().join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let (redis, cluster) = (Redis::start(), RedisCluster::start());
+    for server in cluster.servers.iter().chain([&redis]) {
+        let words = [&["ACL", "SETUSER", "clearway", "reset"][..], &user_of_the_page()].concat();
+        assert!(server.command(&words).starts_with("+OK"));
+        server.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
+        for words in
+            [&["FLUSHALL"][..], &["KEYS", "*"], &["SET", "ratelimit:x", "1"], &["HGETALL", "another"], &["CONFIG", "GET", "*"]]
+        {
+            let refused = server.command(&[&["ACL", "DRYRUN", "clearway"], words].concat());
+            assert!(refused.contains("no permissions"), "{words:?}: {refused}");
+        }
+        assert!(server.command(&["ACL", "DRYRUN", "clearway", "ROLE"]).starts_with("+OK"), "for sentinels");
+    }
+    let user = RedisSettings { user: "clearway".into(), password_file: Some(password), ..RedisSettings::default() };
+    for settings in [
+        RedisSettings { url: redis.url(), ..user.clone() },
+        RedisSettings { url: format!("{}/1", redis.url()), ..user.clone() },
+        RedisSettings { cluster: cluster.urls()[..1].to_vec(), ..user },
+    ] {
+        let store = store(&settings);
+        store.beat(&beat(1)).await.unwrap();
+        for n in 1..20 {
+            let incarnation = restored(&store, caller(1, 1), account(n)).await.unwrap();
+            given(store.take(&take_day(caller(1, 2), Some(incarnation), account(n), 0, 1)).await.unwrap());
+        }
+    }
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused_at_the_start() {
     let open = |settings: &RedisSettings| RedisStore::open(settings, Policy::default()).map(drop);
