@@ -1,5 +1,6 @@
 //! The sessions, their queues, and the waiting for a revision.
 
+mod history;
 mod status;
 
 use std::{
@@ -75,7 +76,6 @@ pub(super) struct Inner {
     pub(super) usage: Arc<dyn UsageSink>,
     pub(super) terms: Terms,
     pub(super) token: [u8; NONCE_BYTES],
-    pub(super) store_id: String,
     pub(super) clock: Clock,
     state: Mutex<State>,
     /// Asks for changes to be read now.
@@ -88,6 +88,8 @@ pub(super) struct Inner {
 }
 
 struct State {
+    /// [`store::history`].
+    history: String,
     published: i64,
     /// When the last reading of `changes` that found its end began.
     read_ms: u64,
@@ -130,9 +132,11 @@ impl Hub {
                 Db::Postgres { .. } => Some(STALE_MS),
             },
         };
-        let store_id = store::store_id(&db, &fresh_store_id(), wall_ms()).await?;
+        store::number_revisions(&db, &history::fresh_id(), wall_ms()).await?;
+        let history = store::history(&db).await?;
         let published = store::last_revision(&db).await?;
         let state = State {
+            history,
             published,
             read_ms: clock.now_ms(),
             sessions: HashMap::new(),
@@ -145,7 +149,6 @@ impl Hub {
             usage,
             terms,
             token,
-            store_id,
             clock,
             state: Mutex::new(state),
             wanted: Notify::new(),
@@ -255,6 +258,7 @@ impl Inner {
 
     /// Learns of proxies that this process does not hold.
     async fn recall(&self) -> db::Result<()> {
+        self.look_at_history().await?;
         let forget_ms = i64::try_from(self.terms.forget_ms).unwrap_or(i64::MAX / 2);
         let wall = wall_ms();
         let rows = store::proxies_seen_since(&self.db, wall.saturating_sub(forget_ms)).await?;
@@ -354,6 +358,7 @@ impl Inner {
 
     /// Reads `changes` to its end.
     async fn read_changes(&self) -> Result<(), ReadError> {
+        self.look_at_history().await?;
         loop {
             let began = self.clock.now_ms();
             let after = self.state().published;
@@ -421,9 +426,4 @@ async fn publish(inner: Arc<Inner>) {
             _ = stopping.changed() => {}
         }
     }
-}
-
-/// 128 random bits in hexadecimal.
-fn fresh_store_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }

@@ -150,11 +150,17 @@ impl Drop for Detach<'_> {
 /// From where changes suffice; `None` asks for a whole snapshot.
 async fn resumes_at(inner: &Inner, hello: &Hello) -> db::Result<Option<i64>> {
     let revision = i64::try_from(hello.revision).unwrap_or(i64::MAX);
-    if revision == 0 || hello.store_id != inner.store_id.as_bytes() {
+    let history = inner.history();
+    if revision == 0 || hello.store_id != history.as_bytes() {
         return Ok(None);
     }
-    // A revision from the future is one of a history that was undone by restoring a backup.
     let (first, last) = (store::first_revision(&inner.db).await?, store::last_revision(&inner.db).await?);
+    if revision > last {
+        // One of a history that was undone by restoring a backup. Others may hold more of it, and attach when this one has
+        // come as far.
+        inner.is_undone(&history).await?;
+        return Ok(None);
+    }
     Ok((first - 1 <= revision && revision <= last).then_some(revision))
 }
 
@@ -236,7 +242,7 @@ async fn snapshot(inner: &Inner, out: &Outgoing) -> Result<u64, Ended> {
     for feed in inner.feeds.iter() {
         credentials += feed.count(&inner.db).await?;
     }
-    let store_id = inner.store_id.as_bytes().to_vec();
+    let store_id = inner.history().into_bytes();
     send(out, from_control::Message::SnapshotBegin(v1::SnapshotBegin { revision, store_id, credentials })).await?;
     for kind in ChangeKind::ALL {
         for feed in inner.feeds.iter().filter(|feed| feed.kind() == kind) {

@@ -72,8 +72,8 @@ pub(super) async fn trim(db: &Db, revision: i64) -> db::Result<u64> {
     db.query("DELETE FROM changes WHERE revision <= $1").bind(revision).execute().await
 }
 
-/// What numbers these revisions; made with the database, or now.
-pub(super) async fn store_id(db: &Db, fresh: &str, now_ms: i64) -> db::Result<String> {
+/// Sees to it that the revisions are numbered by something; made with the database, or now.
+pub(super) async fn number_revisions(db: &Db, fresh: &str, now_ms: i64) -> db::Result<()> {
     let mut tx = db.begin().await?;
     // Two processes that start at once must not both find none.
     tx.query(PerEngine { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_xact_lock(4991386027318862435)" }).execute().await?;
@@ -86,9 +86,30 @@ pub(super) async fn store_id(db: &Db, fresh: &str, now_ms: i64) -> db::Result<St
     .bind(now_ms)
     .execute()
     .await?;
-    let id = tx.query("SELECT id FROM databases").scalar().await?;
-    tx.commit().await?;
-    Ok(id)
+    tx.commit().await
+}
+
+/// Which history the revisions are of: under another name the same number is another change.
+///
+/// A backup that was restored goes on from an older revision under the id that the database had. PostgreSQL knows it
+/// for another one all the same: by the cluster that it is in, the timeline (a new one after every recovery and
+/// failover), the database, or the table, which is made anew where all of them are the same.
+pub(super) async fn history(db: &Db) -> db::Result<String> {
+    db.query(PerEngine {
+        sqlite: "SELECT id FROM databases",
+        postgres: "SELECT concat_ws('-', databases.id, to_hex(cluster.system_identifier),
+                        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), this.oid, CAST(CAST('databases' AS regclass) AS oid))
+                   FROM databases, pg_control_system() cluster, pg_database this
+                   WHERE this.datname = current_database()",
+    })
+    .scalar()
+    .await
+}
+
+/// Another name for the history, unless another process has given it one since it was `found`.
+pub(super) async fn rename_history(db: &Db, found: &str, fresh: &str) -> db::Result<()> {
+    let id = found.split('-').next().unwrap_or_default().to_owned();
+    db.query("UPDATE databases SET id = $1 WHERE id = $2").bind(fresh.to_owned()).bind(id).execute().await.map(|_| ())
 }
 
 #[derive(Debug, sqlx::FromRow)]

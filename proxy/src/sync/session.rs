@@ -230,6 +230,8 @@ impl<'c> Session<'c> {
                 tracing::info!(revision = begin.revision, credentials = begin.credentials, "whole snapshot begins");
                 self.snapshot.begin_full(&begin);
                 self.snapshots += 1;
+                // Of another history, perhaps: what was held of that is worth nothing in this one.
+                self.acknowledged = 0;
                 self.disk.begin(begin).await;
             }
             from_control::Message::SnapshotChunk(chunk) => {

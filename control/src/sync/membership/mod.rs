@@ -168,6 +168,13 @@ impl Membership {
         }
     }
 
+    /// The revisions that were acknowledged are others now. Sessions are over, too.
+    pub(super) fn forget_acknowledgements(&mut self) {
+        for member in self.members.values_mut() {
+            (member.acked, member.session) = (0, None);
+        }
+    }
+
     pub(super) fn session(&self, proxy: &ProxyId) -> Option<u64> {
         self.members.get(proxy)?.session
     }

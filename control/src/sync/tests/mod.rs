@@ -77,14 +77,46 @@ async fn a_proxy_that_comes_back_is_sent_only_what_it_lacks() {
         assert_eq!(sent.credentials.iter().map(|c| c.hash.clone()).collect::<Vec<_>>(), [hash(3)]);
         assert_eq!(sent.removed_credentials, [hash(4)]);
 
-        // From another store, from the future, and from before what is still kept: the whole.
+        // From another store, and from before what is still kept: the whole.
         store::trim(&stand.test_db.db, 6).await.unwrap();
-        for from in [(7, b"another store".to_vec()), (8, store_id.clone()), (5, store_id.clone())] {
+        for from in [(7, b"another store".to_vec()), (5, store_id.clone())] {
             let mut proxy = stand.attach(1, Some(from)).await;
             assert_eq!(proxy.receive_snapshot().await, (7, 4));
         }
         let mut proxy = stand.attach(1, Some((6, store_id))).await;
         assert_eq!(proxy.receive_delta().await.revision, 7, "what is still kept suffices");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revisions_of_a_history_that_was_undone_are_believed_of_nobody() {
+    on_both(async |db| {
+        let stand = Stand::on(db, Mode::Available).await;
+        for n in 0..5 {
+            stand.commit(n, false).await;
+        }
+        stand.published(5).await;
+        let mut ahead = stand.attach(1, None).await;
+        assert_eq!(ahead.receive_snapshot().await, (5, 5));
+        let undone = ahead.store_id.clone();
+        let mut other = stand.attach(2, None).await;
+        other.receive_snapshot().await;
+        other.acknowledge(5).await;
+
+        // The first says that it holds what there is no more; the other's acknowledgement may be of that, too.
+        let mut ahead = stand.attach(1, Some((6, undone.clone()))).await;
+        assert_eq!(ahead.receive_snapshot().await, (5, 5));
+        assert_ne!(ahead.store_id, undone);
+        assert_eq!(other.receive().await.unwrap_err().code(), Code::Unavailable, "it is to begin anew");
+        let revision = stand.commit(3, true).await;
+        let mut other = stand.attach(2, Some((6, undone))).await;
+        assert_eq!(other.receive_snapshot().await, (6, 5), "the same number is another change now");
+        let propagated = stand.propagated(revision, Wait::Enforced);
+        ahead.receive_delta().await;
+        ahead.acknowledge(6).await;
+        other.acknowledge(6).await;
+        assert_eq!(propagated.await.unwrap().acknowledged, 2);
     })
     .await;
 }
