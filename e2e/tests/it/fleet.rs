@@ -98,14 +98,28 @@ impl Fleet {
         Self { env, ..self }
     }
 
+    /// The same directories, with other settings for what is started from now on.
+    pub(crate) fn resettled(self, settings: &str) -> Self {
+        Self { settings: settings.to_owned(), ..self }
+    }
+
     pub(crate) fn control(&self) -> Control {
+        self.control_of(None)
+    }
+
+    /// One that has been started before, over whichever database the settings name now: it makes no admin any more.
+    pub(crate) fn control_again(&self, admin_key: &str) -> Control {
+        self.control_of(Some(admin_key.to_owned()))
+    }
+
+    fn control_of(&self, admin_key: Option<String>) -> Control {
         let dir = self.dir.path().join("control-plane");
         std::fs::create_dir_all(&dir).expect("a writable directory");
         let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/plans.toml");
         std::fs::copy(plans, dir.join("plans.toml")).expect("a writable directory");
         std::fs::write(dir.join("clearway.toml"), &self.settings).expect("a writable directory");
         let args = args(&dir, &[("--control-addr", "127.0.0.1:0"), ("--sync-addr", "127.0.0.1:0")]);
-        Control::start(dir, args, None)
+        Control::start(dir, args, admin_key)
     }
 
     /// A gateway named `name` with `routes`, finding control's API at `control` and its sync at `sync`.

@@ -89,7 +89,7 @@ fn only_known(answers: &Answers) {
 }
 
 /// What control has been told was admitted of the account.
-async fn counted(control: &Control, account: &str) -> u64 {
+pub(crate) async fn counted(control: &Control, account: &str) -> u64 {
     let usage = control.admin(Method::GET, &format!("/api/v1/analytics/usage?account_id={account}"), None).await;
     usage["days"].as_array().into_iter().flatten().map(|day| day["admitted"].as_u64().expect("a count")).sum()
 }

@@ -13,15 +13,20 @@ use crate::{
     fleet::{binary, word},
 };
 
-struct Up {
+pub(crate) struct Up {
     child: Child,
-    ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Up {
     fn start(data: &Path) -> Self {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("config/clearway.toml");
+        Self::start_over(data, &root().join("config/clearway.toml"), None)
+    }
+
+    /// Over a database, where it is not the one in the data directory.
+    pub(crate) fn start_over(data: &Path, config: &Path, database_url: Option<&str>) -> Self {
         let mut child = Command::new(binary("clearway"))
+            .env("CLEARWAY_DATABASE_URL", database_url.unwrap_or_default())
             .args(["up", "--demo", "--json", "--config"])
             .arg(config)
             .arg("--data-dir")
@@ -44,7 +49,7 @@ impl Up {
         assert!(sent.is_ok_and(|s| s.success()));
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.signal("TERM");
         let status = eventually("clearway to stop", async || self.child.try_wait().expect("our child")).await;
         assert_eq!(status.code(), Some(0));
@@ -59,7 +64,11 @@ impl Drop for Up {
     }
 }
 
-async fn demo(ready: &Value, plan: &str) -> u16 {
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e stands in the workspace")
+}
+
+pub(crate) async fn demo(ready: &Value, plan: &str) -> u16 {
     let url = format!("{}/demo/hello", word(ready, "gateway"));
     crate::client()
         .get(url)
