@@ -6,7 +6,7 @@
 CARGO ?= cargo
 DATA_DIR ?= data
 
-.PHONY: help run test check fmt generate bench bench-webhooks fuzz prerequisites toolchain
+.PHONY: help run test check fmt generate bench bench-webhooks fuzz chaos soak prerequisites toolchain
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,16 @@ SECONDS_EACH ?= 60
 fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fuzz, nightly)
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
+
+MINUTES ?= 30
+chaos: prerequisites ## Everything that can happen to a fleet's quotas, MINUTES per run
+	$(CARGO) build --workspace --bins
+	CLEARWAY_CHAOS_SECONDS=$$(($(MINUTES) * 60)) $(CARGO) test --workspace --test it -- whatever_happens --nocapture --test-threads=1
+
+soak: prerequisites ## A fleet for MINUTES: limits hold, nothing grows, all that counts says the same number
+	CLEARWAY_TEST_DEEP=1 $(CARGO) test --workspace --lib -- lease::tests
+	$(CARGO) build --workspace --bins
+	CLEARWAY_SOAK_MINUTES=$(MINUTES) $(CARGO) test --workspace --test it -- a_fleet_stays_as_it_is --nocapture
 
 toolchain:
 	@command -v cc >/dev/null && command -v cmake >/dev/null && command -v curl >/dev/null || \

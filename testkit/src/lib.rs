@@ -7,6 +7,7 @@
 //! the shell then stops the server and removes the directory.
 
 pub mod acme;
+pub mod clock;
 pub mod h2;
 pub mod redis;
 

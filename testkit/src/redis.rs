@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::clock::Clock;
+
 /// How long anything may take here.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often another port is tried where one was taken meanwhile.
@@ -40,6 +42,8 @@ pub struct Redis {
     dir: PathBuf,
     port: u16,
     more: Vec<String>,
+    /// Of the server's process.
+    env: Vec<(&'static str, String)>,
     running: Option<Running>,
 }
 
@@ -59,11 +63,16 @@ impl Redis {
 
     /// [`Redis::start`] with more of redis-server's own arguments. `{port}` in one is the server's port, `{dir}` its directory.
     pub fn start_with(more: &[&str]) -> Self {
-        Self::start_by(more, "")
+        Self::start_by(more, "", &[])
+    }
+
+    /// [`Redis::start`] with the server's process by this time of day.
+    pub fn start_by_clock(clock: &Clock) -> Self {
+        Self::start_by(&[], "", &clock.env())
     }
 
     /// With `settings` in the file `{dir}/settings`.
-    fn start_by(more: &[&str], settings: &str) -> Self {
+    fn start_by(more: &[&str], settings: &str, env: &[(&'static str, String)]) -> Self {
         let program = find_or_install().unwrap_or_else(|why| panic!("no Redis for the tests: {why}"));
         let mut tries = 0;
         loop {
@@ -71,7 +80,7 @@ impl Redis {
             let port = free_port();
             let more = more.iter().map(|arg| fill(arg, port, &dir)).collect();
             fs::write(dir.join("settings"), fill(settings, port, &dir)).expect("a file in a directory of one's own");
-            let mut redis = Self { program: program.clone(), dir, port, more, running: None };
+            let mut redis = Self { program: program.clone(), dir, port, more, env: env.to_vec(), running: None };
             match redis.run() {
                 Ok(()) => return redis,
                 Err(why) => {
@@ -160,6 +169,7 @@ impl Redis {
         let text = |part: &str| self.dir.join(part).display().to_string();
         let mut guard = Command::new("/bin/sh");
         guard.args(["-c", GUARD, "clearway-testkit"]).arg(&self.dir).arg(&self.program);
+        guard.envs(self.env.iter().map(|(name, value)| (name, value)));
         if !self.more.iter().any(|arg| arg == "--sentinel") {
             guard.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "no"]);
             guard.args(["--dir", &text(""), "--unixsocket", &text("socket")]);
@@ -258,7 +268,7 @@ impl RedisSentinel {
             Self::MASTER,
             master.port
         );
-        let sentinel = Redis::start_by(&["{dir}/settings", "--sentinel"], &settings);
+        let sentinel = Redis::start_by(&["{dir}/settings", "--sentinel"], &settings, &[]);
         let this = Self { master, replica, sentinel };
         wait_until("the sentinel knows the replica", || {
             this.sentinel.command(&["SENTINEL", "REPLICAS", Self::MASTER]).contains(&this.replica.port.to_string())

@@ -82,7 +82,7 @@ fn sum(rows: &Value) -> u64 {
 }
 
 /// The ledger's own counts, read after its process has ended: accounts and keys, each summed.
-fn counted(proxy: &Proxy) -> (u64, u64) {
+pub(crate) fn counted(proxy: &Proxy) -> (u64, u64) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970").as_millis();
     let now = Now::at(u64::try_from(now).expect("before the year 584 million"));
     let Opened { ledger, interrupted } = Ledger::open(&proxy.dir.join("proxy"), &now).expect("the ledger opens");

@@ -31,6 +31,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts a plane and returns its ready line, or everything it said when it did not become ready.
     pub(crate) fn start(name: &str, args: &[String], dir: &Path, env: &[(&str, String)]) -> Result<(Self, Value), String> {
         let log = dir.join(format!("{name}.log"));
@@ -136,8 +140,11 @@ impl Fleet {
     pub(crate) fn proxy_with(&self, name: &str, routes: &str, control: &Control, sync: &str, more: &[(&str, &str)]) -> Proxy {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("a writable directory");
-        std::fs::write(dir.join("clearway.toml"), format!("{}\n[gateway]\nname = \"{name}\"\n", self.settings))
-            .expect("writable");
+        let settings = dir.join("clearway.toml");
+        // A test may have written its own.
+        if !settings.exists() {
+            std::fs::write(settings, self.settings_of(name, "")).expect("writable");
+        }
         std::fs::write(dir.join("routes.toml"), routes).expect("a writable directory");
         std::fs::copy(control.dir.join("sync.token"), dir.join("sync.token")).expect("control made the token");
         let routes = dir.join("routes.toml").to_string_lossy().into_owned();
@@ -155,6 +162,20 @@ impl Fleet {
             args.extend([(*flag).to_owned(), (*value).to_owned()]);
         }
         Proxy::start(name, dir, args, self.env.clone())
+    }
+}
+
+impl Fleet {
+    /// The text of a gateway's own `clearway.toml`, `more` in it.
+    fn settings_of(&self, name: &str, more: &str) -> String {
+        format!("{}\n{more}\n[gateway]\nname = \"{name}\"\n", self.settings)
+    }
+
+    /// The gateway called `name` will have these settings, too.
+    pub(crate) fn set_for(&self, name: &str, more: &str) {
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir_all(&dir).expect("a writable directory");
+        std::fs::write(dir.join("clearway.toml"), self.settings_of(name, more)).expect("a writable directory");
     }
 }
 
@@ -303,6 +324,14 @@ impl Proxy {
     /// Kills what is left of the process and starts again on the same address and directory.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
+        *self = Self::start(&self.name, self.dir.clone(), self.args.clone(), self.env.clone());
+    }
+
+    /// Kills the process and starts again on the same address, as a gateway that nobody has seen before: without the
+    /// files it counted in.
+    pub(crate) fn restart_as_new(&mut self) {
+        self.process.kill();
+        std::fs::remove_dir_all(self.dir.join("proxy")).expect("the gateway's own directory");
         *self = Self::start(&self.name, self.dir.clone(), self.args.clone(), self.env.clone());
     }
 

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod binary_upgrade;
+mod chaos;
 mod clients;
 mod conservation;
 mod corpus;
@@ -31,6 +32,7 @@ mod tls;
 mod up;
 mod upstream;
 mod webhooks;
+mod windows;
 
 use std::time::{Duration, Instant};
 

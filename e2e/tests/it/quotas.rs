@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clearway_testkit::redis::Redis;
+use clearway_testkit::redis::{Redis, RedisSentinel};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -105,7 +105,12 @@ struct Stand {
 
 impl Stand {
     async fn start(redis: &Redis, plan: &str, gateways: usize) -> Self {
-        let settings = format!("[sync]\nmode = \"available\"\n[redis]\nurl = \"{}\"\nforget_after = \"15s\"\n", redis.url());
+        Self::start_by(&format!("url = \"{}\"", redis.url()), plan, gateways).await
+    }
+
+    /// `redis` is said in the settings' section of that name.
+    async fn start_by(redis: &str, plan: &str, gateways: usize) -> Self {
+        let settings = format!("[sync]\nmode = \"available\"\n[redis]\n{redis}\nforget_after = \"15s\"\n");
         let (fleet, upstream) = (Fleet::new(&settings), Upstream::start().await);
         let control = fleet.control();
         let start = |n: usize| fleet.proxy(&format!("gateway-{n}"), &upstream.routes(), &control, &control.sync);
@@ -191,4 +196,25 @@ async fn three_gateways_share_a_second() {
     // It begins and ends within a second.
     assert!(accepted <= 40 * seconds, "{accepted} in {seconds} seconds of 40 each");
     assert!(accepted >= 40 * 3, "{accepted} in six seconds of 40 each");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_takes_over_opens_no_budget_again() {
+    const LIMIT: u64 = 2_000;
+    let mut redis = RedisSentinel::start();
+    let servers = format!("sentinels = [\"{}\"]\nmaster = \"{}\"", redis.url(), RedisSentinel::MASTER);
+    let stand = Stand::start_by(&servers, "shared", 2).await;
+    let load = Load::start(&stand.gateways, &stand.secret);
+    load.goes_on(300).await;
+    tokio::task::block_in_place(|| redis.fail_over());
+    let began = Instant::now();
+    eventually("the day to be used up", async || {
+        let counted = counted(&stand.control, &stand.account).await;
+        assert!(counted <= LIMIT, "{counted} of {LIMIT}");
+        (counted == LIMIT).then_some(())
+    })
+    .await;
+    println!("used up {:?} after the replica took over", began.elapsed());
+    only_known(&load.end().await);
+    assert!(stand.upstream.seen() <= LIMIT, "{} reached the upstream", stand.upstream.seen());
 }

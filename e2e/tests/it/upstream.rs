@@ -1,5 +1,5 @@
-//! The service behind the gateways: counts what reaches it, and holds `/slow` until it is told. `/stream` goes on
-//! until then, and `/socket` says what it hears for as long as it hears.
+//! The service behind the gateways: counts what reaches it, and holds `/slow` until it is told, and `/hold/N` for N
+//! milliseconds. `/stream` goes on until then, and `/socket` says what it hears for as long as it hears.
 
 use std::sync::{
     Arc, Mutex,
@@ -105,6 +105,9 @@ impl Upstream {
                         let _ = tokio::io::copy(&mut from, &mut to).await;
                     }
                     return;
+                }
+                if let Some(ms) = path.strip_prefix("/hold/").and_then(|ms| ms.parse().ok()) {
+                    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
                 }
                 self.slow.fetch_add(u64::from(slow), Ordering::SeqCst);
                 if slow && self.held.subscribe().wait_for(|held| !held).await.is_err() {

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 
 use super::{
     super::{book::Weakness, call::bucket_of},
-    search::{World, search},
+    search::{World, is_deep, search, states_max},
     *,
 };
 
@@ -296,13 +296,15 @@ impl World for Fleet {
     }
 }
 
-const LATE_AND_TWICE: Budget = Budget { calls: [3, 2], crashes: 0, copies: 0, losses: 0 };
-const CRASHES: Budget = Budget { calls: [3, 2], crashes: 1, copies: 0, losses: 0 };
-const LOSSES: Budget = Budget { calls: [2, 2], crashes: 0, copies: 1, losses: 1 };
-const STATES_MAX: usize = 300_000;
+const LATE_AND_TWICE: Budget = Budget { calls: [2, 2], crashes: 0, copies: 0, losses: 0 };
+const CRASHES: Budget = Budget { calls: [2, 2], crashes: 1, copies: 0, losses: 0 };
+const LOSSES: Budget = Budget { calls: [2, 1], crashes: 0, copies: 1, losses: 1 };
 
+/// One call more where there is time for it.
 fn states_of(budget: Budget, weakness: Option<Weakness>) -> Result<usize, String> {
-    search(Fleet::new(budget, weakness), STATES_MAX)
+    let [first, second] = budget.calls;
+    let deeper = Budget { calls: [first + 1, second.max(2)], ..budget };
+    search(Fleet::new(if is_deep() { deeper } else { budget }, weakness), states_max())
 }
 
 #[test]

@@ -18,6 +18,16 @@ pub(super) trait World: Clone + Hash {
     fn check(&self) -> Result<(), String>;
 }
 
+/// Whether there is time for more than the smallest worlds that show every fault: `make soak` takes it.
+pub(super) fn is_deep() -> bool {
+    std::env::var_os("CLEARWAY_TEST_DEEP").is_some()
+}
+
+/// A world of more states than this is too large to search.
+pub(super) fn states_max() -> usize {
+    if is_deep() { 3_000_000 } else { 300_000 }
+}
+
 /// Visits every state, told apart by 64 bits; how many there are, or the shortest way to one that must not be.
 pub(super) fn search<W: World>(start: W, states_max: usize) -> Result<usize, String> {
     // The state before, and what led from it here.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::book::Weakness,
-    search::{World, search},
+    search::{World, is_deep, search, states_max},
     size::{ends_at, second_limit},
     *,
 };
@@ -207,12 +207,13 @@ impl World for Fleet {
 }
 
 fn states_of(calls: [u8; 2], steps: u64, weakness: Option<Weakness>) -> Result<usize, String> {
-    search(Fleet::new(calls, steps, weakness), 300_000)
+    search(Fleet::new(calls, steps, weakness), states_max())
 }
 
 #[test]
 fn a_second_is_never_admitted_twice_by_shares_and_tokens() {
-    for (calls, steps) in [([2, 1], 3), ([1, 1], 6)] {
+    let deeper: &[_] = if is_deep() { &[([2, 1], 4), ([2, 2], 3), ([1, 1], 8)] } else { &[] };
+    for (calls, steps) in [([2, 1], 3), ([1, 1], 6)].iter().chain(deeper).copied() {
         let states = states_of(calls, steps, None).unwrap();
         assert!(states > 1_000, "{states} states are hardly a search");
     }
