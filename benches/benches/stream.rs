@@ -50,7 +50,7 @@ fn main() {
     let any_port = ([127, 0, 0, 1], 0).into();
     (settings.gateway.addr, settings.egress.addr, settings.metrics.proxy_addr) = (any_port, any_port, any_port);
     settings.gateway.threads = 1;
-    settings.sync.connect = format!("http://{address}");
+    settings.sync.connect = vec![format!("http://{address}")];
     let proxy = Proxy::start(Options { settings, routes: vec![routes], keys: Keys::FromControl }).expect("a proxy starts");
     runtime.block_on(measure(egress, outcomes));
     proxy.stop();

@@ -30,9 +30,9 @@ pub struct Args {
     /// Where the control API is, for routes whose upstream is `control`.
     #[arg(long, value_name = "URL")]
     pub control_url: Option<String>,
-    /// Where control accepts proxies.
-    #[arg(long, value_name = "URL")]
-    pub sync_connect: Option<String>,
+    /// Where control accepts proxies; several with commas between, or given more than once.
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub sync_connect: Vec<String>,
     /// Where one's own senders post webhooks to be signed and passed on; port 0 picks a free one.
     #[arg(long, value_name = "ADDR")]
     pub egress_addr: Option<SocketAddr>,
@@ -87,8 +87,8 @@ impl Args {
         if let Some(url) = &self.control_url {
             settings.gateway.control_url.clone_from(url);
         }
-        if let Some(url) = &self.sync_connect {
-            settings.sync.connect.clone_from(url);
+        if !self.sync_connect.is_empty() {
+            settings.sync.connect.clone_from(&self.sync_connect);
         }
         if let Some(addr) = self.egress_addr {
             settings.egress.addr = addr;
@@ -132,5 +132,7 @@ mod tests {
         assert_eq!((settings.gateway.addr.port(), routes), (1, vec![dir.path().join("r.toml")]));
         let (settings, routes) = parse(&["--gateway-addr", "127.0.0.1:2", "--routes", "a", "--routes", "b"]);
         assert_eq!((settings.gateway.addr.port(), routes), (2, vec!["a".into(), "b".into()]));
+        let (settings, _) = parse(&["--sync-connect", "http://a:1,http://b:1", "--sync-connect", "http://c:1"]);
+        assert_eq!(settings.sync.connect, ["http://a:1", "http://b:1", "http://c:1"]);
     }
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clearway_config::sync::v1;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     gateway::{State, now_ms},
     snapshot::Mode,
     status::{self, FleetStatus, LedgerStatus, Looks, Process, Rates, SnapshotStatus, Status, Telemetry},
+    sync::Reporter,
 };
 
 #[derive(Debug)]
@@ -29,6 +32,19 @@ pub(crate) struct Health {
     ledger_flushed: AtomicU64,
     rates: Rates,
     looks: Looks,
+    lately: Mutex<Lately>,
+    /// Since when the store of quotas has not been reached, as far as anybody has looked.
+    quota_lost: Mutex<Option<Instant>>,
+}
+
+/// What is measured over the seconds between two notes.
+#[derive(Debug)]
+struct Lately {
+    at: Instant,
+    /// Processor time of the process until then.
+    used: Duration,
+    requests_per_s: f64,
+    cpus: f64,
 }
 
 impl Health {
@@ -36,7 +52,9 @@ impl Health {
         let started = Instant::now();
         let rates = Rates::new(state.metrics.clone(), started);
         let (ledger_flushed, looks) = (AtomicU64::new(0), Looks::default());
-        Self { state, connected, started, started_ms: now_ms(), ledger_flushed, rates, looks }
+        let lately = Mutex::new(Lately { at: started, used: processor_time(), requests_per_s: 0.0, cpus: 0.0 });
+        let quota_lost = Mutex::default();
+        Self { state, connected, started, started_ms: now_ms(), ledger_flushed, rates, looks, lately, quota_lost }
     }
 
     /// The ledger has been written to disk.
@@ -47,6 +65,14 @@ impl Health {
     /// Called every [`status::RATES_EVERY`].
     pub(crate) fn note_rates(&self) {
         let now = Instant::now();
+        let (traffic, ..) = self.rates.read(now);
+        let used = processor_time();
+        {
+            let mut lately = self.lately.lock();
+            let passed = now.saturating_duration_since(lately.at).as_secs_f64().max(0.1);
+            let cpus = used.saturating_sub(lately.used).as_secs_f64() / passed;
+            *lately = Lately { at: now, used, requests_per_s: traffic.requests_per_s, cpus };
+        }
         self.rates.note(now);
         self.looks.forget(now);
     }
@@ -149,6 +175,29 @@ impl Vitals for Health {
         }
         None
     }
+}
+
+impl Reporter for Health {
+    fn report(&self) -> v1::Report {
+        let (requests_per_second, cpus) = {
+            let lately = self.lately.lock();
+            (lately.requests_per_s, lately.cpus)
+        };
+        let quota_store = self.state.leases.as_ref().map(|leases| {
+            let mut lost = self.quota_lost.lock();
+            *lost = if leases.is_up() { None } else { lost.or(Some(Instant::now())) };
+            let lost_ms = lost.map_or(0, |since| millis(since.elapsed()));
+            v1::QuotaStore { reached: lost.is_none(), lost_ms, excess_max: leases.excess_max() }
+        });
+        let in_flight = u64::try_from(self.state.metrics.in_flight.get()).unwrap_or(0);
+        v1::Report { requests_per_second, in_flight, cpus, quota_store }
+    }
+}
+
+/// Of all threads, since the start.
+fn processor_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -236,6 +236,7 @@ impl Parts {
         });
         let server = Server::start(&state, threads(settings.gateway.threads), settings.gateway.upstream_idle_max)?;
         let health = Arc::new(Health::new(state.clone(), client.as_ref().map(sync::Client::connected)));
+        let client = client.map(|client| client.reporting(health.clone()));
         let (successor, succeeded) = watch::channel(None);
         let proxy = Proxy {
             state,

@@ -73,9 +73,9 @@ fn parse_token(text: &str) -> Option<[u8; NONCE_BYTES]> {
     Some(token)
 }
 
-/// A connection to control, encrypted where the settings say so.
-pub(crate) async fn channel(options: &Options) -> Result<Channel, ConnectError> {
-    let mut endpoint = Endpoint::from_shared(options.url.clone())?
+/// A connection to control at `url`, encrypted where the settings say so.
+pub(crate) async fn channel(options: &Options, url: &str) -> Result<Channel, ConnectError> {
+    let mut endpoint = Endpoint::from_shared(url.to_owned())?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
@@ -84,8 +84,8 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ConnectError> 
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     if let Some(tls) = &options.tls {
-        if !options.url.starts_with("https://") {
-            return Err(ConnectError::NotEncrypted { url: options.url.clone() });
+        if !url.starts_with("https://") {
+            return Err(ConnectError::NotEncrypted { url: url.to_owned() });
         }
         endpoint = endpoint.tls_config(tls_config(tls)?)?;
     }
@@ -95,9 +95,10 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ConnectError> 
 /// Opens the stream with `hello` as its first message.
 pub(super) async fn attach(
     options: &Options,
+    url: &str,
     hello: FromProxy,
 ) -> Result<(Streaming<FromControl>, mpsc::Sender<FromProxy>), ConnectError> {
-    let channel = channel(options).await?;
+    let channel = channel(options, url).await?;
     let mut client = wire::sync_client::SyncClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
     let sent = outgoing.try_send(hello);
@@ -129,7 +130,7 @@ mod tests {
         let options = Options {
             proxy: clearway_config::ProxyId::from_bytes([1; 16]),
             name: String::new(),
-            url: "http://127.0.0.1:1".to_owned(),
+            urls: Vec::new(),
             token_file: PathBuf::new(),
             tls: Some(SyncTls {
                 ca_file: PathBuf::new(),
@@ -138,7 +139,7 @@ mod tests {
                 server_name: None,
             }),
         };
-        let refused = attach(&options, FromProxy::default()).await;
+        let refused = attach(&options, "http://127.0.0.1:1", FromProxy::default()).await;
         assert!(matches!(refused, Err(ConnectError::NotEncrypted { .. })));
     }
 

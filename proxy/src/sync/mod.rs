@@ -3,10 +3,14 @@
 //! One task connects, proves that both sides know the token, and then does as it is told: applies what
 //! comes, acknowledges what has reached the disk, renews the lease and reports usage. Requests never
 //! wait for it; they read the [`Snapshot`] and its lease.
+//!
+//! Where there are several control processes it is attached to one at a time ([`Targets`]), and goes to the next at
+//! once when that one dies, refuses or falls silent, long before its lease ends. The next goes on from the revision held.
 
 mod backoff;
 mod connect;
 mod session;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -16,19 +20,31 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use clearway_config::{
     ProxyId,
     settings::{Settings, process::SyncTls},
+    sync::v1,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use crate::snapshot::{Snapshot, disk::Disk};
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connect::{CONNECT_TIMEOUT, ConnectError, channel, read_token};
+pub(crate) use targets::Targets;
 pub use usage::{LedgerUsage, UsageSource};
 
 use session::{Ended, Session};
 
 /// How long a table of routes may take to build before a connection does without.
 const BUILT_WITHIN: Duration = Duration::from_secs(5);
+/// Where there is another control process, one is to answer within a fifth of a lease, as far as these bounds allow.
+const CONNECT_WITHIN_MIN: Duration = Duration::from_secs(1);
+const CONNECT_WITHIN_MAX: Duration = Duration::from_secs(2);
+/// What leases are taken to last until control has said.
+const LEASE_UNTOLD: Duration = Duration::from_secs(10);
+/// A connection that ends sooner does not count as one that stood: else a fleet would run in circles.
+const LASTING: Duration = Duration::from_secs(5);
 
 /// Who connects where.
 #[derive(Debug, Clone)]
@@ -36,7 +52,8 @@ pub struct Options {
     pub proxy: ProxyId,
     /// What an operator calls it.
     pub name: String,
-    pub url: String,
+    /// Of control processes over one database; never empty.
+    pub urls: Vec<String>,
     pub token_file: PathBuf,
     pub tls: Option<SyncTls>,
 }
@@ -44,12 +61,12 @@ pub struct Options {
 impl Options {
     pub fn new(settings: &Settings, proxy: ProxyId) -> Self {
         let name = name_of(settings);
-        let url = match (settings.sync.connect.as_str(), &settings.sync.tls) {
-            ("", None) => format!("http://{}", settings.sync.addr),
-            ("", Some(_)) => format!("https://{}", settings.sync.addr),
-            (url, _) => url.to_owned(),
+        let urls = match (settings.sync.connect.as_slice(), &settings.sync.tls) {
+            ([], None) => vec![format!("http://{}", settings.sync.addr)],
+            ([], Some(_)) => vec![format!("https://{}", settings.sync.addr)],
+            (urls, _) => urls.to_vec(),
         };
-        Self { proxy, name, url, token_file: settings.token_file(), tls: settings.sync.tls.clone() }
+        Self { proxy, name, urls, token_file: settings.token_file(), tls: settings.sync.tls.clone() }
     }
 }
 
@@ -61,14 +78,29 @@ pub(crate) fn name_of(settings: &Settings) -> String {
     }
 }
 
+/// Says what this process does at a moment.
+pub(crate) trait Reporter: Send + Sync {
+    fn report(&self) -> v1::Report;
+}
+
 /// Keeps a [`Snapshot`] and its files up to date.
 pub struct Client {
     options: Options,
     snapshot: Arc<Snapshot>,
     disk: Disk,
     usage: Arc<dyn UsageSource>,
+    reporter: Option<Arc<dyn Reporter>>,
     connected: watch::Sender<bool>,
     rest: Arc<Rest>,
+}
+
+/// What a connection came to.
+#[derive(Debug, Default)]
+struct Came {
+    /// As far as an answered heartbeat.
+    useful: bool,
+    /// And stayed for a while.
+    lasting: bool,
 }
 
 /// Lets its owner have a client end its connection and leave its files alone for a while.
@@ -107,15 +139,24 @@ enum Broken {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Session(#[from] Ended),
+    #[error("control did not answer in time")]
+    Late,
     #[error("it was asked to rest")]
     Resting,
+    #[error("it goes back to the control process of its own choice")]
+    Returning,
 }
 
 impl Client {
     /// `disk` is the one that `snapshot` was read from.
     pub fn new(options: Options, snapshot: Arc<Snapshot>, disk: Disk, usage: Arc<dyn UsageSource>) -> Self {
         let rest = Arc::new(Rest { wanted: watch::Sender::new(false), rests: watch::Sender::new(None) });
-        Self { options, snapshot, disk, usage, connected: watch::Sender::new(false), rest }
+        Self { options, snapshot, disk, usage, reporter: None, connected: watch::Sender::new(false), rest }
+    }
+
+    /// Has control told what `reporter` says, with every heartbeat.
+    pub(crate) fn reporting(self, reporter: Arc<dyn Reporter>) -> Self {
+        Self { reporter: Some(reporter), ..self }
     }
 
     pub(crate) fn rest(&self) -> Arc<Rest> {
@@ -130,19 +171,31 @@ impl Client {
     /// Runs until it is dropped; what waits for the disk is then written.
     pub async fn run(self) {
         let mut backoff = Backoff::default();
+        let mut targets = Targets::new(&self.options.urls, &self.options.proxy);
+        let mut lease = LEASE_UNTOLD;
         loop {
-            let mut useful = false;
-            let broken = self.attend(&mut useful).await;
+            let mut came = Came::default();
+            let broken = self.attend(&targets, &mut lease, &mut came).await;
             self.connected.send_replace(false);
             if self.has_rested().await {
                 backoff = Backoff::default();
                 continue;
             }
-            if useful {
+            if matches!(broken, Broken::Returning) {
+                tracing::info!(url = targets.current(), "going back to the control process of this proxy's own choice");
+                targets.go_home();
+                continue;
+            }
+            if came.useful {
                 backoff = Backoff::default();
             }
+            let left = targets.current().to_owned();
+            if targets.next(came.lasting) {
+                self.complain(&broken, &left, Duration::ZERO);
+                continue;
+            }
             let pause = backoff.next();
-            self.complain(&broken, pause);
+            self.complain(&broken, &left, pause);
             let mut wanted = self.rest.wanted.subscribe();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -167,13 +220,13 @@ impl Client {
     }
 
     /// A function of its own: an error behind `dyn` cannot be held across an await.
-    fn complain(&self, broken: &Broken, pause: Duration) {
+    fn complain(&self, broken: &Broken, url: &str, pause: Duration) {
         let error: &dyn std::error::Error = broken;
-        tracing::warn!(error, url = self.options.url, pause_ms = pause.as_millis() as u64, "not attached to control");
+        tracing::warn!(error, url, pause_ms = pause.as_millis() as u64, "not attached to control");
     }
 
-    /// One connection from its beginning to its end.
-    async fn attend(&self, useful: &mut bool) -> Broken {
+    /// One connection from its beginning to its end. `lease` is how long control says that leases are.
+    async fn attend(&self, targets: &Targets, lease: &mut Duration, came: &mut Came) -> Broken {
         let token = match read_token(&self.options.token_file) {
             Ok(token) => token,
             Err(error) => return error.into(),
@@ -182,25 +235,40 @@ impl Client {
         let Some(on_disk) = self.disk.settle().await else { return ConnectError::Disk.into() };
         self.objects_in_force().await;
         let (mut session, hello) = Session::begin(&self.snapshot, &self.disk, &*self.usage, on_disk, token);
+        session.leases_of(*lease);
+        session.reporter = self.reporter.as_deref();
+        let mut within = 2 * CONNECT_TIMEOUT;
+        if targets.are_several() {
+            session.leaves_the_silent();
+            within = (*lease / 5).clamp(CONNECT_WITHIN_MIN, CONNECT_WITHIN_MAX);
+        }
         let hello = hello.from(&self.options);
         let mut rest = self.rest.wanted.subscribe();
+        let began = Instant::now();
         let attached = tokio::select! {
-            attached = connect::attach(&self.options, hello) => attached,
+            attached = timeout(within, connect::attach(&self.options, targets.current(), hello)) => attached,
             _ = rest.wait_for(|wanted| *wanted) => return Broken::Resting,
         };
         let (incoming, outgoing) = match attached {
-            Ok(attached) => attached,
-            Err(error) => return error.into(),
+            Ok(Ok(attached)) => attached,
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return Broken::Late,
         };
-        let ended = tokio::select! {
-            ended = session.run(incoming, outgoing, &self.connected) => Some(ended),
-            _ = rest.wait_for(|wanted| *wanted) => None,
+        let ended: Result<Ended, Broken> = tokio::select! {
+            ended = session.run(incoming, outgoing, &self.connected) => Ok(ended),
+            _ = rest.wait_for(|wanted| *wanted) => Err(Broken::Resting),
+            () = targets.time_to_return() => Err(Broken::Returning),
         };
-        let Some(ended) = ended else {
-            session.given_up();
-            return Broken::Resting;
+        *lease = session.lease();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(why) => {
+                session.given_up();
+                return why;
+            }
         };
-        *useful = session.was_useful();
+        came.useful = session.was_useful();
+        came.lasting = came.useful && began.elapsed() >= LASTING;
         ended.into()
     }
 
@@ -208,6 +276,6 @@ impl Client {
     async fn objects_in_force(&self) {
         let objects = self.snapshot.objects();
         let mut built = objects.built();
-        let _ = tokio::time::timeout(BUILT_WITHIN, built.wait_for(|built| built.version >= objects.version())).await;
+        let _ = timeout(BUILT_WITHIN, built.wait_for(|built| built.version >= objects.version())).await;
     }
 }

@@ -9,12 +9,12 @@ use clearway_config::sync::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, interval_at, timeout},
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
-use super::{Options, UsageSource};
+use super::{Options, Reporter, UsageSource};
 use crate::snapshot::{
     Mode, Snapshot,
     disk::{Disk, OnDisk},
@@ -22,8 +22,13 @@ use crate::snapshot::{
 };
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Control answers a heartbeat each second, or sends a snapshot.
+/// Control answers each heartbeat, or sends a snapshot.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Where there is another control process, silence ends a stream after a quarter of the lease, as far as these bounds allow.
+const SILENCE_OF_ONE_MIN: Duration = Duration::from_secs(1);
+const SILENCE_OF_ONE_MAX: Duration = Duration::from_secs(4);
+/// A lease is renewed four times before it ends, and no more often than this.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(250);
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Heartbeats not yet answered at most: their answers wait behind a snapshot.
 const UNANSWERED_MAX: usize = 3_600;
@@ -68,6 +73,10 @@ pub(super) struct Session<'c> {
     /// Then there is more to say at once.
     batch_was_full: bool,
     answered: bool,
+    /// How long control says that leases are.
+    lease: Duration,
+    silence_max: Option<Duration>,
+    pub(super) reporter: Option<&'c dyn Reporter>,
 }
 
 /// What a session says first, but for who says it.
@@ -124,9 +133,26 @@ impl<'c> Session<'c> {
             batch_on_its_way: false,
             batch_was_full: false,
             answered: false,
+            lease: SILENCE_MAX,
+            silence_max: None,
+            reporter: None,
         };
         let greeting = Greeting { nonce: session.nonce, revision, store_id, refused: built.refused };
         (session, greeting)
+    }
+
+    /// What leases last, until control says otherwise.
+    pub(super) fn leases_of(&mut self, lease: Duration) {
+        self.lease = lease;
+    }
+
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// There are others that may answer where this control process does not.
+    pub(super) fn leaves_the_silent(&mut self) {
+        self.silence_max = Some((self.lease / 4).clamp(SILENCE_OF_ONE_MIN, SILENCE_OF_ONE_MAX));
     }
 
     /// Whether it came as far as an answered heartbeat, with the disk in order.
@@ -140,7 +166,8 @@ impl<'c> Session<'c> {
         outgoing: mpsc::Sender<FromProxy>,
         connected: &watch::Sender<bool>,
     ) -> Ended {
-        let proved = timeout(HANDSHAKE_TIMEOUT, self.prove(&mut incoming, &outgoing)).await;
+        let within = self.silence_max.unwrap_or(HANDSHAKE_TIMEOUT);
+        let proved = timeout(within, self.prove(&mut incoming, &outgoing)).await;
         let ended = match proved.unwrap_or(Err(Ended::Silent)) {
             Ok(()) => {
                 connected.send_replace(true);
@@ -181,7 +208,7 @@ impl<'c> Session<'c> {
         incoming: &mut (impl Stream<Item = Result<FromControl, Status>> + Unpin),
         outgoing: &mpsc::Sender<FromProxy>,
     ) -> Ended {
-        let mut heartbeat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
+        let mut heartbeat = interval(self.heartbeat_every());
         let mut report = interval(USAGE_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -189,14 +216,22 @@ impl<'c> Session<'c> {
         on_disk.mark_changed();
         let mut built = self.snapshot.objects().built();
         let mut heard = Instant::now();
+        // What has come and was not looked at, since this process was stopped or waited for its disk, is no silence.
+        let mut is_silent = false;
         loop {
             let done = tokio::select! {
                 next = incoming.next() => {
-                    heard = Instant::now();
-                    match received(next) {
+                    is_silent = false;
+                    let taken = match received(next) {
                         Ok(message) => self.take(message, outgoing).await,
                         Err(ended) => Err(ended),
+                    };
+                    heard = Instant::now();
+                    if heartbeat.period() != self.heartbeat_every() {
+                        heartbeat = interval_at(heard + self.heartbeat_every(), self.heartbeat_every());
+                        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     }
+                    taken
                 }
                 Ok(()) = on_disk.changed() => {
                     let state = on_disk.borrow_and_update().clone();
@@ -208,7 +243,8 @@ impl<'c> Session<'c> {
                     self.acknowledge(&state, outgoing).await
                 }
                 _ = heartbeat.tick() => {
-                    if heard.elapsed() > SILENCE_MAX { Err(Ended::Silent) } else { self.beat(outgoing) }
+                    let was_silent = std::mem::replace(&mut is_silent, heard.elapsed() > self.silence_max.unwrap_or(SILENCE_MAX));
+                    if is_silent && was_silent { Err(Ended::Silent) } else { self.beat(outgoing) }
                 }
                 _ = report.tick(), if !self.batch_on_its_way => self.report(outgoing).await,
             };
@@ -216,6 +252,10 @@ impl<'c> Session<'c> {
                 return ended;
             }
         }
+    }
+
+    fn heartbeat_every(&self) -> Duration {
+        (self.lease / 4).clamp(HEARTBEAT_MIN, Duration::from_millis(HEARTBEAT_INTERVAL_MS))
     }
 
     async fn take(&mut self, message: from_control::Message, outgoing: &mpsc::Sender<FromProxy>) -> Result<(), Ended> {
@@ -286,6 +326,7 @@ impl<'c> Session<'c> {
                 let mode = if reply.strict { Mode::Strict } else { Mode::Available };
                 let lease = self.snapshot.lease();
                 lease.renew(sent_ms, reply.lease_ms);
+                self.lease = Duration::from_millis(reply.lease_ms);
                 if lease.mode() != mode {
                     lease.set_mode(mode);
                     self.disk.mode(reply).await;
@@ -324,7 +365,8 @@ impl<'c> Session<'c> {
         // The time before it is sent: the lease is counted from here.
         let sent_ms = uptime_ms();
         let strict = !self.disk.state().borrow().available;
-        let heartbeat = message(from_proxy::Message::Heartbeat(v1::Heartbeat { sequence, strict }));
+        let report = self.reporter.map(Reporter::report);
+        let heartbeat = message(from_proxy::Message::Heartbeat(v1::Heartbeat { sequence, strict, report }));
         match outgoing.try_send(heartbeat) {
             Ok(()) => {
                 self.heartbeats = sequence;

@@ -1,6 +1,6 @@
 //! A session against a control plane that says exactly what a test wants.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use clearway_config::{
     KeyHash, ProxyId,
@@ -64,12 +64,17 @@ impl Proxy {
 
     /// One session; `control` ends it by returning.
     async fn session(&self, control: impl AsyncFnOnce(&mut Control)) -> Ended {
+        self.session_so(|_| (), control).await
+    }
+
+    async fn session_so(&self, so: impl FnOnce(&mut Session<'_>), control: impl AsyncFnOnce(&mut Control)) -> Ended {
         let on_disk = self.disk.settle().await.unwrap();
         let (mut session, greeting) = Session::begin(&self.snapshot, &self.disk, &self.usage, on_disk, TOKEN);
+        so(&mut session);
         let options = Options {
             proxy: ProxyId::from_bytes([1; 16]),
             name: "gateway".into(),
-            url: String::new(),
+            urls: Vec::new(),
             token_file: "sync.token".into(),
             tls: None,
         };
@@ -389,6 +394,29 @@ async fn what_is_refused_comes_with_the_acknowledgement_and_again_with_every_hel
         })
         .await;
     proxy.session(async |control| assert_eq!(control.hello.refused.as_ref().map(|refused| refused.count), Some(1))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_process_that_falls_silent_is_left_long_before_the_lease_ends_where_there_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(dir.path());
+    let lasted = async |so: fn(&mut Session<'_>)| {
+        let began = tokio::time::Instant::now();
+        let ended = proxy
+            .session_so(so, async |control| {
+                control.shake_hands().await;
+                while control.hear().await.is_some() {}
+            })
+            .await;
+        assert!(matches!(ended, Ended::Silent), "{ended:?}");
+        began.elapsed()
+    };
+    let several = lasted(|session| {
+        session.leases_of(Duration::from_secs(10));
+        session.leaves_the_silent();
+    });
+    assert!(several.await < Duration::from_secs(5));
+    assert!(lasted(|_| ()).await > Duration::from_secs(15), "where there is no other it is given time");
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use crate::settings::duration;
 pub struct ControlSettings {
     /// Where the control API listens. Port 0 picks a free one.
     pub addr: SocketAddr,
+    /// What operators see it called, of several over one database; empty is the host's name and the port of `sync.addr`.
+    pub name: String,
     /// `sqlite:FILE` or `postgres://…`; empty is `control.db` in the data directory. The environment's
     /// `CLEARWAY_DATABASE_URL` comes first, so that a password need not stand in a file.
     pub database_url: String,
@@ -28,12 +30,16 @@ pub struct ControlSettings {
     /// How long a request may take.
     #[serde(deserialize_with = "duration::deserialize")]
     pub request_timeout: Duration,
+    /// A proxy that was not heard of for so long is no longer listed.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub forget_proxies_after: Duration,
 }
 
 impl Default for ControlSettings {
     fn default() -> Self {
         Self {
             addr: ([127, 0, 0, 1], 9000).into(),
+            name: String::new(),
             database_url: String::new(),
             database_url_file: PathBuf::new(),
             database_connections: 16,
@@ -41,6 +47,7 @@ impl Default for ControlSettings {
             plans_file: "plans.toml".into(),
             admin_email: "admin@localhost".into(),
             request_timeout: Duration::from_secs(30),
+            forget_proxies_after: Duration::from_secs(24 * 3600),
         }
     }
 }

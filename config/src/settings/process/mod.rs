@@ -136,6 +136,7 @@ impl Settings {
             .or_else(|| self.egress.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.mail.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.redis.fault().map(|(key, why)| (key, why.into())))
+            .or_else(|| self.sync.fault().map(|(key, why)| (key, why.into())))
         {
             return fault(key, &message);
         }
@@ -144,6 +145,14 @@ impl Settings {
         }
         if self.control.request_timeout < self.sync.auth_lease + FENCE_WAIT_MORE {
             return fault("control.request_timeout", "must be at least 5s longer than sync.auth_lease: a revoke waits that long");
+        }
+        let forget = self.control.forget_proxies_after;
+        // Much longer than any lease that may run.
+        if !(Duration::from_secs(2 * 3600)..=Duration::from_secs(366 * 86_400)).contains(&forget) {
+            return fault("control.forget_proxies_after", "must be from 2h to 366d");
+        }
+        if self.control.name.chars().count() > 100 || self.control.name.contains(char::is_control) {
+            return fault("control.name", "must be at most 100 characters");
         }
         if self.gateway.threads > 1024 {
             return fault("gateway.threads", "must be at most 1024");

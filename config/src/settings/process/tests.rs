@@ -119,3 +119,19 @@ fn redis_is_one_server_or_sentinels_or_a_cluster_and_never_with_a_password() {
     let redis = load("[redis]\nsentinels = [\"rediss://a:26379\"]\nmaster = \"clearway\"\n").unwrap().redis;
     assert!(redis.is_set() && !Settings::default().redis.is_set());
 }
+
+#[test]
+fn control_is_found_at_one_address_or_at_one_of_several() {
+    let connect = |value: &str| load(&format!("[sync]\nconnect = {value}\n")).map(|settings| settings.sync.connect);
+    assert_eq!(connect("\"\"").unwrap(), Vec::<String>::new());
+    assert_eq!(connect("\"http://a:9001\"").unwrap(), ["http://a:9001"]);
+    assert_eq!(connect("[\"http://a:9001\", \"https://b:9001\"]").unwrap(), ["http://a:9001", "https://b:9001"]);
+    for (value, why) in [
+        ("\"a:9001\"", "sync.connect: must begin with http:// or https://"),
+        ("[\"http://a:9001\", \"\"]", "sync.connect: must begin with http:// or https://"),
+        ("[\"http://a:9001\", \"http://a:9001\"]", "sync.connect: must name each address once"),
+        ("7", "connect: must be an address or a list of them"),
+    ] {
+        assert_eq!(connect(value).unwrap_err(), format!("clearway.toml:2: {why}"));
+    }
+}

@@ -24,7 +24,7 @@ use crate::{
     egress::{Egress, Poster, places::Side},
     metrics::Metrics,
     snapshot::Snapshot,
-    sync::{Backoff, ConnectError, Options, read_token},
+    sync::{Backoff, ConnectError, Options, Targets, read_token},
 };
 use held::Held;
 use lanes::{Lane, Threads};
@@ -108,13 +108,14 @@ impl<P: Post> Client<P> {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut draining = self.draining.clone();
+        let mut targets = Targets::new(&self.options.urls, &self.options.proxy);
         while !*draining.borrow() {
             if !self.snapshot.is_ready() || !self.snapshot.lease().holds() {
                 let _ = timeout(LOOK, until(&mut draining)).await;
                 continue;
             }
             let mut useful = false;
-            let broken = self.attend(&mut useful).await;
+            let broken = self.attend(&targets, &mut useful).await;
             self.metrics.egress.attached.set(0);
             if *draining.borrow() {
                 return;
@@ -122,20 +123,22 @@ impl<P: Post> Client<P> {
             if useful {
                 backoff = Backoff::default();
             }
-            let pause = backoff.next();
-            self.complain(&broken, pause);
+            let left = targets.current().to_owned();
+            // A pause all the same: attempts that were in flight are begun anew, which is not to happen in circles.
+            let pause = if targets.next(false) { Duration::ZERO } else { backoff.next() };
+            self.complain(&broken, &left, pause);
             let _ = timeout(pause, until(&mut draining)).await;
         }
     }
 
     /// A function of its own: an error behind `dyn` cannot be held across an await.
-    fn complain(&self, broken: &Broken, pause: Duration) {
+    fn complain(&self, broken: &Broken, url: &str, pause: Duration) {
         let error: &dyn std::error::Error = broken;
-        tracing::warn!(error, url = self.options.url, pause_ms = pause.as_millis() as u64, "no webhooks from control");
+        tracing::warn!(error, url, pause_ms = pause.as_millis() as u64, "no webhooks from control");
     }
 
     /// One stream from its beginning to its end.
-    async fn attend(&mut self, useful: &mut bool) -> Broken {
+    async fn attend(&mut self, targets: &Targets, useful: &mut bool) -> Broken {
         let token = match read_token(&self.options.token_file) {
             Ok(token) => token,
             Err(error) => return error.into(),
@@ -143,7 +146,7 @@ impl<P: Post> Client<P> {
         let (session, hello) = Session::begin(self, token);
         let mut draining = self.draining.clone();
         let attached = tokio::select! {
-            attached = wire::attach(&self.options, hello) => attached,
+            attached = wire::attach(&self.options, targets.current(), hello) => attached,
             () = until(&mut draining) => return Ended::Drained.into(),
         };
         match attached {

@@ -75,7 +75,7 @@ impl Control {
         let options = Options {
             proxy: ProxyId::from_bytes([1; 16]),
             name: "gateway".into(),
-            url: String::new(),
+            urls: vec![String::new()],
             token_file: PathBuf::new(),
             tls: None,
         };

@@ -19,9 +19,10 @@ const OUTGOING_MAX: usize = 4;
 /// the other.
 pub(super) async fn attach(
     options: &Options,
+    url: &str,
     hello: FromEgress,
 ) -> Result<(Streaming<ToEgress>, mpsc::Sender<FromEgress>), ConnectError> {
-    let mut client = generated::egress_client::EgressClient::new(channel(options).await?);
+    let mut client = generated::egress_client::EgressClient::new(channel(options, url).await?);
     let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
     let sent = outgoing.try_send(hello);
     debug_assert!(sent.is_ok(), "the channel is new and has room");
