@@ -4,9 +4,11 @@
 //! answers. Values and rows are native sqlx types, so `bool`, `Json<T>`, `Vec<u8>` and `Option<_>`
 //! work on both. Deliberately absent: an ORM, retries, and any knowledge of a table.
 
+mod alone;
 mod connect;
 pub mod copy;
 mod error;
+mod hear;
 mod page;
 mod query;
 mod signal;
@@ -18,8 +20,10 @@ mod tests;
 use sqlx::{Postgres, Sqlite, SqlitePool, postgres::PgPool};
 use tokio::sync::watch;
 
+pub use alone::Alone;
 pub use connect::{Location, OpenError};
 pub use error::{Error, Result, decode, undecodable};
+pub use hear::Hearing;
 pub use page::{Page, cut};
 pub use query::{Columns, PerEngine, Query, Record, Scalar, Sql, Value};
 pub use signal::{Signal, Signals};

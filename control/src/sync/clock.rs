@@ -5,15 +5,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-/// Milliseconds since some moment before this process started.
+/// Milliseconds since some moment before this process started. It goes on while the machine sleeps: a lease must not be
+/// granted by what was read before.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    origin: Instant,
+    origin_ms: u64,
     ahead_ms: Arc<AtomicU64>,
     moved: Arc<Notify>,
 }
@@ -23,13 +25,13 @@ const BEFORE_START_MS: u64 = 30 * 86_400_000;
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { origin: Instant::now(), ahead_ms: Arc::default(), moved: Arc::default() }
+        Self { origin_ms: uptime_ms(), ahead_ms: Arc::default(), moved: Arc::default() }
     }
 }
 
 impl Clock {
     pub fn now_ms(&self) -> u64 {
-        let passed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = uptime_ms().saturating_sub(self.origin_ms);
         BEFORE_START_MS.saturating_add(passed).saturating_add(self.ahead_ms.load(Ordering::Acquire))
     }
 
@@ -45,6 +47,11 @@ impl Clock {
         let left = Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
         let _ = tokio::time::timeout(left, moved).await;
     }
+}
+
+fn uptime_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 /// Milliseconds since 1970 UTC, for what the database keeps.

@@ -1,11 +1,13 @@
 //! The sessions, their queues, and the waiting for a revision.
 
 mod history;
+mod notes;
+mod others;
 mod status;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -17,14 +19,15 @@ use clearway_config::{
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
-    Clock, Feed, Objects, Propagation, Refused, Revision, UsageSink, Wait,
+    Clock, Feed, Objects, Propagation, Revision, UsageSink, Wait,
     changes::{self, Feeds, ReadError},
     clock::wall_ms,
     keeper,
-    membership::{Membership, Remembered, Standing, Terms, Watch},
+    membership::{Membership, Others, Registered, Standing, Terms, Watch},
     store,
 };
 use crate::db::{self, Db};
+use others::Waiting;
 
 pub use status::{ProxyStatus, Status};
 
@@ -50,6 +53,8 @@ pub struct Options {
     /// What proxies must know too.
     pub token: [u8; NONCE_BYTES],
     pub clock: Clock,
+    /// What this control process is called, among others over one database.
+    pub name: String,
 }
 
 impl std::fmt::Debug for Options {
@@ -77,6 +82,8 @@ pub(super) struct Inner {
     pub(super) terms: Terms,
     pub(super) token: [u8; NONCE_BYTES],
     pub(super) clock: Clock,
+    /// What this process is called.
+    pub(super) name: String,
     state: Mutex<State>,
     /// Asks for changes to be read now.
     wanted: Notify,
@@ -84,6 +91,12 @@ pub(super) struct Inner {
     published: watch::Sender<i64>,
     /// Something changed that a waiting call may have waited for.
     moved: Notify,
+    /// A proxy has acknowledged something, which other processes may wait for.
+    news: Notify,
+    /// Another process has noted something, which a call here may wait for.
+    look: Notify,
+    /// Calls that wait.
+    waiting: AtomicUsize,
     pub(super) stopping: watch::Sender<bool>,
 }
 
@@ -102,6 +115,8 @@ struct Session {
     proxy: ProxyId,
     name: String,
     queue: mpsc::Sender<Item>,
+    /// What the proxy last said of itself.
+    report: Option<v1::Report>,
 }
 
 /// What waits for one proxy, in the one order in which it must arrive.
@@ -118,7 +133,7 @@ impl Hub {
         db: Db,
         feeds: Vec<Arc<dyn Feed>>,
         usage: Arc<dyn UsageSink>,
-        Options { mode, auth_lease, token, clock }: Options,
+        Options { mode, auth_lease, token, clock, name }: Options,
     ) -> db::Result<Self> {
         let lease_ms = u64::try_from(auth_lease.as_millis()).unwrap_or(u64::MAX / 4);
         let terms = Terms {
@@ -127,9 +142,9 @@ impl Hub {
             margin_ms: MARGIN_MS,
             forget_ms: FORGET_MS.max(lease_ms.saturating_mul(2)),
             patience_ms: PATIENCE_MS,
-            others_lag_ms: match &db {
+            others: match &db {
                 Db::Sqlite { .. } => None,
-                Db::Postgres { .. } => Some(STALE_MS),
+                Db::Postgres { .. } => Some(Others { lag_ms: STALE_MS, noted_ms: keeper::NOTED_MS }),
             },
         };
         store::number_revisions(&db, &history::fresh_id(), wall_ms()).await?;
@@ -150,15 +165,23 @@ impl Hub {
             terms,
             token,
             clock,
+            name,
             state: Mutex::new(state),
             wanted: Notify::new(),
             published: watch::Sender::new(published),
             moved: Notify::new(),
+            news: Notify::new(),
+            look: Notify::new(),
+            waiting: AtomicUsize::new(0),
             stopping: watch::Sender::new(false),
         });
         inner.recall().await?;
         tokio::spawn(publish(inner.clone()));
         tokio::spawn(keeper::keep(inner.clone()));
+        if inner.terms.others.is_some() {
+            tokio::spawn(others::hear(inner.clone()));
+            tokio::spawn(others::look(inner.clone()));
+        }
         Ok(Self { inner })
     }
 
@@ -180,7 +203,7 @@ impl Hub {
         inner.want();
         while *published.borrow_and_update() < revision.0 {
             if inner.clock.now_ms() >= give_up {
-                let standing = inner.standing(&inner.watch(revision, objects));
+                let standing = inner.standing(&inner.watch(revision, objects, false));
                 return inner.answer(standing, since);
             }
             // The sender lives in `inner`.
@@ -189,10 +212,9 @@ impl Hub {
                 () = inner.clock.until(give_up) => {}
             }
         }
-        if inner.terms.others_lag_ms.is_some() {
-            inner.recall_or_log().await;
-        }
-        let watch = inner.watch(revision, objects);
+        let _waiting = Waiting::new(&inner.waiting);
+        let looked = inner.look_now(give_up).await;
+        let watch = inner.watch(revision, objects, looked);
         loop {
             let moved = inner.moved.notified();
             tokio::pin!(moved);
@@ -202,17 +224,10 @@ impl Hub {
             if standing.waiting == 0 || now >= give_up {
                 return inner.answer(standing, since);
             }
-            let mut look_again = standing.look_again.unwrap_or(give_up).min(give_up);
-            if inner.terms.others_lag_ms.is_some() {
-                look_again = look_again.min(now + OTHERS_LOOK_MS);
-            }
+            let look_again = standing.look_again.unwrap_or(give_up).min(give_up);
             tokio::select! {
                 () = moved => {}
-                () = inner.clock.until(look_again) => {
-                    if inner.terms.others_lag_ms.is_some() {
-                        inner.recall_or_log().await;
-                    }
-                }
+                () = inner.clock.until(look_again) => {}
             }
         }
     }
@@ -221,9 +236,6 @@ impl Hub {
         &self.inner
     }
 }
-
-/// How often a waiting call looks at what other control processes have noted.
-const OTHERS_LOOK_MS: u64 = 200;
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -236,9 +248,9 @@ impl Inner {
         self.wanted.notify_one();
     }
 
-    fn watch(&self, revision: Revision, objects: Objects) -> Watch {
+    fn watch(&self, revision: Revision, objects: Objects, looked: bool) -> Watch {
         let now = self.clock.now_ms();
-        self.state().membership.watch(revision.0, objects, now)
+        self.state().membership.watch(revision.0, objects, looked, now)
     }
 
     fn standing(&self, watch: &Watch) -> Standing {
@@ -256,54 +268,33 @@ impl Inner {
         }
     }
 
-    /// Learns of proxies that this process does not hold.
-    async fn recall(&self) -> db::Result<()> {
-        self.look_at_history().await?;
-        let forget_ms = i64::try_from(self.terms.forget_ms).unwrap_or(i64::MAX / 2);
-        let wall = wall_ms();
-        let rows = store::proxies_seen_since(&self.db, wall.saturating_sub(forget_ms)).await?;
-        let now = self.clock.now_ms();
-        let mut state = self.state();
-        for row in rows {
-            let Ok(id) = row.id.parse() else { continue };
-            let ago = u64::try_from(wall.saturating_sub(row.last_seen_at)).unwrap_or_default();
-            let lease_ms = row.lease_ms.map(|ms| u64::try_from(ms).unwrap_or_default());
-            let remembered = Remembered { id, acked: row.revision, lease_ms, seen_ms: now.saturating_sub(ago) };
-            state.membership.refresh(&remembered, now);
-            state.membership.refuses(&id, None, |_| Refused::parse(&row.refused));
-        }
-        Ok(())
-    }
-
-    async fn recall_or_log(&self) {
-        if let Err(error) = self.recall().await {
-            // What is known stays; an unknown proxy of another process is bounded by the others' lag.
-            tracing::warn!(%error, "proxies of other control processes could not be read");
-        }
-    }
-
-    /// Puts a session in place of the proxy's last one: from here on its queue holds every delta.
+    /// Puts a session in place of the proxy's last one: from here on its queue holds every delta. `None`: another process
+    /// has registered the proxy since.
     pub(super) fn attach(
         &self,
         proxy: ProxyId,
         name: &str,
-        resumed_at: i64,
+        registered: Registered,
         refused: v1::Refused,
-    ) -> (u64, mpsc::Receiver<Item>) {
+    ) -> Option<(u64, mpsc::Receiver<Item>)> {
         let now = self.clock.now_ms();
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let mut state = self.state();
-        if let Some(last) = state.membership.session(&proxy) {
-            state.sessions.remove(&last);
-        }
+        let last = state.membership.session(&proxy);
         state.sessions_made += 1;
         let number = state.sessions_made;
-        state.sessions.insert(number, Session { proxy, name: name.to_owned(), queue });
-        state.membership.attach(proxy, number, resumed_at, now);
-        state.membership.refuses(&proxy, Some(number), |before| before.followed_by(refused, resumed_at));
+        if !state.membership.attach(proxy, number, registered, now) {
+            return None;
+        }
+        if let Some(last) = last {
+            state.sessions.remove(&last);
+        }
+        state.sessions.insert(number, Session { proxy, name: name.to_owned(), queue, report: None });
+        state.membership.refuses(&proxy, Some(number), |before| before.followed_by(refused, registered.resumed_at));
         drop(state);
         self.moved.notify_waiters();
-        (number, waiting)
+        self.news.notify_one();
+        Some((number, waiting))
     }
 
     pub(super) fn detach(&self, session: u64) {
@@ -322,17 +313,20 @@ impl Inner {
         state.membership.acknowledge(proxy, session, revision, now);
         drop(state);
         self.moved.notify_waiters();
+        self.news.notify_one();
     }
 
     /// Grants the lease and puts its reply into the queue in one step: whatever is published later is behind it.
     pub(super) fn heartbeat(&self, proxy: &ProxyId, session: u64, heartbeat: v1::Heartbeat) {
         let now = self.clock.now_ms();
         let mut state = self.state();
-        if self.terms.others_lag_ms.is_some_and(|lag| now.saturating_sub(state.read_ms) > lag) {
-            // Another process may have committed what this one cannot read. No lease without knowing.
-            return;
+        let read_ms = state.read_ms;
+        if let Some(report) = heartbeat.report
+            && let Some(found) = state.sessions.get_mut(&session)
+        {
+            found.report = Some(report);
         }
-        if state.membership.heartbeat(proxy, session, heartbeat.strict, now) {
+        if state.membership.heartbeat(proxy, session, heartbeat.strict, read_ms, now) {
             let Terms { lease_ms, strict, .. } = self.terms;
             state.enqueue(session, Item::Reply(v1::HeartbeatReply { sequence: heartbeat.sequence, lease_ms, strict }));
         }
@@ -378,22 +372,6 @@ impl Inner {
                 Err(error @ ReadError::Db(_)) => return Err(error),
             }
         }
-    }
-
-    /// What there is to note of every proxy, as the database keeps it.
-    pub(super) fn noted(&self) -> Vec<keeper::Note> {
-        let (now, wall) = (self.clock.now_ms(), wall_ms());
-        let lease_ms = i64::try_from(self.terms.lease_ms).unwrap_or(i64::MAX);
-        let state = self.state();
-        let held = state.membership.iter().filter(|(_, member)| member.session.is_some());
-        held.map(|(id, member)| keeper::Note {
-            proxy: *id,
-            revision: member.acked,
-            lease_ms: (!member.unbounded).then_some(lease_ms),
-            seen_at: wall.saturating_sub(i64::try_from(now.saturating_sub(member.seen_ms)).unwrap_or_default()),
-            refused: member.refused.to_text(),
-        })
-        .collect()
     }
 }
 

@@ -14,7 +14,8 @@
 //! CREATE TABLE changes (revision BIGINT PRIMARY KEY, kind TEXT NOT NULL, subject_id TEXT NOT NULL, created_at BIGINT NOT NULL);
 //! CREATE TABLE proxies (id TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, revision BIGINT NOT NULL,
 //!     lease_ms BIGINT, created_at BIGINT NOT NULL, last_seen_at BIGINT NOT NULL,  -- lease_ms NULL: told to serve without one
-//!     refused TEXT NOT NULL);                                                     -- JSON; empty: nothing
+//!     refused TEXT NOT NULL, report TEXT NOT NULL,                                -- JSON; empty: nothing
+//!     epoch BIGINT NOT NULL, beats BIGINT NOT NULL, control TEXT NOT NULL);       -- who holds it, and how often it was noted
 //! CREATE TABLE databases (id TEXT PRIMARY KEY, created_at BIGINT NOT NULL);        -- one row: what numbers these revisions
 //! ```
 
@@ -25,6 +26,7 @@ mod hub;
 mod keeper;
 mod membership;
 mod refused;
+mod report;
 mod service;
 mod session;
 mod store;
@@ -41,6 +43,7 @@ use crate::db::{self, Db};
 pub use clock::Clock;
 pub use hub::{Hub, Options, ProxyStatus, Status};
 pub use refused::{Objects, Refused, RefusedObject};
+pub use report::{QuotaStore, Report};
 pub use service::{ServeError, Tls};
 pub use store::record;
 

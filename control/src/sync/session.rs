@@ -19,10 +19,10 @@ use tonic::{Status, Streaming};
 use super::{
     ChangeKind,
     changes::{self, ReadError, wire},
-    clock::wall_ms,
     handshake::{Greeting, Labels, Peer, Refusal},
     hub::{Inner, Item},
-    store,
+    membership::{Noted, Registered},
+    store::{self, Kept, Registering},
 };
 use crate::db;
 
@@ -30,7 +30,7 @@ use crate::db;
 pub(super) const OUTGOING_MAX: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A proxy sends a heartbeat each second; one that is silent for so long is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Rows asked of a feed at once for a snapshot.
 const PAGE_ROWS: u32 = 1_000;
 /// Usage batches waiting to be stored at most. A proxy sends its next after the last one's acknowledgement.
@@ -52,6 +52,8 @@ enum Ended {
     TimedOut,
     #[error("the proxy must start over")]
     StartOver,
+    #[error("the proxy is attached elsewhere")]
+    Superseded,
     #[error("control is stopping")]
     Stopping,
     #[error(transparent)]
@@ -81,7 +83,9 @@ fn refuse(out: &Outgoing, ended: &Ended) {
         Ended::Refused(Refusal::Unauthenticated) => Status::unauthenticated("the sync tokens differ"),
         Ended::Protocol(what) | Ended::Refused(Refusal::Protocol(what)) => Status::invalid_argument(*what),
         Ended::TimedOut => Status::deadline_exceeded("no handshake in time"),
-        Ended::Gone | Ended::StartOver | Ended::Stopping | Ended::Db(_) => Status::unavailable("attach again"),
+        Ended::Gone | Ended::StartOver | Ended::Superseded | Ended::Stopping | Ended::Db(_) => {
+            Status::unavailable("attach again")
+        }
     };
     let _ = out.try_send(Err(status));
 }
@@ -118,11 +122,20 @@ async fn attach(inner: &Inner, mut incoming: Streaming<FromProxy>, out: &Outgoin
     };
     let held = resumed_at.unwrap_or_default();
     let without_lease = !inner.terms.strict;
-    let names = (hello.name.as_str(), hello.version.as_str());
-    if let Err(error) = store::register(&inner.db, &hello.proxy, names, held, without_lease, wall_ms()).await {
-        return error.into();
-    }
-    let (session, queue) = inner.attach(hello.proxy, &hello.name, held, hello.refused);
+    let registering = Registering { name: &hello.name, version: &hello.version, control: &inner.name };
+    let began = inner.clock.now_ms();
+    let registered = match store::register(&inner.db, &hello.proxy, registering, held, without_lease).await {
+        Ok(Kept { epoch, beats, last_seen_at, lease_ms, .. }) => Registered {
+            resumed_at: held,
+            lease_ms: lease_ms.map(|ms| u64::try_from(ms).unwrap_or_default()),
+            noted: Noted { epoch, beats, seen_at: last_seen_at },
+            began,
+        },
+        Err(error) => return error.into(),
+    };
+    let Some((session, queue)) = inner.attach(hello.proxy, &hello.name, registered, hello.refused) else {
+        return Ended::Superseded;
+    };
     let _detach = Detach { inner, session };
     tracing::info!(proxy.id = %hello.proxy, proxy.name = hello.name, revision = held, "proxy attached");
 

@@ -10,7 +10,13 @@ use crate::db::{self, Db, PerEngine, Tx};
 pub async fn record(tx: &mut Tx, kind: ChangeKind, id: &str, now_ms: i64) -> db::Result<Revision> {
     // A statement of its own, so that the one after it sees what the lock's last holder committed.
     // SQLite's one writer already is that lock.
-    tx.query(PerEngine { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_xact_lock(4991386027318862434)" }).execute().await?;
+    // Other processes hear of it with the commit.
+    tx.query(PerEngine {
+        sqlite: "SELECT 1",
+        postgres: "SELECT pg_advisory_xact_lock(4991386027318862434), pg_notify('clearway_changes', '')",
+    })
+    .execute()
+    .await?;
     // Trimming always leaves the last row, so that a number is never given twice.
     let revision = tx
         .query(
@@ -112,72 +118,146 @@ pub(super) async fn rename_history(db: &Db, found: &str, fresh: &str) -> db::Res
     db.query("UPDATE databases SET id = $1 WHERE id = $2").bind(fresh.to_owned()).bind(id).execute().await.map(|_| ())
 }
 
+/// One row of `proxies`.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Proxy {
     pub(super) id: String,
     pub(super) revision: i64,
     pub(super) lease_ms: Option<i64>,
     pub(super) last_seen_at: i64,
+    /// Since then, by the database's clock: those of control processes' machines may differ.
+    pub(super) ago_ms: i64,
     pub(super) refused: String,
+    pub(super) epoch: i64,
+    pub(super) beats: i64,
 }
 
-/// Every proxy that may still hold a lease. Not paged: a fleet is small, and all of it counts.
-pub(super) async fn proxies_seen_since(db: &Db, last_seen_at: i64) -> db::Result<Vec<Proxy>> {
-    db.query(
-        "SELECT id, revision, lease_ms, last_seen_at, refused
-         FROM proxies
-         WHERE last_seen_at >= $1
-         LIMIT 100000",
-    )
-    .bind(last_seen_at)
+/// Proxies read at once at most.
+pub(super) const PROXIES_MAX: usize = 100_000;
+
+/// Every proxy that is not forgotten. Not paged: a fleet is small, and all of it counts.
+pub(super) async fn proxies(db: &Db) -> db::Result<Vec<Proxy>> {
+    db.query(PerEngine {
+        sqlite: "SELECT id, revision, lease_ms, last_seen_at, refused, epoch, beats,
+                        CAST(unixepoch('subsec') * 1000 AS INTEGER) - last_seen_at AS ago_ms
+                 FROM proxies
+                 LIMIT 100000",
+        postgres: "SELECT id, revision, lease_ms, last_seen_at, refused, epoch, beats,
+                          CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - last_seen_at AS ago_ms
+                   FROM proxies
+                   LIMIT 100000",
+    })
     .all()
     .await
 }
 
-/// Must be committed before the proxy is granted its first lease: a later process then knows to wait for it.
-/// `serves_without_lease` is remembered at once; that it no longer does, only when it has said so.
+/// Who registers a proxy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Registering<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    /// The control process.
+    pub(super) control: &'a str,
+}
+
+/// Must be committed before the proxy is granted its first lease: every other process then knows to wait for it.
+/// `serves_without_lease` is remembered at once; that it no longer does, only when it has said so. Its epoch: who
+/// registered it with a lower one no longer holds it.
 pub(super) async fn register(
     db: &Db,
     id: &ProxyId,
-    (name, version): (&str, &str),
+    Registering { name, version, control }: Registering<'_>,
     revision: i64,
     serves_without_lease: bool,
-    now_ms: i64,
-) -> db::Result<()> {
-    db.query(
-        "INSERT INTO proxies (id, name, version, revision, lease_ms, created_at, last_seen_at)
-         VALUES ($1, $2, $3, $4, NULL, $6, $6)
-         ON CONFLICT (id) DO UPDATE SET
-             name = excluded.name,
-             version = excluded.version,
-             revision = excluded.revision,
-             lease_ms = CASE WHEN $5 THEN NULL ELSE proxies.lease_ms END,
-             last_seen_at = excluded.last_seen_at",
-    )
+) -> db::Result<Kept> {
+    // A row that is made anew begins above whatever a forgotten one came to.
+    db.query(PerEngine {
+        sqlite: "INSERT INTO proxies (id, name, version, revision, lease_ms, created_at, last_seen_at, control, epoch, beats)
+                 VALUES ($1, $2, $3, $4, NULL, CAST(unixepoch('subsec') * 1000 AS INTEGER),
+                         CAST(unixepoch('subsec') * 1000 AS INTEGER), $6, CAST(unixepoch('subsec') * 1000 AS INTEGER), 1)
+                 ON CONFLICT (id) DO UPDATE SET
+                     name = excluded.name,
+                     version = excluded.version,
+                     revision = excluded.revision,
+                     lease_ms = CASE WHEN $5 THEN NULL ELSE proxies.lease_ms END,
+                     last_seen_at = excluded.last_seen_at,
+                     control = excluded.control,
+                     epoch = proxies.epoch + 1,
+                     beats = proxies.beats + 1
+                 RETURNING id, epoch, beats, last_seen_at, lease_ms",
+        postgres: "INSERT INTO proxies (id, name, version, revision, lease_ms, created_at, last_seen_at, control, epoch, beats)
+                   VALUES ($1, $2, $3, $4, NULL, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT),
+                           CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT), $6,
+                           CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT), 1)
+                   ON CONFLICT (id) DO UPDATE SET
+                       name = excluded.name,
+                       version = excluded.version,
+                       revision = excluded.revision,
+                       lease_ms = CASE WHEN $5 THEN NULL ELSE proxies.lease_ms END,
+                       last_seen_at = excluded.last_seen_at,
+                       control = excluded.control,
+                       epoch = proxies.epoch + 1,
+                       beats = proxies.beats + 1
+                   RETURNING id, epoch, beats, last_seen_at, lease_ms",
+    })
     .bind(id.to_string())
     .bind(name.to_owned())
     .bind(version.to_owned())
     .bind(revision)
     .bind(serves_without_lease)
-    .bind(now_ms)
+    .bind(control.to_owned())
+    .one()
+    .await
+}
+
+/// What a row came to by what was written.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Kept {
+    pub(super) id: String,
+    pub(super) epoch: i64,
+    pub(super) beats: i64,
+    pub(super) last_seen_at: i64,
+    pub(super) lease_ms: Option<i64>,
+}
+
+/// Has other processes look at how far proxies have come, once this is committed.
+pub(super) async fn tell(tx: &mut Tx) -> db::Result<()> {
+    tx.query(PerEngine { sqlite: "SELECT 1", postgres: "SELECT pg_notify('clearway_acks', '')" }).execute().await.map(|_| ())
+}
+
+/// [`tell`], and the commit need not be on PostgreSQL's disk: for acknowledgements, which a crash may make older than they are.
+pub(super) async fn tell_lightly(tx: &mut Tx) -> db::Result<()> {
+    tx.query(PerEngine {
+        sqlite: "SELECT 1",
+        postgres: "SELECT set_config('synchronous_commit', 'off', TRUE), pg_notify('clearway_acks', '')",
+    })
     .execute()
     .await
     .map(|_| ())
 }
 
-/// How far a proxy is known to have come.
-pub(super) async fn note_proxy(tx: &mut Tx, note: &Note) -> db::Result<()> {
-    tx.query(
-        "UPDATE proxies
-         SET revision = $2, lease_ms = $3, last_seen_at = $4, refused = $5
-         WHERE id = $1",
-    )
-    .bind(note.proxy.to_string())
-    .bind(note.revision)
-    .bind(note.lease_ms)
-    .bind(note.seen_at)
-    .bind(note.refused.clone())
-    .execute()
+/// How far proxies are known to have come. Only of those whose epoch is still the same, which are the rows returned.
+pub(super) async fn note(tx: &mut Tx, notes: &[Note]) -> db::Result<Vec<Kept>> {
+    tx.query(PerEngine {
+        sqlite: "UPDATE proxies
+                 SET revision = n.revision, lease_ms = n.lease_ms, refused = n.refused, report = n.report,
+                     last_seen_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) - n.ago_ms, beats = beats + 1
+                 FROM (SELECT value ->> 'id' AS id, value ->> 'epoch' AS epoch, value ->> 'revision' AS revision,
+                              value ->> 'lease_ms' AS lease_ms, value ->> 'ago_ms' AS ago_ms,
+                              value ->> 'refused' AS refused, value ->> 'report' AS report
+                       FROM json_each($1)) n
+                 WHERE proxies.id = n.id AND proxies.epoch = n.epoch
+                 RETURNING id, epoch, beats, last_seen_at, lease_ms",
+        postgres: "UPDATE proxies
+                   SET revision = n.revision, lease_ms = n.lease_ms, refused = n.refused, report = n.report,
+                       last_seen_at = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - n.ago_ms,
+                       beats = beats + 1
+                   FROM json_to_recordset(CAST($1 AS JSON)) AS n (id TEXT, epoch BIGINT, revision BIGINT, lease_ms BIGINT,
+                        ago_ms BIGINT, refused TEXT, report TEXT)
+                   WHERE proxies.id = n.id AND proxies.epoch = n.epoch
+                   RETURNING proxies.id, proxies.epoch, proxies.beats, proxies.last_seen_at, proxies.lease_ms",
+    })
+    .bind(serde_json::to_string(notes).expect("notes have text keys and no failing parts"))
+    .all()
     .await
-    .map(|_| ())
 }

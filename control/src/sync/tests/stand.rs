@@ -123,7 +123,8 @@ impl Stand {
 
     async fn with(test_db: TestDb, mode: Mode, keys: Keys) -> Self {
         let (clock, usage) = (Clock::default(), Arc::new(Usage::default()));
-        let options = Options { mode, auth_lease: Duration::from_secs(10), token: TOKEN, clock: clock.clone() };
+        let options =
+            Options { mode, auth_lease: Duration::from_secs(10), token: TOKEN, clock: clock.clone(), name: "here".into() };
         let hub = Hub::start(test_db.db.clone(), vec![Arc::new(keys.clone())], usage.clone(), options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -184,7 +185,7 @@ impl Stand {
 
     /// Waits until the first proxy's row is so.
     pub(super) async fn noted(&self, is: impl Fn(&store::Proxy) -> bool) {
-        let wait = async { while !store::proxies_seen_since(&self.test_db.db, 0).await.unwrap().first().is_some_and(&is) {} };
+        let wait = async { while !store::proxies(&self.test_db.db).await.unwrap().first().is_some_and(&is) {} };
         tokio::time::timeout(PATIENCE, wait).await.expect("it does not come to that");
     }
 
@@ -279,7 +280,7 @@ impl FakeProxy {
 
     pub(super) async fn heartbeat(&mut self) {
         self.heartbeats += 1;
-        self.send(ToControl::Heartbeat(v1::Heartbeat { sequence: self.heartbeats, strict: true })).await;
+        self.send(ToControl::Heartbeat(v1::Heartbeat { sequence: self.heartbeats, strict: true, report: None })).await;
     }
 
     pub(super) async fn lease(&mut self) {

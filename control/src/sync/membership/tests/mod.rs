@@ -1,5 +1,7 @@
 //! The fence rule against a model of control, its proxies and what is between them.
 
+mod several;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use proptest::prelude::*;
@@ -10,11 +12,15 @@ const LEASE_MS: u64 = 1_000;
 const PROXIES: usize = 3;
 
 fn terms(strict: bool) -> Terms {
-    Terms { strict, lease_ms: LEASE_MS, margin_ms: 50, forget_ms: 900_000, patience_ms: 2_000, others_lag_ms: None }
+    Terms { strict, lease_ms: LEASE_MS, margin_ms: 50, forget_ms: 900_000, patience_ms: 2_000, others: None }
 }
 
 fn id(n: usize) -> ProxyId {
     ProxyId::from_bytes([u8::try_from(n).unwrap() + 1; 16])
+}
+
+fn registered(resumed_at: i64) -> Registered {
+    Registered { resumed_at, lease_ms: None, noted: Noted::default(), began: 0 }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +136,7 @@ impl World {
                         self.proxies[n].down.push_back(Down::Revision(self.revision));
                     }
                 }
-                self.waiting.push(self.membership.watch(self.revision, Objects::new(), self.now));
+                self.waiting.push(self.membership.watch(self.revision, Objects::new(), true, self.now));
             }
             Step::Up(n) => self.up(n),
             Step::Down(n) => self.down(n),
@@ -165,13 +171,16 @@ impl World {
             Step::Note => {
                 for (id, member) in self.membership.iter() {
                     let lease_ms = (!member.unbounded).then_some(LEASE_MS);
-                    self.rows.insert(*id, Remembered { id: *id, acked: member.acked, lease_ms, seen_ms: member.seen_ms });
+                    self.rows.insert(
+                        *id,
+                        Remembered { id: *id, acked: member.acked, lease_ms, seen_ms: member.seen_ms, noted: Noted::default() },
+                    );
                 }
             }
             Step::RestartControl { strict } => {
                 self.membership = Membership::new(terms(strict));
                 for row in self.rows.values() {
-                    self.membership.recall(row, self.now);
+                    self.membership.refresh(row, self.now);
                 }
                 self.waiting.clear();
             }
@@ -186,7 +195,7 @@ impl World {
         let session = self.proxies[n].session;
         match message {
             Up::Heartbeat { sent, strict_on_disk } => {
-                if self.membership.heartbeat(&id(n), session, strict_on_disk, self.now) {
+                if self.membership.heartbeat(&id(n), session, strict_on_disk, self.now, self.now) {
                     let strict = self.membership.terms.strict;
                     self.proxies[n].down.push_back(Down::Reply { sent, strict });
                 }
@@ -216,12 +225,12 @@ impl World {
         proxy.session = self.sessions;
         proxy.up.clear();
         proxy.down.clear();
-        let row = Remembered { id: id(n), acked: proxy.on_disk, lease_ms: None, seen_ms: self.now };
+        let row = Remembered { id: id(n), acked: proxy.on_disk, lease_ms: None, seen_ms: self.now, noted: Noted::default() };
         let row = self.rows.entry(id(n)).or_insert(row);
         if !self.membership.terms.strict {
             row.lease_ms = None;
         }
-        self.membership.attach(id(n), self.sessions, proxy.on_disk, self.now);
+        self.membership.attach(id(n), self.sessions, registered(proxy.on_disk), self.now);
         // What it lacks, read after it subscribed.
         proxy.down.push_back(Down::Revision(self.revision));
     }
@@ -304,8 +313,8 @@ fn a_proxy_whose_disk_would_let_it_serve_after_a_restart_is_not_called_fenced() 
 fn grown() -> Membership {
     let mut membership = Membership::new(terms(true));
     for n in 0..2 {
-        membership.attach(id(n), n as u64 + 1, 5, 1_000);
-        assert!(membership.heartbeat(&id(n), n as u64 + 1, true, 1_000));
+        membership.attach(id(n), n as u64 + 1, registered(5), 1_000);
+        assert!(membership.heartbeat(&id(n), n as u64 + 1, true, 1_000, 1_000));
     }
     membership
 }
@@ -313,7 +322,7 @@ fn grown() -> Membership {
 #[test]
 fn a_revoke_waits_for_acknowledgements_and_says_how_many_there_were() {
     let mut membership = grown();
-    let watch = membership.watch(6, Objects::new(), 1_100);
+    let watch = membership.watch(6, Objects::new(), true, 1_100);
     let waiting = membership.standing(&watch, 1_100);
     assert_eq!((waiting.proxies, waiting.acknowledged, waiting.waiting), (2, 0, 2));
     assert_eq!(waiting.look_again, Some(2_050));
@@ -328,18 +337,18 @@ fn a_revoke_waits_for_acknowledgements_and_says_how_many_there_were() {
 #[test]
 fn a_lease_granted_after_the_watch_does_not_lengthen_it() {
     let mut membership = grown();
-    let watch = membership.watch(6, Objects::new(), 1_100);
-    assert!(membership.heartbeat(&id(0), 1, true, 1_900));
+    let watch = membership.watch(6, Objects::new(), true, 1_100);
+    assert!(membership.heartbeat(&id(0), 1, true, 1_900, 1_900));
     assert_eq!(membership.standing(&watch, 2_050).fenced, 2, "the later lease is behind the revision in its queue");
-    let next = membership.watch(7, Objects::new(), 2_050);
+    let next = membership.watch(7, Objects::new(), true, 2_050);
     assert_eq!(membership.standing(&next, 2_050).look_again, Some(2_950), "but not behind the next one");
 }
 
 #[test]
 fn after_a_restart_leases_that_nobody_remembers_are_waited_for() {
     let mut membership = Membership::new(terms(true));
-    membership.recall(&Remembered { id: id(0), acked: 3, lease_ms: Some(5_000), seen_ms: 900 }, 1_000);
-    let watch = membership.watch(4, Objects::new(), 1_000);
+    membership.refresh(&Remembered { id: id(0), acked: 3, lease_ms: Some(5_000), seen_ms: 900, noted: Noted::default() }, 1_000);
+    let watch = membership.watch(4, Objects::new(), true, 1_000);
     assert_eq!(membership.standing(&watch, 6_049).waiting, 1, "the lease it was granted, not today's shorter one");
     assert_eq!(membership.standing(&watch, 6_050).fenced, 1);
 }
@@ -347,11 +356,11 @@ fn after_a_restart_leases_that_nobody_remembers_are_waited_for() {
 #[test]
 fn a_proxy_that_may_serve_without_a_lease_is_waited_for_while_it_can_hear_and_never_fenced() {
     let mut membership = Membership::new(terms(false));
-    membership.attach(id(0), 1, 5, 1_000);
-    membership.attach(id(1), 2, 5, 1_000);
-    assert!(membership.heartbeat(&id(0), 1, true, 1_000));
+    membership.attach(id(0), 1, registered(5), 1_000);
+    membership.attach(id(1), 2, registered(5), 1_000);
+    assert!(membership.heartbeat(&id(0), 1, true, 1_000, 1_000));
     membership.detach(&id(1), 2);
-    let watch = membership.watch(6, Objects::new(), 1_100);
+    let watch = membership.watch(6, Objects::new(), true, 1_100);
     let standing = membership.standing(&watch, 1_100);
     assert_eq!(standing, Standing { proxies: 2, waiting: 1, look_again: Some(3_100), ..Standing::default() });
     assert_eq!(membership.standing(&watch, 3_100), Standing { proxies: 2, ..Standing::default() });
@@ -360,8 +369,8 @@ fn a_proxy_that_may_serve_without_a_lease_is_waited_for_while_it_can_hear_and_ne
 #[test]
 fn a_strict_call_waits_for_the_lease_of_a_proxy_that_has_not_said_what_is_on_its_disk() {
     let mut membership = Membership::new(terms(true));
-    membership.recall(&Remembered { id: id(0), acked: 3, lease_ms: None, seen_ms: 900 }, 1_000);
-    let watch = membership.watch(4, Objects::new(), 1_000);
+    membership.refresh(&Remembered { id: id(0), acked: 3, lease_ms: None, seen_ms: 900, noted: Noted::default() }, 1_000);
+    let watch = membership.watch(4, Objects::new(), true, 1_000);
     assert_eq!(membership.standing(&watch, 2_049).waiting, 1);
     assert_eq!(membership.standing(&watch, 2_050), Standing { proxies: 1, ..Standing::default() });
 }
@@ -370,26 +379,15 @@ fn a_strict_call_waits_for_the_lease_of_a_proxy_that_has_not_said_what_is_on_its
 fn a_proxy_not_seen_for_long_no_longer_counts() {
     let mut membership = grown();
     membership.detach(&id(0), 1);
-    let watch = membership.watch(6, Objects::new(), 1_000 + 900_000);
+    let watch = membership.watch(6, Objects::new(), true, 1_000 + 900_000);
     assert_eq!(membership.standing(&watch, 901_000).proxies, 1);
-}
-
-#[test]
-fn another_control_process_may_grant_leases_until_it_has_read_the_commit() {
-    let mut membership = Membership::new(Terms { others_lag_ms: Some(3_000), ..terms(true) });
-    membership.recall(&Remembered { id: id(0), acked: 5, lease_ms: Some(LEASE_MS), seen_ms: 1_000 }, 1_000);
-    let watch = membership.watch(6, Objects::new(), 10_000);
-    assert_eq!(membership.standing(&watch, 14_049).waiting, 1);
-    assert_eq!(membership.standing(&watch, 14_050).fenced, 1);
-    membership.refresh(&Remembered { id: id(0), acked: 6, lease_ms: Some(LEASE_MS), seen_ms: 10_100 }, 10_200);
-    assert_eq!(membership.standing(&watch, 10_200).acknowledged, 1, "it was told by the other process");
 }
 
 #[test]
 fn the_only_control_process_waits_for_a_proxy_that_it_does_not_hold_no_longer_than_its_lease() {
     let mut membership = Membership::new(terms(true));
-    membership.refresh(&Remembered { id: id(0), acked: 1, lease_ms: None, seen_ms: 0 }, 0);
-    let watch = membership.watch(2, Objects::new(), 0);
+    membership.refresh(&Remembered { id: id(0), acked: 1, lease_ms: None, seen_ms: 0, noted: Noted::default() }, 0);
+    let watch = membership.watch(2, Objects::new(), true, 0);
     assert_eq!(membership.standing(&watch, LEASE_MS + 49).waiting, 1);
     assert_eq!(membership.standing(&watch, LEASE_MS + 50).waiting, 0);
 }
@@ -398,7 +396,7 @@ fn the_only_control_process_waits_for_a_proxy_that_it_does_not_hold_no_longer_th
 fn a_proxy_that_holds_a_change_and_refuses_it_has_not_acknowledged_it() {
     let mut membership = grown();
     let objects = |name: &str| Objects::from([format!("route/{name}")]);
-    let watch = membership.watch(6, objects("orders"), 1_100);
+    let watch = membership.watch(6, objects("orders"), true, 1_100);
     let refused =
         clearway_config::sync::v1::RefusedObject { kind: "route".into(), name: "orders".into(), reason: "taken".into() };
     let said = clearway_config::sync::v1::Refused { count: 1, objects: vec![refused] };
@@ -410,7 +408,7 @@ fn a_proxy_that_holds_a_change_and_refuses_it_has_not_acknowledged_it() {
     assert_eq!(standing, Standing { proxies: 2, acknowledged: 1, refused: 1, ..Standing::default() });
     // A key that is revoked meanwhile is none of it, nor is another route later on.
     for objects in [Objects::new(), objects("other")] {
-        let watch = membership.watch(7, objects, 1_200);
+        let watch = membership.watch(7, objects, true, 1_200);
         for n in 0..2 {
             membership.acknowledge(&id(n), n as u64 + 1, 7, 1_200);
         }
