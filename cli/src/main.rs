@@ -8,6 +8,7 @@ mod certificates;
 mod gateway;
 mod keys;
 mod migrate;
+mod proxies;
 mod ready;
 mod top;
 mod up;
@@ -43,6 +44,8 @@ enum Command {
     /// For whoever writes a receiver of webhooks: listen, trigger, verify.
     #[command(subcommand)]
     Webhooks(webhooks::Command),
+    /// List the gateways: where each is attached, how far behind it is, its leases and its load.
+    Proxies(proxies::Proxies),
     /// Watch what a proxy is doing: requests, refusals, latencies, and who asks most.
     Top(top::Args),
     /// Make the control plane's routes and upstreams those of a file, after showing the difference. Ends with 3 where a
@@ -93,6 +96,7 @@ async fn main() -> ExitCode {
         Command::Keys(command) => keys::run(command).await,
         Command::Certificates(command) => certificates::run(command).await,
         Command::Webhooks(command) => webhooks::run(command).await,
+        Command::Proxies(args) => proxies::run(args).await,
         Command::Top(args) => top::run(args).await,
         Command::Apply(args) => gateway::apply(args).await,
         Command::Export(args) => gateway::export(args).await,

@@ -135,7 +135,9 @@ impl App {
         let db = Db::open(&location, settings.control.database_connections).await?;
         let secrets = Secrets::load(&db, &world, &master(&settings, master_key)).await?;
         let first_admin = prepare(&db, &world, &secrets, &plans, &settings.control.admin_email).await?;
-        let options = Options { mode: settings.sync.mode, auth_lease: settings.sync.auth_lease, token, clock: Clock::default() };
+        let (mode, auth_lease) = (settings.sync.mode, settings.sync.auth_lease);
+        let name = name(&settings, listeners.sync.local_addr());
+        let options = Options { mode, auth_lease, token, clock: Clock::default(), name };
         let hub = start_hub(&db, &world, &secrets, options).await?;
         let metrics = Metrics::new();
         let (egress, outcomes) = Egress::new(token, metrics.clone());
@@ -269,6 +271,7 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
         mail: Outbox::default(),
         in_flight: <_>::default(),
         request_timeout: settings.control.request_timeout,
+        forget_proxies_after: settings.control.forget_proxies_after,
         stopping: Arc::new(watch::Sender::new(false)),
     }
 }
@@ -319,6 +322,15 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, StartError> {
     settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
     Outbox::new(&settings.mail, std::env::var(mail::PASSWORD).ok().as_deref())?;
     Ok(plans.warnings)
+}
+
+/// What operators see of several control processes: what the settings say, or the machine and where proxies attach.
+fn name(settings: &Settings, sync: io::Result<SocketAddr>) -> String {
+    if !settings.control.name.is_empty() {
+        return settings.control.name.clone();
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", sync.map_or(0, |addr| addr.port()))
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {

@@ -11,7 +11,11 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::{egress::AttachedProxy, http::status_class, sync::Status};
+use crate::{
+    egress::AttachedProxy,
+    http::status_class,
+    sync::{ProxyStatus, Report, Status},
+};
 
 /// The outcome of an attempt whose stream ended first.
 const LOST: &str = "lost";
@@ -31,6 +35,10 @@ pub struct Metrics {
     proxies: IntGauge,
     proxies_connected: IntGauge,
     lag_max: IntGauge,
+    proxies_elsewhere: IntGauge,
+    proxies_away: IntGauge,
+    proxies_fenced: IntGauge,
+    quota_store_lost: IntGauge,
     egress_proxies: IntGauge,
     egress_in_flight: IntGauge,
     egress_attempts: IntCounterVec,
@@ -71,6 +79,20 @@ impl Metrics {
         let lag_max = IntGauge::new(
             "clearway_control_sync_lag_revisions_max",
             "Revisions that the proxy furthest behind has not acknowledged.",
+        );
+        let proxies_elsewhere =
+            IntGauge::new("clearway_control_sync_proxies_elsewhere", "Proxies attached to another control process.");
+        let proxies_away = IntGauge::new(
+            "clearway_control_sync_proxies_away",
+            "Proxies heard of lately that are attached to no control process.",
+        );
+        let proxies_fenced = IntGauge::new(
+            "clearway_control_sync_proxies_fenced",
+            "Proxies heard of lately that refuse every request, because their auth lease has run out.",
+        );
+        let quota_store_lost = IntGauge::new(
+            "clearway_control_sync_proxies_without_quota_store",
+            "Proxies attached to this process that say they do not reach the store of quotas.",
         );
         let egress_proxies =
             IntGauge::new("clearway_control_egress_proxies", "Proxies attached to this process that take attempts at webhooks.");
@@ -116,6 +138,10 @@ impl Metrics {
             proxies: proxies.expect(valid),
             proxies_connected: proxies_connected.expect(valid),
             lag_max: lag_max.expect(valid),
+            proxies_elsewhere: proxies_elsewhere.expect(valid),
+            proxies_away: proxies_away.expect(valid),
+            proxies_fenced: proxies_fenced.expect(valid),
+            quota_store_lost: quota_store_lost.expect(valid),
             egress_proxies: egress_proxies.expect(valid),
             egress_in_flight: egress_in_flight.expect(valid),
             egress_attempts: egress_attempts.expect(valid),
@@ -124,7 +150,7 @@ impl Metrics {
             deliveries_pending: deliveries_pending.expect(valid),
             deliveries_overdue: deliveries_overdue.expect(valid),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 18] = [
+        let all: [Box<dyn prometheus::core::Collector>; 22] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.seconds.clone()),
@@ -136,6 +162,10 @@ impl Metrics {
             Box::new(metrics.proxies.clone()),
             Box::new(metrics.proxies_connected.clone()),
             Box::new(metrics.lag_max.clone()),
+            Box::new(metrics.proxies_elsewhere.clone()),
+            Box::new(metrics.proxies_away.clone()),
+            Box::new(metrics.proxies_fenced.clone()),
+            Box::new(metrics.quota_store_lost.clone()),
             Box::new(metrics.egress_proxies.clone()),
             Box::new(metrics.egress_in_flight.clone()),
             Box::new(metrics.egress_attempts.clone()),
@@ -193,6 +223,13 @@ impl Metrics {
         self.proxies.set(gauge(status.proxies.len()));
         self.proxies_connected.set(gauge(status.connected));
         self.lag_max.set(i64::try_from(lag_max).unwrap_or(i64::MAX));
+        let count = |is: fn(&ProxyStatus) -> bool| gauge(status.proxies.iter().filter(|proxy| is(proxy)).count());
+        self.proxies_elsewhere.set(count(|proxy| proxy.connected && !proxy.here));
+        self.proxies_away.set(count(|proxy| !proxy.connected));
+        self.proxies_fenced.set(count(ProxyStatus::is_fenced));
+        let is_lost = |report: Report| report.quota_store.is_some_and(|store| !store.reached);
+        let lost = status.proxies.iter().filter(|proxy| proxy.report.is_some_and(is_lost)).count();
+        self.quota_store_lost.set(gauge(lost));
     }
 
     /// A proxy has answered for an attempt, so long after it was given it.

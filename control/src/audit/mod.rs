@@ -110,6 +110,7 @@ pub const ACTIONS: &[&str] = &[
     "product.created",
     "product.deleted",
     "product.updated",
+    "proxy.forgotten",
     "store.created",
     "store.deleted",
     "store.updated",

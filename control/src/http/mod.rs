@@ -61,6 +61,8 @@ pub struct Api {
     pub stopping: Arc<watch::Sender<bool>>,
     /// Where webhooks may be posted to, as far as this process knows: the proxies have settings of their own.
     pub egress_settings: Arc<EgressSettings>,
+    /// When a proxy that is silent is no longer listed.
+    pub forget_proxies_after: Duration,
 }
 
 impl fmt::Debug for Api {

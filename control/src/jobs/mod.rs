@@ -7,11 +7,14 @@ use tokio::sync::watch;
 use crate::{
     db,
     http::{Api, chain, idempotency},
-    keys, sessions, usage, webhooks,
+    keys, proxies, sessions, usage, webhooks,
 };
 
 /// Between two sweeps, and after one that failed.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// Of [`db::Db::alone`].
+const SWEEPING: i64 = 4_991_386_027_318_862_450;
 
 /// Sweeps until `stop` says true. A sweep is bounded and small; while it finds as much as it may take it goes on.
 pub async fn sweep_until(api: Api, mut stop: watch::Receiver<bool>) {
@@ -26,10 +29,17 @@ pub async fn sweep_until(api: Api, mut stop: watch::Receiver<bool>) {
 
 /// Everything whose time is over now.
 pub async fn sweep_once(api: &Api) {
+    // Each statement takes what it removes; that one process does it at a time saves the others the work.
+    let _alone = match api.db.alone(SWEEPING).await {
+        Ok(Some(alone)) => alone,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(error.cause = chain(&error), "nothing swept"),
+    };
     let before = api.world.now_ms() - idempotency::KEPT_MS;
     drain(api, "idempotency_key", || idempotency::sweep(&api.db, before)).await;
     drain(api, "key_expiry", || keys::tell_expired(&api.db, &api.world)).await;
     drain(api, "quota_notice", || usage::sweep(&api.db, &api.world)).await;
+    drain(api, "proxy", || proxies::sweep(&api.db, api.forget_proxies_after)).await;
     drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
     drain(api, "session", || sessions::sweep(&api.db, before)).await;
     drain(api, "webhook_secret", || webhooks::sweep(&api.db, &api.world)).await;

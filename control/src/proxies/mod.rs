@@ -1,6 +1,8 @@
-//! The list of proxies, for operators. The table is written by [`crate::sync`].
+//! The list of proxies, for operators, and forgetting those that left. The table is written by [`crate::sync`].
 
+mod forget;
 mod http;
 mod store;
 
+pub use forget::sweep;
 pub use http::routes;

@@ -162,11 +162,23 @@ async fn proxies_are_listed_for_operators() {
         app.database.db.query(sql).bind("prx_0000000000000000000001").bind(refused).execute().await.unwrap();
         let list = app.admin().get("/api/v1/admin/proxies").await;
         let row = json!({
-            "id": "prx_0000000000000000000001", "name": "edge", "version": "1", "connected": false, "delivers": false, "revision": 3, "lag": null,
+            "id": "prx_0000000000000000000001", "name": "edge", "version": "1", "connected": false, "control": null, "delivers": false, "revision": 3,
+            "lag": null, "lag_ms": null, "auth_lease": null, "quota_store": null, "load": null,
             "first_seen_at": "1970-01-01T00:00:00.000Z", "last_seen_at": "1970-01-01T00:00:00.001Z",
             "refused_count": 1, "refused": [{"object": "route/a", "reason": "taken"}],
         });
         assert_eq!(list.data()["items"], json!([row]));
+
+        let now = app.world.now_ms();
+        let sql = "UPDATE proxies SET control = 'other:9001', last_seen_at = $1, lease_ms = 10000, report = $2";
+        let report = r#"{"requests_per_second": 12.5, "in_flight": 3, "cpus": 0.5,
+                         "quota_store": {"reached": false, "lost_ms": 100, "excess_max": 7}}"#;
+        app.database.db.query(sql).bind(now).bind(report).execute().await.unwrap();
+        app.api.hub.look_again().await;
+        let list = app.admin().get("/api/v1/admin/proxies").await;
+        let row = &list.data()["items"][0];
+        assert_eq!((&row["control"], &row["load"]["in_flight"]), (&json!("other:9001"), &json!(3)), "{row}");
+        assert_eq!((&row["quota_store"]["reached"], &row["quota_store"]["excess_max"]), (&json!(false), &json!(7)));
     })
     .await;
 }

@@ -84,7 +84,8 @@ impl TestApp {
         let secrets = Secrets::load(&database.db, &World::fixed(NOW, 8), &master).await.unwrap();
         let admin = prepare(&database.db, &world, &secrets, &plans, "admin@example.com").await.unwrap().unwrap();
         let clock = Clock::default();
-        let options = Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock };
+        let options =
+            Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock, name: "here".into() };
         let hub = start_hub(&database.db, &world, &secrets, options).await.unwrap();
         let metrics = Metrics::new();
         let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
