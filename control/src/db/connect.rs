@@ -43,6 +43,9 @@ const PARAMETERS: [&str; 13] = [
     "user",
 ];
 
+/// How the description of a migration begins that takes away what older binaries use.
+const CONTRACT: &str = "contract";
+
 /// Where the database is.
 #[derive(Clone)]
 pub enum Location {
@@ -105,12 +108,31 @@ impl Db {
         Ok(db)
     }
 
+    /// A newer process over the same database may have brought it further: what it has only added is in nobody's way.
     async fn migrate(&self) -> Result<(), OpenError> {
-        let (migrations, outcome) = match self {
-            Db::Sqlite { write, .. } => (&SQLITE_MIGRATIONS, SQLITE_MIGRATIONS.run(write).await),
-            Db::Postgres { pool, .. } => (&POSTGRES_MIGRATIONS, POSTGRES_MIGRATIONS.run(pool).await),
+        let migrations = match self {
+            Db::Sqlite { .. } => &SQLITE_MIGRATIONS,
+            Db::Postgres { .. } => &POSTGRES_MIGRATIONS,
         };
-        outcome.map_err(|error| migration_fault(&error, migrations))
+        let mut tolerant = Migrator::with_migrations(migrations.iter().cloned().collect());
+        tolerant.set_ignore_missing(true);
+        let outcome = match self {
+            Db::Sqlite { write, .. } => tolerant.run(write).await,
+            Db::Postgres { pool, .. } => tolerant.run(pool).await,
+        };
+        outcome.map_err(|error| migration_fault(&error, migrations))?;
+        let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let applied: Vec<(i64, String)> = self
+            .query("SELECT version, description FROM _sqlx_migrations ORDER BY version")
+            .all()
+            .await
+            .map_err(|error| OpenError::Migration { why: chain(&error) })?;
+        let is_known = |version: i64| migrations.iter().any(|migration| migration.version == version);
+        let added = |version: i64, description: &str| version > known && !description.starts_with(CONTRACT);
+        match applied.iter().find(|(version, description)| !is_known(*version) && !added(*version, description)) {
+            Some((found, _)) => Err(OpenError::SchemaNewer { found: *found, known }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -90,7 +90,7 @@ async fn a_schema_newer_than_the_binary_stops_the_start() {
     on_both(async |TestDb { db, location, .. }: TestDb| {
         db.query(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             VALUES (9999, 'from the future', TRUE, $1, 0)",
+             VALUES (9999, 'contract what is no longer used', TRUE, $1, 0)",
         )
         .bind(vec![0_u8])
         .execute()
@@ -102,6 +102,36 @@ async fn a_schema_newer_than_the_binary_stops_the_start() {
         assert!(refused.to_string().starts_with("wrong schema version: the database is at 9999"));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_that_only_adds_is_in_nobodys_way() {
+    on_both(async |TestDb { db, location, .. }: TestDb| {
+        db.query("ALTER TABLE accounts ADD COLUMN later TEXT NOT NULL DEFAULT ''").execute().await.unwrap();
+        db.query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'later', TRUE, $1, 0)",
+        )
+        .bind(vec![0_u8])
+        .execute()
+        .await
+        .unwrap();
+        db.close().await;
+        let db = Db::open(&location, 1).await.unwrap();
+        add_account(&db, "acct_1").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_process_of_many_is_alone_at_what_one_is_to_do() {
+    let test = TestDb::new(super::testing::Engine::Postgres).await;
+    let other = Db::open(&test.location, 2).await.unwrap();
+    let alone = test.db.alone(7).await.unwrap().expect("nobody else does it");
+    assert!(other.alone(7).await.unwrap().is_none());
+    assert!(other.alone(8).await.unwrap().is_some(), "something else");
+    drop(alone);
+    while other.alone(7).await.unwrap().is_none() {}
 }
 
 #[tokio::test]

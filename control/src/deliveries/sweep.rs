@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_secs(15);
 const BREATH: Duration = Duration::from_millis(20);
 /// Rows that one step looks at.
 const PAGE: u32 = 500;
+/// Of [`Db::alone`].
+const SWEEPING: i64 = 4_991_386_027_318_862_451;
 const DAY_MS: i64 = 86_400_000;
 /// Unfinished deliveries are counted up to this.
 const COUNTED_MAX: i64 = 100_000;
@@ -65,6 +67,7 @@ pub async fn sweep_until(api: Api, mut stop: watch::Receiver<bool>) {
 
 impl Sweeper {
     async fn sweep(&mut self, api: &Api) -> db::Result<()> {
+        let Some(_alone) = api.db.alone(SWEEPING).await? else { return Ok(()) };
         store::tidy_health(&api.db, api.world.now_ms()).await?;
         loop {
             let (deliveries, events, more) = self.step(&api.db, &api.world).await?;

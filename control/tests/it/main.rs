@@ -18,6 +18,7 @@ mod callers;
 mod certificates;
 mod deliveries;
 mod events;
+mod expanding;
 mod generated;
 mod idempotency;
 mod keys;

@@ -352,7 +352,7 @@ impl Member {
     /// About how long its lease still runs, for people.
     pub(super) fn lease_left_ms(&self, terms: &Terms, now: u64) -> u64 {
         let heard = if self.is_connected() { self.seen_ms + self.others_lease_ms } else { 0 };
-        self.lease_until.saturating_sub(terms.margin_ms).max(heard).saturating_sub(now)
+        self.lease_until.saturating_sub(terms.margin_ms).max(heard).saturating_sub(now).min(terms.lease_ms)
     }
 
     /// The longest lease that may still run, or be granted by this process.
