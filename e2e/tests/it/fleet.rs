@@ -126,6 +126,23 @@ impl Fleet {
         Control::start(dir, args, admin_key)
     }
 
+    /// A control process called `name` over the database at `url`, beside `first` if there is one already.
+    pub(crate) fn control_over(&self, name: &str, url: &str, first: Option<&Control>) -> Control {
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir_all(dir.join("control")).expect("a writable directory");
+        let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/plans.toml");
+        std::fs::copy(plans, dir.join("plans.toml")).expect("a writable directory");
+        let own = format!("{}\n[control]\nname = \"{name}\"\ndatabase_url = \"{url}\"\n", self.settings);
+        std::fs::write(dir.join("clearway.toml"), own).expect("a writable directory");
+        for shared in ["sync.token", "control/master.key"] {
+            if let Some(first) = first {
+                std::fs::copy(first.dir.join(shared), dir.join(shared)).expect("the first has made it");
+            }
+        }
+        let args = args(&dir, &[("--control-addr", "127.0.0.1:0"), ("--sync-addr", "127.0.0.1:0")]);
+        Control::start(dir, args, first.map(|first| first.admin_key.clone()))
+    }
+
     /// A gateway named `name` with `routes`, finding control's API at `control` and its sync at `sync`.
     pub(crate) fn proxy(&self, name: &str, routes: &str, control: &Control, sync: &str) -> Proxy {
         self.proxy_with(name, routes, control, sync, &[])

@@ -6,6 +6,7 @@ mod binary_upgrade;
 mod chaos;
 mod clients;
 mod conservation;
+mod controls;
 mod corpus;
 mod deliveries;
 mod deploy;
