@@ -76,7 +76,7 @@ enum What {
     Egress,
     /// Memory a key and the time from start to the first answer, with many keys.
     Scale,
-    /// How long a revoke takes to be acknowledged, by 1 and by 8 gateways.
+    /// How long a revoke takes to be acknowledged, by 1 and by 8 gateways, and by 3 of two control processes.
     Revoke,
     /// Latency at a steady rate, while keys or routes change a thousand times a second and while they do not.
     Changes,
@@ -145,8 +145,8 @@ async fn run(cli: &Cli) -> Result<(), String> {
         scale::run(cli.keys, &cli.settings).await?;
     }
     if matches!(cli.what, What::Revoke | What::All) {
-        for proxies in [1, 8] {
-            revoke::run(proxies, cli.revokes).await?;
+        for (controls, proxies) in [(1, 1), (1, 8), (2, 3)] {
+            revoke::run(controls, proxies, cli.revokes).await?;
         }
     }
     if let What::Webhooks { engine, seconds } = cli.what {

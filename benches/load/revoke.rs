@@ -1,4 +1,5 @@
-//! How long `DELETE /api/v1/keys/{id}` takes: commit, delta to every gateway, disk, acknowledgement.
+//! How long `DELETE /api/v1/keys/{id}` takes: commit, delta to every gateway, disk, acknowledgement; also where gateways are
+//! attached to another control process over the same PostgreSQL.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clearway_testkit::Cluster;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -24,13 +26,26 @@ impl Drop for Process {
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
-pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
+pub(crate) async fn run(controls: usize, proxies: usize, revokes: usize) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let (_control, ready) =
-        start("clearway-control", dir.path(), &["--control-addr", "127.0.0.1:0", "--sync-addr", "127.0.0.1:0"])?;
+    let database = if controls > 1 { Some(Cluster::durable()?) } else { None };
+    let at_database = database.as_ref().map(|cluster| ("CLEARWAY_DATABASE_URL", cluster.create("clearway")));
+    let ports = ["--control-addr", "127.0.0.1:0", "--sync-addr", "127.0.0.1:0"];
+    let (_control, ready) = start("clearway-control", dir.path(), &ports, at_database.clone())?;
     let url = word(&ready, "control")?;
     let admin = word(&ready, "admin_key")?;
-    let sync = word(&ready, "sync")?;
+    let mut syncs = vec![word(&ready, "sync")?];
+    let mut others = Vec::new();
+    for n in 1..controls {
+        let own = dir.path().join(format!("control-{n}"));
+        std::fs::create_dir_all(own.join("control")).map_err(|e| e.to_string())?;
+        for shared in ["sync.token", "control/master.key"] {
+            std::fs::copy(dir.path().join(shared), own.join(shared)).map_err(|e| e.to_string())?;
+        }
+        let (other, ready) = start("clearway-control", &own, &ports, at_database.clone())?;
+        syncs.push(word(&ready, "sync")?);
+        others.push(other);
+    }
     let routes = dir.path().join("routes.toml");
     std::fs::write(&routes, "").map_err(|e| e.to_string())?;
     let mut fleet = Vec::new();
@@ -40,9 +55,10 @@ pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
         std::fs::copy(dir.path().join("sync.token"), own.join("sync.token")).map_err(|e| e.to_string())?;
         let routes = routes.to_string_lossy().into_owned();
         let free = "127.0.0.1:0";
+        let sync = &syncs[n % syncs.len()];
         let args =
-            ["--gateway-addr", free, "--egress-addr", free, "--sync-connect", &sync, "--control-url", &url, "--routes", &routes];
-        fleet.push(start("clearway-proxy", &own, &args)?.0);
+            ["--gateway-addr", free, "--egress-addr", free, "--sync-connect", sync, "--control-url", &url, "--routes", &routes];
+        fleet.push(start("clearway-proxy", &own, &args, None)?.0);
     }
     let client = Client::builder().timeout(Duration::from_secs(60)).build().map_err(|e| e.to_string())?;
     let call = async |method: Method, path: String, body: Option<Value>| -> Result<Value, String> {
@@ -72,7 +88,7 @@ pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
     took.sort_unstable();
     let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     println!(
-        "revoke acknowledged by {proxies} gateway(s)  p50 {:.1} ms  p99 {:.1} ms  ({} revokes)",
+        "revoke acknowledged by {proxies} gateway(s) of {controls} control process(es)  p50 {:.1} ms  p99 {:.1} ms  ({} revokes)",
         at(0.5),
         at(0.99),
         took.len()
@@ -80,12 +96,13 @@ pub(crate) async fn run(proxies: usize, revokes: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn start(binary: &str, dir: &Path, args: &[&str]) -> Result<(Process, Value), String> {
+fn start(binary: &str, dir: &Path, args: &[&str], variable: Option<(&str, String)>) -> Result<(Process, Value), String> {
     let mut child = Command::new(beside(binary)?)
         .args(["--json", "--metrics-addr", "127.0.0.1:0", "--data-dir"])
         .arg(dir)
         .args(args)
         .env("RUST_LOG", "error")
+        .envs(variable)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
