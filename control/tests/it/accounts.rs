@@ -169,16 +169,25 @@ async fn proxies_are_listed_for_operators() {
         });
         assert_eq!(list.data()["items"], json!([row]));
 
-        let now = app.world.now_ms();
+        // One that another control process has just heard of.
         let sql = "UPDATE proxies SET control = 'other:9001', last_seen_at = $1, lease_ms = 10000, report = $2";
         let report = r#"{"requests_per_second": 12.5, "in_flight": 3, "cpus": 0.5,
                          "quota_store": {"reached": false, "lost_ms": 100, "excess_max": 7}}"#;
-        app.database.db.query(sql).bind(now).bind(report).execute().await.unwrap();
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        app.database.db.query(sql).bind(i64::try_from(now).unwrap()).bind(report).execute().await.unwrap();
         app.api.hub.look_again().await;
         let list = app.admin().get("/api/v1/admin/proxies").await;
         let row = &list.data()["items"][0];
-        assert_eq!((&row["control"], &row["load"]["in_flight"]), (&json!("other:9001"), &json!(3)), "{row}");
-        assert_eq!((&row["quota_store"]["reached"], &row["quota_store"]["excess_max"]), (&json!(false), &json!(7)));
+        assert_eq!((&row["control"], &row["auth_lease"]["strict"]), (&json!("other:9001"), &json!(true)), "{row}");
+        if app.database.db.engine() == "postgres" {
+            assert_eq!((&row["connected"], &row["load"]["in_flight"]), (&json!(true), &json!(3)), "{row}");
+            assert_eq!((&row["quota_store"]["reached"], &row["quota_store"]["excess_max"]), (&json!(false), &json!(7)));
+        }
+        let proxy = "/api/v1/admin/proxies/prx_0000000000000000000001";
+        app.admin().delete(proxy).await.refused(409, "conflict");
+        app.database.db.query("UPDATE proxies SET last_seen_at = 1").execute().await.unwrap();
+        assert_eq!(app.admin().delete(proxy).await.data()["name"], "edge");
+        app.admin().delete(proxy).await.refused(404, "not_found");
     })
     .await;
 }

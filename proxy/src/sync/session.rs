@@ -364,7 +364,8 @@ impl<'c> Session<'c> {
         let sequence = self.heartbeats + 1;
         // The time before it is sent: the lease is counted from here.
         let sent_ms = uptime_ms();
-        let strict = !self.disk.state().borrow().available;
+        // Neither now nor after a start from its disk does it serve without a lease.
+        let strict = self.snapshot.lease().mode() == Mode::Strict && !self.disk.state().borrow().available;
         let report = self.reporter.map(Reporter::report);
         let heartbeat = message(from_proxy::Message::Heartbeat(v1::Heartbeat { sequence, strict, report }));
         match outgoing.try_send(heartbeat) {

@@ -141,7 +141,8 @@ impl World {
             Step::Up(n) => self.up(n),
             Step::Down(n) => self.down(n),
             Step::Heartbeat(n) => {
-                let strict_on_disk = !self.proxies[n].available_on_disk;
+                let proxy = &self.proxies[n];
+                let strict_on_disk = !(proxy.available_on_disk || proxy.available);
                 self.proxies[n].up.push_back(Up::Heartbeat { sent: self.now, strict_on_disk });
             }
             Step::Flush(n) => {
