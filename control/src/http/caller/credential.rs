@@ -66,7 +66,7 @@ pub(super) fn check_page(method: &Method, headers: &HeaderMap, token: &SessionTo
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
     let here = site.is_none_or(|site| matches!(site, b"same-origin" | b"none"));
     let sent = headers.get(CSRF_HEADER).is_some_and(|given| token.is_csrf(given.as_bytes()));
     if here && sent { Ok(()) } else { Err(ApiError::new(ErrorCode::CsrfTokenInvalid)) }
