@@ -157,11 +157,9 @@ impl Fleet {
     pub(crate) fn proxy_with(&self, name: &str, routes: &str, control: &Control, sync: &str, more: &[(&str, &str)]) -> Proxy {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("a writable directory");
-        let settings = dir.join("clearway.toml");
-        // A test may have written its own.
-        if !settings.exists() {
-            std::fs::write(settings, self.settings_of(name, "")).expect("writable");
-        }
+        let own = std::fs::read_to_string(dir.join("own.toml")).unwrap_or_default();
+        std::fs::write(dir.join("clearway.toml"), format!("{}\n{own}\n[gateway]\nname = \"{name}\"\n", self.settings))
+            .expect("a writable directory");
         std::fs::write(dir.join("routes.toml"), routes).expect("a writable directory");
         std::fs::copy(control.dir.join("sync.token"), dir.join("sync.token")).expect("control made the token");
         let routes = dir.join("routes.toml").to_string_lossy().into_owned();
@@ -183,16 +181,11 @@ impl Fleet {
 }
 
 impl Fleet {
-    /// The text of a gateway's own `clearway.toml`, `more` in it.
-    fn settings_of(&self, name: &str, more: &str) -> String {
-        format!("{}\n{more}\n[gateway]\nname = \"{name}\"\n", self.settings)
-    }
-
     /// The gateway called `name` will have these settings, too.
     pub(crate) fn set_for(&self, name: &str, more: &str) {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("a writable directory");
-        std::fs::write(dir.join("clearway.toml"), self.settings_of(name, more)).expect("a writable directory");
+        std::fs::write(dir.join("own.toml"), more).expect("a writable directory");
     }
 }
 
