@@ -6,7 +6,7 @@
 CARGO ?= cargo
 DATA_DIR ?= data
 
-.PHONY: help run test check fmt generate bench bench-webhooks fuzz chaos soak prerequisites toolchain
+.PHONY: help run test check fmt generate bench bench-webhooks bench-fleet fuzz chaos soak prerequisites toolchain
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ bench-webhooks: toolchain ## Time webhooks from acceptance to receiver, on SQLit
 	$(CARGO) build --profile dist -p clearway-proxy -p clearway-control -p clearway-benches --bins
 	target/dist/load webhooks
 	target/dist/load egress
+
+bench-fleet: toolchain ## Time quotas that 1, 2 and 4 gateways share by Redis, beside counting in process and asking each time
+	$(CARGO) build --profile dist -p clearway-proxy -p clearway-benches --bins
+	target/dist/load fleet
 
 SECONDS_EACH ?= 60
 fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fuzz, nightly)

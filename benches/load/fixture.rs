@@ -17,7 +17,7 @@ use clearway_proxy::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-/// Keys that share an account.
+/// Keys that share an account, unless each has one of its own.
 const KEYS_AN_ACCOUNT: usize = 100;
 /// Requests a day that the exhaustible key may make.
 const EXHAUSTIBLE_DAY: u64 = 3;
@@ -32,6 +32,10 @@ pub(crate) struct Keys {
     pub(crate) exhaustible_day: u64,
     /// Where a webhook of the first account's posts to, where there is one.
     webhook: Option<String>,
+    keys_an_account: usize,
+    account_limits: v1::Limits,
+    /// Of the first keys, in their order; the others' are roomy.
+    limits: Vec<v1::Limits>,
 }
 
 impl Keys {
@@ -40,7 +44,20 @@ impl Keys {
         let mut random = StdRng::seed_from_u64(count as u64);
         let mut mint = || PlainKey::mint(Environment::Live, random.random()).reveal().to_owned();
         let secrets = (0..count).map(|_| mint()).collect();
-        Self { secrets, exhaustible: mint(), exhaustible_day: EXHAUSTIBLE_DAY, webhook: None }
+        Self {
+            secrets,
+            exhaustible: mint(),
+            exhaustible_day: EXHAUSTIBLE_DAY,
+            webhook: None,
+            keys_an_account: KEYS_AN_ACCOUNT,
+            account_limits: roomy(),
+            limits: Vec::new(),
+        }
+    }
+
+    /// One key of each of these limits, with an account of its own.
+    pub(crate) fn limited(account_limits: v1::Limits, limits: Vec<v1::Limits>) -> Self {
+        Self { keys_an_account: 1, account_limits, limits: limits.clone(), ..Self::mint(limits.len()) }
     }
 
     /// With a webhook of the first hundred keys' account.
@@ -71,11 +88,11 @@ impl Keys {
         disk.chunk(self.plans_and_accounts()).await;
         for (chunk, secrets) in self.secrets.chunks(CHUNK_CREDENTIALS_MAX).enumerate() {
             let first = chunk * CHUNK_CREDENTIALS_MAX;
-            let credentials = secrets.iter().enumerate().map(|(n, secret)| credential(first + n, secret, roomy())).collect();
+            let credentials = secrets.iter().enumerate().map(|(n, secret)| self.credential(first + n, secret)).collect();
             disk.chunk(v1::Changes { credentials, ..Default::default() }).await;
         }
-        let exhaustible =
-            credential(self.secrets.len(), &self.exhaustible, v1::Limits { per_day: Some(EXHAUSTIBLE_DAY), ..roomy() });
+        let three = v1::Limits { per_day: Some(EXHAUSTIBLE_DAY), ..roomy() };
+        let exhaustible = v1::Credential { limits: Some(three), ..self.credential(self.secrets.len(), &self.exhaustible) };
         disk.chunk(v1::Changes { credentials: vec![exhaustible], ..Default::default() }).await;
         if let Some(url) = &self.webhook {
             disk.chunk(v1::Changes { webhooks: vec![webhook(url)], ..Default::default() }).await;
@@ -97,7 +114,7 @@ impl Keys {
         order.shuffle(&mut StdRng::seed_from_u64(1));
         let (unlimited, from) = (&Limits::UNLIMITED, IpAddr::from([127, 0, 0, 1]));
         for n in order {
-            let account = ledger.slot(&Subject::Account(account(n / KEYS_AN_ACCOUNT))).map_err(|e| e.to_string())?;
+            let account = ledger.slot(&Subject::Account(account(n / self.keys_an_account))).map_err(|e| e.to_string())?;
             let key = ledger.slot(&Subject::Key(key(n))).map_err(|e| e.to_string())?;
             let admitted = ledger.admit(&now, RequestId::new(now_ms, n as u128), from, (account, unlimited), (key, unlimited));
             drop(admitted.map_err(|refused| format!("a key without limits was refused: {refused:?}"))?.finish(200, 1));
@@ -106,7 +123,7 @@ impl Keys {
     }
 
     fn plans_and_accounts(&self) -> v1::Changes {
-        let accounts = (0..=self.secrets.len() / KEYS_AN_ACCOUNT)
+        let accounts = (0..=self.secrets.len() / self.keys_an_account)
             .map(|n| v1::Account {
                 id: account(n).to_vec(),
                 plan: "bench".to_owned(),
@@ -114,13 +131,18 @@ impl Keys {
                 ..v1::Account::default()
             })
             .collect();
-        let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(roomy()), ..Default::default() }];
+        let plans = vec![v1::Plan { name: "bench".to_owned(), limits: Some(self.account_limits), ..Default::default() }];
         v1::Changes { plans, accounts, ..Default::default() }
+    }
+
+    fn credential(&self, n: usize, secret: &str) -> v1::Credential {
+        let limits = self.limits.get(n).copied().unwrap_or_else(roomy);
+        v1::Credential { account_id: account(n / self.keys_an_account).to_vec(), ..credential(n, secret, limits) }
     }
 }
 
 /// Limits in every window that no bench reaches.
-fn roomy() -> v1::Limits {
+pub(crate) fn roomy() -> v1::Limits {
     v1::Limits {
         per_second: Some(5_000_000),
         per_day: Some(1_000_000_000_000),

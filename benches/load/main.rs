@@ -11,6 +11,7 @@ mod cpu;
 mod egress;
 mod features;
 mod fixture;
+mod fleet;
 mod http2;
 mod proxy;
 mod revoke;
@@ -92,7 +93,17 @@ enum What {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
-    /// All of these but webhooks.
+    /// Gateways that share quotas by leases of a Redis of their own: what that costs beside counting in process and beside
+    /// asking Redis each time, and whether limits are met exactly.
+    Fleet {
+        /// Only that.
+        #[arg(long, value_enum)]
+        part: Option<fleet::Part>,
+        /// The largest day's limit that is tried.
+        #[arg(long, default_value_t = 100_000)]
+        limit_max: u64,
+    },
+    /// All of these but webhooks and the fleet.
     All,
 }
 
@@ -148,6 +159,10 @@ async fn run(cli: &Cli) -> Result<(), String> {
         for (controls, proxies) in [(1, 1), (1, 8), (2, 3)] {
             revoke::run(controls, proxies, cli.revokes).await?;
         }
+    }
+    if let What::Fleet { part, limit_max } = cli.what {
+        let (rounds, slice, connections) = (cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections);
+        fleet::run(&fleet::Plan { rounds, slice, connections, part, limit_max }).await?;
     }
     if let What::Webhooks { engine, seconds } = cli.what {
         let engines = engine.map_or(vec![webhooks::Engine::Sqlite, webhooks::Engine::Postgres], |engine| vec![engine]);

@@ -84,6 +84,13 @@ impl Run {
         self.latencies_us.extend(other.latencies_us);
     }
 
+    /// Adds what others saw at the same time.
+    pub(crate) fn beside(&mut self, other: Run) {
+        let wall = self.wall.max(other.wall);
+        self.add(other);
+        self.wall = wall;
+    }
+
     /// Adds a client's requests, each by how many microseconds it took.
     pub(crate) fn answered(&mut self, latencies_us: Vec<u32>) {
         self.requests += latencies_us.len() as u64;

@@ -57,6 +57,8 @@ pub(crate) struct System {
     protocol: Protocol,
     /// Of a gateway, where it takes messages.
     pub(super) egress: Option<SocketAddr>,
+    /// Of a gateway, where it tells its metrics.
+    pub(crate) metrics: Option<SocketAddr>,
     _dir: TempDir,
 }
 
@@ -94,6 +96,7 @@ impl System {
             slices_us: Vec::new(),
             protocol,
             egress: None,
+            metrics: None,
             _dir: dir,
         };
         loop {

@@ -45,6 +45,14 @@ impl System {
         Self::start("pass-through", command, addr, keys, dir, protocol).await
     }
 
+    /// The pass-through that asks Redis about each request.
+    pub(crate) async fn asking_redis(redis: &str, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
+        let (dir, addr) = (scratch()?, free_port()?);
+        let mut command = on_gateway_core(&beside("asking-redis")?);
+        command.args([addr.to_string(), upstream.addr.to_string(), redis.to_owned()]);
+        Self::start("asks Redis", command, addr, keys, dir, Protocol::Http1).await
+    }
+
     /// The gateway as it ships: key, second, day, month and concurrency, access log, metrics.
     /// `more` is TOML that is added to its settings.
     pub(crate) async fn clearway(name: &str, more: &str, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
@@ -121,11 +129,10 @@ impl System {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).map_err(|e| e.to_string())?;
         let ready: serde_json::Value = serde_json::from_str(&line).map_err(|_| "clearway-proxy did not start".to_owned())?;
-        let addr =
-            ready["gateway"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok()).ok_or("no gateway address")?;
-        let egress = ready["egress"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+        let of = |what: &str| ready[what].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+        let (addr, egress, metrics) = (of("gateway").ok_or("no gateway address")?, of("egress"), of("metrics"));
         let mut system = Self::ready(name, child, addr, keys, dir, began, Protocol::Http1).await?;
-        system.egress = egress;
+        (system.egress, system.metrics) = (egress, metrics);
         Ok(system)
     }
 
