@@ -8,8 +8,17 @@ use crate::quota::Now;
 pub const WORTH_MS: u64 = 2_000;
 /// Greatest number that is asked for at once.
 pub const WANT_MAX: u64 = 1_000_000;
+/// A grant of a day is at least this part of its limit, however seldom requests come: what little is asked for is soon asked
+/// for again. It is also what a node that never comes back takes with it.
+pub const DAY_PARTS: u64 = 300;
+/// The same of a month.
+pub const MONTH_PARTS: u64 = 9_000;
+/// But no more than this part of what was left: toward the end all of it is to be used.
+pub const LEFT_PARTS: u64 = 16;
 /// Unspent parts of a day or a month are returned when nothing was spent for this long.
 pub const IDLE_MS: u64 = 2_000;
+/// The same of no more than [`least_long`]: whoever comes every now and then does not ask each time.
+pub const IDLE_MS_MAX: u64 = 30_000;
 /// Slots that are not in use are returned when nothing needed them for this long.
 pub const SLOTS_IDLE_MS: u64 = 1_000;
 /// What is unspent is returned so long before the window's end, so that others can spend it; what is needed in this time is
@@ -17,6 +26,13 @@ pub const SLOTS_IDLE_MS: u64 = 1_000;
 pub const END_MS: u64 = 5_000;
 /// From so many requests of a subject within a second on, a share is asked for instead of tokens.
 pub const SHARE_FROM: u32 = 5;
+/// With fewer, a share is, if it is at most this part of the limit and half of that is free: tokens are a call a request.
+pub const SLOW_SHARE_PARTS: u32 = 16;
+/// Slots to spare at least, where the limit is so many times greater and half of it is free.
+pub const SLOTS_SPARE_PARTS: u32 = 16;
+pub const SLOTS_SPARE: u32 = 8;
+/// A greater number of slots that are left is not told apart.
+pub const SLOTS_LEFT_MAX: u32 = 255;
 /// The store's clock, against the node's idea of it: off by more, it was set.
 pub const STEP_MS: u64 = 1_000;
 /// A window that was answered to be exhausted is asked about again after so long: others may have returned some of it.
@@ -24,39 +40,72 @@ pub const RECHECK_MS: u64 = 1_000;
 /// The wait doubles up to this.
 pub const RECHECK_MS_MAX: u64 = 60_000;
 
-/// How many more of a day or a month to ask for: `rate` requests a second for [`WORTH_MS`], beyond what is `unspent`.
-/// `waiting` requests cannot go on without. Near the window's end only those count.
-pub fn want_long(rate: u64, unspent: u64, waiting: u64, ends_in_ms: u64) -> u64 {
-    let worth = if ends_in_ms <= END_MS { 0 } else { rate.saturating_mul(WORTH_MS) / 1_000 };
+/// How many more of a day or a month to ask for: `rate` requests a second for [`WORTH_MS`], or the `least`, beyond what is
+/// `unspent`. `waiting` requests cannot go on without. Near the window's end only those count.
+pub fn want_long(rate: u64, unspent: u64, waiting: u64, least: u64, ends_in_ms: u64) -> u64 {
+    let worth = if ends_in_ms <= END_MS { 0 } else { (rate.saturating_mul(WORTH_MS) / 1_000).max(least) };
     worth.max(waiting).saturating_sub(unspent).min(WANT_MAX)
 }
 
-/// Whether it is time to ask for more in the background: a quarter of what there was after the last answer is left.
-pub fn is_low(unspent: u64, unspent_at_answer: u64) -> bool {
-    unspent <= unspent_at_answer / 4
+/// What is asked for at least of a `limit` of which so much was `left` when the store was last heard.
+pub fn least_long(limit: u64, parts: u64, left: u64) -> u64 {
+    (limit / parts).min(left / LEFT_PARTS)
 }
 
-/// How much of what is unspent to return of a day or a month: all of it when idle or near the window's end.
-pub fn to_return(unspent: u64, idle_ms: u64, ends_in_ms: u64) -> u64 {
-    if idle_ms >= IDLE_MS || ends_in_ms <= END_MS { unspent } else { 0 }
+/// Whether it is time to ask for more in the background: what is unspent lasts for half a second.
+#[inline]
+pub fn is_low(unspent: u64, rate: u64) -> bool {
+    unspent <= rate / 2
+}
+
+/// How much of what is unspent to return of a day or a month: all of it when idle or near the window's end. No more than the
+/// `least` that is asked for is kept longer.
+pub fn to_return(unspent: u64, least: u64, idle_ms: u64, ends_in_ms: u64) -> u64 {
+    let idle_ms_max = if unspent <= least { IDLE_MS_MAX } else { IDLE_MS };
+    if idle_ms >= idle_ms_max || ends_in_ms <= END_MS { unspent } else { 0 }
+}
+
+/// Whether an idle share is returned, and not left to end by itself: others may want it at once.
+pub fn is_share_missed(share: u32, left: u32) -> bool {
+    share > left / 8
 }
 
 /// What to ask of a second: (`want_share`, `want_tokens`), for `rate` requests in the second, those `waiting` now included.
+/// `left` is what the store had of it when it was last heard.
 ///
-/// A share is asked for with a fifth to spare, so that demand which grows is seen as growing.
-pub fn want_second(rate: u32, waiting: u32, limit: u32) -> (u32, u32) {
-    let share = if rate > SHARE_FROM { rate.saturating_add(rate / 5).max(rate + 1).min(limit) } else { 0 };
+/// A share is asked for with a fifth to spare, so that demand which grows is seen as growing; and so is a larger one by who
+/// `has_share` and needs more, since a share and tokens are not given together.
+pub fn want_second(rate: u32, waiting: u32, limit: u32, has_share: bool, left: u32) -> (u32, u32) {
+    let slow = rate.saturating_mul(2).saturating_add(1);
+    let share = match rate > SHARE_FROM || (has_share && waiting > 0) {
+        true => rate.saturating_add(rate / 5).max(rate.saturating_add(1)).min(limit),
+        false if slow <= limit / SLOW_SHARE_PARTS && left >= limit / 2 => slow,
+        false => 0,
+    };
     (share, waiting.max(1).min(limit))
 }
 
 /// How many more slots to ask for: as many again as are in use, a half of it to spare, beyond those held.
-pub fn want_slots(in_use: u32, waiting: u32, held: u32, limit: u32) -> u32 {
+pub fn want_slots(in_use: u32, waiting: u32, held: u32, limit: u32, left: u32) -> u32 {
     let needed = in_use.saturating_add(waiting);
-    needed.saturating_add(needed / 2).min(limit).max(needed.min(limit)).saturating_sub(held)
+    let spare = (needed / 2).max(least_slots(limit, left));
+    needed.saturating_add(spare).min(limit).max(needed.min(limit)).saturating_sub(held)
 }
 
-/// How many slots to keep when it comes to returning: those in use, and if others were needed lately a half as many more.
-pub fn slots_to_keep(in_use: u32, held: u32, idle_ms: u64) -> u32 {
+fn least_slots(limit: u32, left: u32) -> u32 {
+    if half_is_free(limit, left) { SLOTS_SPARE.min(limit / SLOTS_SPARE_PARTS) } else { 0 }
+}
+
+fn half_is_free(limit: u32, left: u32) -> bool {
+    left >= (limit / 2).min(SLOTS_LEFT_MAX)
+}
+
+/// How many slots to keep when it comes to returning: those in use, and if others were needed lately a half as many more. All
+/// of them where nobody misses them; those that nothing needs are not renewed.
+pub fn slots_to_keep(in_use: u32, held: u32, idle_ms: u64, limit: u32, left: u32) -> u32 {
+    if half_is_free(limit, left) && held <= left.max(1) / 4 {
+        return held.max(in_use);
+    }
     let spare = if idle_ms >= SLOTS_IDLE_MS { 0 } else { in_use / 2 + 1 };
     in_use.saturating_add(spare).min(held.max(in_use))
 }
@@ -118,33 +167,61 @@ mod tests {
 
     #[test]
     fn a_lease_is_worth_two_seconds_and_near_the_end_only_what_waits() {
-        assert_eq!(want_long(1_000, 300, 1, 3_600_000), 1_700);
-        assert_eq!(want_long(0, 0, 1, 3_600_000), 1);
-        assert_eq!(want_long(1_000, 0, 3, END_MS), 3);
-        assert_eq!(want_long(10, 50, 1, 3_600_000), 0);
-        assert_eq!(want_long(u64::MAX, 0, 0, 3_600_000), WANT_MAX);
+        assert_eq!(want_long(1_000, 300, 1, 0, 3_600_000), 1_700);
+        assert_eq!(want_long(0, 0, 1, 0, 3_600_000), 1);
+        assert_eq!(want_long(1_000, 0, 3, 500, END_MS), 3);
+        assert_eq!(want_long(10, 50, 1, 0, 3_600_000), 0);
+        assert_eq!(want_long(u64::MAX, 0, 0, 0, 3_600_000), WANT_MAX);
     }
 
     #[test]
-    fn a_quarter_left_is_low_and_idle_or_ending_returns_all() {
-        assert!(is_low(25, 100) && !is_low(26, 100) && is_low(0, 0));
-        assert_eq!((to_return(7, IDLE_MS, 60_000), to_return(7, 0, END_MS), to_return(7, 0, 60_000)), (7, 7, 0));
+    fn a_slow_key_asks_for_a_part_of_its_limit_while_much_is_left() {
+        assert_eq!(want_long(1, 3, 1, least_long(100_000, DAY_PARTS, 90_000), 3_600_000), 330);
+        assert_eq!(least_long(100_000, DAY_PARTS, 1_600), 100);
+        assert_eq!(least_long(100, DAY_PARTS, 100), 0);
+        assert_eq!(least_long(100_000, DAY_PARTS, 0), 0, "nothing is known yet");
+    }
+
+    #[test]
+    fn half_a_second_left_is_low_and_idle_or_ending_returns_all() {
+        assert!(is_low(25, 50) && !is_low(26, 50) && is_low(0, 0));
+        assert_eq!(to_return(7, 6, IDLE_MS, 60_000), 7);
+        assert_eq!((to_return(7, 7, IDLE_MS, 60_000), to_return(7, 7, IDLE_MS_MAX, 60_000)), (0, 7));
+        assert_eq!((to_return(7, 7, 0, END_MS), to_return(7, 6, 0, 60_000)), (7, 0));
     }
 
     #[test]
     fn few_requests_ask_for_tokens_and_many_for_a_share() {
-        assert_eq!(want_second(3, 1, 10), (0, 1));
-        assert_eq!(want_second(100, 1, 1_000), (120, 1));
-        assert_eq!(want_second(6, 1, 1_000), (7, 1));
-        assert_eq!(want_second(100, 50, 10), (10, 10));
+        assert_eq!(want_second(3, 1, 10, false, 10), (0, 1));
+        assert_eq!(want_second(100, 1, 1_000, false, 0), (120, 1));
+        assert_eq!(want_second(6, 1, 1_000, false, 0), (7, 1));
+        assert_eq!(want_second(100, 50, 10, false, 0), (10, 10));
+    }
+
+    #[test]
+    fn few_requests_ask_for_a_small_share_of_a_limit_of_which_most_is_free() {
+        assert_eq!(want_second(1, 1, 48, false, 24), (3, 1));
+        assert_eq!(want_second(1, 1, 48, false, 23), (0, 1));
+        assert_eq!(want_second(1, 1, 47, false, 47), (0, 1));
+        assert_eq!(want_second(4, 2, 47, true, 0), (5, 2), "who has a share is given no tokens");
+        assert_eq!(want_second(4, 0, 47, true, 40), (0, 1), "it ends where it is not needed");
     }
 
     #[test]
     fn slots_are_asked_for_with_a_half_to_spare_and_kept_only_while_needed() {
-        assert_eq!(want_slots(0, 1, 0, 25), 1);
-        assert_eq!(want_slots(10, 2, 12, 25), 6);
-        assert_eq!(want_slots(20, 20, 20, 25), 5);
-        assert_eq!((slots_to_keep(4, 20, 0), slots_to_keep(4, 20, SLOTS_IDLE_MS), slots_to_keep(4, 4, 0)), (7, 4, 4));
+        assert_eq!(want_slots(0, 1, 0, 25, 0), 1);
+        assert_eq!(want_slots(10, 2, 12, 25, 0), 6);
+        assert_eq!(want_slots(20, 20, 20, 25, 0), 5);
+        let keep = |in_use, held, idle_ms| slots_to_keep(in_use, held, idle_ms, 25, 5);
+        assert_eq!((keep(4, 20, 0), keep(4, 20, SLOTS_IDLE_MS), keep(4, 4, 0)), (7, 4, 4));
+    }
+
+    #[test]
+    fn slots_to_spare_are_asked_for_and_kept_while_half_of_the_limit_is_free() {
+        assert_eq!((want_slots(0, 1, 0, 50, 25), want_slots(0, 1, 0, 50, 24), want_slots(0, 1, 0, 5, 5)), (4, 1, 1));
+        assert_eq!(want_slots(0, 1, 0, 1_000_000, SLOTS_LEFT_MAX), 9);
+        assert_eq!((slots_to_keep(0, 6, 9_000, 50, 25), slots_to_keep(0, 7, 9_000, 50, 25)), (6, 0));
+        assert_eq!((slots_to_keep(0, 1, 9_000, 5, 4), slots_to_keep(0, 1, 9_000, 5, 2)), (1, 0));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! one again changes nothing; admitting requests never writes here. Who grants, and when, is said in [`crate::lease`].
 
 use super::{Now, Windows};
+use crate::lease::size;
 use clearway_config::Limits;
 
 /// 64-bit words that [`Holding`] takes.
@@ -34,7 +35,10 @@ pub struct Holding {
     /// [`Windows::second_count`] may rise to this in [`Holding::second`].
     pub second_granted: u32,
     /// Neither granted nor shared out when the store was last asked.
+    /// Below 2^24.
     pub second_beyond: u32,
+    /// Slots that no node held when the store was last asked; no more than [`size::SLOTS_LEFT_MAX`] are told apart.
+    pub slots_beyond: u32,
     /// More has been asked for, and the answer has not come.
     pub asked: bool,
     /// This day's part of what was left has been taken without the store, which was lost: that is done once.
@@ -120,12 +124,14 @@ impl Holding {
     #[inline]
     pub fn is_low(&self, now: &Now, windows: &Windows, room: &Room) -> bool {
         let rate = u64::from(windows.second_before.max(windows.second_count));
-        let is_spent = |room: u64, beyond: u64| room != Room::UNBOUND && beyond > 0 && room - 1 <= rate / 2;
+        let is_spent = |room: u64, beyond: u64| room != Room::UNBOUND && beyond > 0 && size::is_low(room - 1, rate);
+        // One request at a time needs nothing to spare.
+        let is_last_slot = room.concurrent == 1 && self.slots_beyond > 0 && windows.concurrent > 0;
         is_spent(room.day, self.day_beyond)
             || is_spent(room.month, self.month_beyond)
             || (room.second != Room::UNBOUND && self.has_share(now) && self.share_until_ms - now.uptime_ms <= SHARE_RENEW_MS)
             || (room.concurrent != Room::UNBOUND
-                && (room.concurrent == 1 || self.slots_until_ms.saturating_sub(now.uptime_ms) <= SLOTS_RENEW_MS))
+                && (is_last_slot || self.slots_until_ms.saturating_sub(now.uptime_ms) <= SLOTS_RENEW_MS))
     }
 
     /// Begins the day and the month that `windows` are in, where they are others: nothing is held of them yet.
@@ -160,7 +166,10 @@ impl Holding {
         let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
         let until = |n: u32, until_ms: u64| u64::from(n.min(NARROW_MAX)) | until_ms.min(UNTIL_MAX) << NARROW_BITS;
         [
-            u64::from(self.day) & WINDOW_MAX | (u64::from(self.month) & WINDOW_MAX) << 16 | u64::from(self.second_beyond) << 32,
+            u64::from(self.day) & WINDOW_MAX
+                | (u64::from(self.month) & WINDOW_MAX) << 16
+                | u64::from(self.second_beyond.min(NARROW_MAX)) << 32
+                | u64::from(self.slots_beyond.min(size::SLOTS_LEFT_MAX)) << (32 + NARROW_BITS),
             self.day_granted.min(COUNT_MAX)
                 | flag(self.asked, ASKED)
                 | flag(self.day_shared, DAY_SHARED)
@@ -186,7 +195,8 @@ impl Holding {
         Self {
             day: (windows & WINDOW_MAX) as u32,
             month: (windows >> 16 & WINDOW_MAX) as u32,
-            second_beyond: high(windows),
+            second_beyond: high(windows) & NARROW_MAX,
+            slots_beyond: high(windows) >> NARROW_BITS,
             day_granted: day_granted & COUNT_MAX,
             month_granted,
             day_beyond,

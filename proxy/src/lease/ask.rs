@@ -37,6 +37,19 @@ pub(super) struct Question {
     pub(super) worth: bool,
 }
 
+/// A day's or a month's.
+struct Part {
+    window: u32,
+    limit: u64,
+    parts: u64,
+    used: u64,
+    /// With nobody, when the store was last heard.
+    left: u64,
+    ends_ms: u64,
+    /// What was granted may be spent.
+    kept: bool,
+}
+
 /// Says what a subject holds, having lowered it by what is returned, and what more it wants. `windows` are of now.
 pub(super) fn ask(on: &Occasion<'_>, windows: &Windows, holding: &mut Holding) -> Question {
     let (now, limits) = (on.now, on.limits);
@@ -48,39 +61,66 @@ pub(super) fn ask(on: &Occasion<'_>, windows: &Windows, holding: &mut Holding) -
     let idle_ms = if on.leaving { u64::MAX } else { now.ms.saturating_sub(windows.last_used_ms) };
     let mut worth = false;
 
-    let mut long = |window: u32, limit: u64, granted: &mut u64, used: u64, ends_ms: u64, kept: bool| {
+    let waiting = u64::from(on.waiting);
+    let mut long = |part: Part, granted: &mut u64| {
+        let Part { window, limit, parts, used, left, ends_ms, kept } = part;
         // Counted without being granted: where there was no store, or it was lost.
         *granted = if kept { (*granted).max(used) } else { used };
         let (unspent, ends_in_ms) = (*granted - used, ends_ms.saturating_sub(now.ms));
-        let want = if on.leaving || !on.refills { 0 } else { size::want_long(rate, unspent, u64::from(on.waiting), ends_in_ms) };
-        let returned = if want == 0 { size::to_return(unspent, idle_ms, ends_in_ms) } else { 0 };
+        let least = size::least_long(limit, parts, left);
+        let want = match on.leaving || !on.refills {
+            true => 0,
+            false => size::want_long(rate, unspent, waiting, least, ends_in_ms),
+        };
+        let returned = if want == 0 { size::to_return(unspent, least, idle_ms, ends_in_ms) } else { 0 };
         *granted -= returned;
-        worth |= want > 0 || returned > 0;
+        // What is not low is topped up only beside something else.
+        worth |= returned > 0 || (want > 0 && (unspent < waiting || size::is_low(unspent, rate)));
         LongAsk { window, limit, holds: *granted, want, bare: on.waiting > 0 && unspent == 0 }
     };
-    let kept_day = on.valid || holding.day_debt;
-    let day = limits
-        .per_day
-        .map(|limit| long(windows.day, limit, &mut holding.day_granted, windows.day_count, day_ends_ms(windows.day), kept_day));
-    let kept_month = on.valid || holding.month_debt;
+    let day = limits.per_day.map(|limit| {
+        let part = Part {
+            window: windows.day,
+            limit,
+            parts: size::DAY_PARTS,
+            used: windows.day_count,
+            left: holding.day_beyond,
+            ends_ms: day_ends_ms(windows.day),
+            kept: on.valid || holding.day_debt,
+        };
+        long(part, &mut holding.day_granted)
+    });
     let month = limits.per_month.filter(|_| !limits.overage).map(|limit| {
-        let ends_ms = month_ends_ms(windows.month);
-        long(windows.month, limit, &mut holding.month_granted, windows.month_count, ends_ms, kept_month)
+        let part = Part {
+            window: windows.month,
+            limit,
+            parts: size::MONTH_PARTS,
+            used: windows.month_count,
+            left: holding.month_beyond,
+            ends_ms: month_ends_ms(windows.month),
+            kept: on.valid || holding.month_debt,
+        };
+        long(part, &mut holding.month_granted)
     });
 
     let second = limits.per_second.map(|limit| {
         let rate = u32::try_from(rate).unwrap_or(u32::MAX).saturating_add(on.waiting);
-        let idle = idle_ms >= size::IDLE_MS && on.waiting == 0;
         let has_share = holding.has_share(now) && holding.share > 0;
-        if has_share && idle {
+        let idle = idle_ms >= size::IDLE_MS && on.waiting == 0;
+        // It ends by itself soon; what others may want at once is returned.
+        let is_missed = size::is_share_missed(holding.share, holding.second_beyond);
+        let returns = has_share && (on.leaving || (idle && is_missed));
+        if returns {
             (holding.share, holding.share_until_ms, worth) = (0, 0, true);
         }
-        let share = if has_share && !idle { holding.share } else { 0 };
+        let share = if has_share && !returns { holding.share } else { 0 };
         let (want_share, want_tokens) = match idle || on.unsteady || (!on.refills && !has_share) {
             true => (0, 0),
-            false => size::want_second(rate, on.waiting, limit),
+            false => size::want_second(rate, on.waiting, limit, has_share, holding.second_beyond),
         };
-        let renews = has_share && size::renewal_due(now.uptime_ms, holding.share_until_ms, on.share_lease_ms);
+        // Slow ones are renewed by their requests.
+        let tended = on.refills || rate > size::SHARE_FROM;
+        let renews = has_share && tended && size::renewal_due(now.uptime_ms, holding.share_until_ms, on.share_lease_ms);
         worth |= want_share > 0 && (on.waiting > 0 || renews);
         let want_tokens = if on.waiting > 0 { want_tokens } else { 0 };
         worth |= want_tokens > 0;
@@ -93,14 +133,20 @@ pub(super) fn ask(on: &Occasion<'_>, windows: &Windows, holding: &mut Holding) -
         let want = match on.leaving || on.unsteady {
             true => 0,
             false if !on.refills || (windows.concurrent == 0 && on.waiting == 0) => 0,
-            false => size::want_slots(windows.concurrent, on.waiting, held, limit),
+            false => size::want_slots(windows.concurrent, on.waiting, held, limit, holding.slots_beyond),
         };
-        let keeps = if want > 0 { held.max(windows.concurrent) } else { size::slots_to_keep(windows.concurrent, held, idle_ms) };
+        let keeps = match want > 0 {
+            true => held.max(windows.concurrent),
+            false if on.leaving => windows.concurrent,
+            false => size::slots_to_keep(windows.concurrent, held, idle_ms, limit, holding.slots_beyond),
+        };
         if keeps < held {
             (holding.slots, worth) = (keeps, true);
         }
         let renews = windows.concurrent > 0 && size::renewal_due(now.uptime_ms, holding.slots_until_ms, on.slots_lease_ms);
-        worth |= want > 0 || (renews && !on.leaving);
+        // Those to spare are asked for beside something else.
+        let lacks = windows.concurrent.saturating_add(on.waiting) > held || (windows.concurrent == held && held > 1);
+        worth |= (want > 0 && lacks) || (renews && !on.leaving);
         SlotsAsk { limit, holds: keeps, want, bare: on.waiting > 0 && held <= windows.concurrent }
     });
     Question { asks: Asks { second, day, month, slots }, worth }
@@ -170,7 +216,7 @@ pub(super) fn take_in(
     }
     if let Some((asked, given)) = asked.slots.zip(given.slots) {
         let more = given.slots.saturating_sub(asked.holds);
-        holding.slots = given.slots;
+        (holding.slots, holding.slots_beyond) = (given.slots, given.left);
         holding.slots_until_ms = size::ends_at(sent_ms, said_ms, given.until_ms);
         rechecks.slots.answered(now.uptime_ms, asked.want > 0 && more == 0 && given.left == 0, |_| Rechecks::SLOTS_MS);
         added.slots = u64::from(more);

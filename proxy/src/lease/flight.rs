@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{
     Leases, Wanted,
-    accounts::{Account, Why},
+    accounts::{Account, Next, Ticket, Why},
     ask::{self, Answered, Occasion, Question},
     clock::Heard,
     rechecks::Rechecks,
@@ -28,8 +28,9 @@ const CALLS_MAX: u32 = 4;
 /// How far the calls for an account are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Round {
-    number: u32,
-    /// Whether the store has answered the last one.
+    /// Of the last question that requests waited for.
+    pub(super) ticket: Ticket,
+    /// Whether the store has answered it.
     pub(super) answered: bool,
 }
 
@@ -42,7 +43,8 @@ pub(super) struct Waiting<'l> {
 
 /// What became of a request that wants more than there is.
 pub(super) enum Joined<'l> {
-    Waits(Waiting<'l>, watch::Receiver<Round>),
+    /// Until what it has a ticket for has been asked.
+    Waits(Waiting<'l>, watch::Receiver<Round>, Ticket),
     /// The store has said lately that there is nothing.
     Nothing,
     /// The store's data is being restored, and other nodes are waited for.
@@ -114,10 +116,10 @@ impl Leases {
         if let Some(key) = key.and_then(|slot| known.keys.get_mut(&slot)) {
             key.waiting += 1;
         }
-        known.is_to_ask(key, Why::Wanted);
+        let ticket = known.is_wanted(key);
         let rounds = self.fly(account, known);
         drop(shard);
-        Joined::Waits(Waiting { leases: self, account, key }, rounds)
+        Joined::Waits(Waiting { leases: self, account, key }, rounds, ticket)
     }
 
     /// The account, from now on in use. `None` where the slot is not an account's.
@@ -161,24 +163,21 @@ impl Leases {
 
     /// Asks what is pending until nothing is.
     async fn ask_all(self: Arc<Self>, slot: SlotId, tell: watch::Sender<Round>) {
-        let mut number = 0;
-        let mut answered = true;
         loop {
             let next = {
                 let mut shard = self.accounts.shard(slot);
                 let Some(account) = shard.get_mut(&slot) else { return };
-                let next = account.pending.pop_first();
+                let next = account.next();
                 if next.is_none() {
                     account.rounds = None;
                 }
                 next
             };
-            if number > 0 {
-                tell.send_replace(Round { number, answered });
+            let Some(Next { key, why, ticket }) = next else { return };
+            let answered = self.ask_once(slot, key, why, false).await;
+            if let Some(ticket) = ticket {
+                tell.send_replace(Round { ticket, answered });
             }
-            let Some((key, why)) = next else { return };
-            answered = self.ask_once(slot, key, why, false).await;
-            number += 1;
         }
     }
 
@@ -254,10 +253,19 @@ impl Leases {
     }
 
     fn question(&self, now: &Now, slot: SlotId, limits: Limits, waiting: u32, why: Why, leaving: bool) -> Option<Question> {
+        let occasion = self.occasion(now, &limits, waiting, why, leaving);
+        let asked = self.ledger.change_holding(slot, now, |windows, holding| ask::ask(&occasion, windows, holding));
+        asked.unwrap_or_else(|e| {
+            tracing::error!(error = &e as &dyn std::error::Error, "what is held of quotas cannot be written");
+            None
+        })
+    }
+
+    pub(super) fn occasion<'o>(&self, now: &'o Now, limits: &'o Limits, waiting: u32, why: Why, leaving: bool) -> Occasion<'o> {
         let policy = &self.options.policy;
-        let occasion = Occasion {
+        Occasion {
             now,
-            limits: &limits,
+            limits,
             valid: self.ledger.is_valid(now),
             waiting,
             refills: why > Why::Tending,
@@ -265,12 +273,7 @@ impl Leases {
             share_lease_ms: policy.share_lease_ms,
             slots_lease_ms: policy.slots_lease_ms,
             unsteady: self.is_unsteady(now),
-        };
-        let asked = self.ledger.change_holding(slot, now, |windows, holding| ask::ask(&occasion, windows, holding));
-        asked.unwrap_or_else(|e| {
-            tracing::error!(error = &e as &dyn std::error::Error, "what is held of quotas cannot be written");
-            None
-        })
+        }
     }
 
     /// Takes an answer in.

@@ -246,8 +246,8 @@ impl Leases {
         if !self.ledger.is_valid(&self.now()) {
             return self.hear(wanted, deadline).await;
         }
-        let (waiting, mut rounds) = match self.join(wanted) {
-            Joined::Waits(waiting, rounds) => (waiting, rounds),
+        let (waiting, mut rounds, ticket) = match self.join(wanted) {
+            Joined::Waits(waiting, rounds, ticket) => (waiting, rounds, ticket),
             Joined::Nothing => {
                 self.metrics.waited("nothing", None);
                 return Obtained::Nothing;
@@ -255,9 +255,9 @@ impl Leases {
             Joined::Restoring => return self.without_store(wanted),
         };
         let began = Instant::now();
-        let landed = timeout_at(deadline, rounds.changed()).await;
+        let landed = timeout_at(deadline, rounds.wait_for(|round| round.ticket >= ticket)).await;
+        let answered = matches!(landed, Ok(Ok(round)) if round.answered);
         drop(waiting);
-        let answered = matches!(landed, Ok(Ok(()))) && rounds.borrow().answered;
         self.metrics.waited(if answered { "answered" } else { "unanswered" }, Some(began.elapsed()));
         if answered { Obtained::Again } else { self.without_store(wanted) }
     }

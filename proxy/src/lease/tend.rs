@@ -18,13 +18,15 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Leases, accounts::Why};
+use super::{Leases, accounts::Why, ask};
 use crate::ledger::SlotId;
 
 /// How often what is held is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// An account that holds something is looked at again after so long.
 const HOLDING_MS: u64 = 500;
+/// And one that nobody misses it of.
+const QUIET_MS: u64 = 2_000;
 /// And one that holds nothing.
 const RESTING_MS: u64 = 5_000;
 /// An account that holds nothing is forgotten when nobody has asked for this long: longer than what is exhausted is remembered.
@@ -33,6 +35,9 @@ const FORGOTTEN_MS: u64 = size::RECHECK_MS_MAX + 5_000;
 const LOOKS_MAX: usize = 20_000;
 /// Calls at the same time when everything is returned.
 const RETURNS_AT_ONCE: usize = 64;
+
+/// A key, or the account itself, as it is now.
+type State = (Option<SlotId>, Limits, Windows, Holding);
 
 /// What tending hears of.
 #[derive(Debug)]
@@ -95,12 +100,12 @@ impl Leases {
             (keys.chain([(None, known.limits)]).collect::<Vec<_>>(), known.used_ms)
         };
         let of = |key: &Option<SlotId>| self.ledger.holding(key.unwrap_or(slot), &now);
-        let states: Vec<_> = subjects
+        let states: Vec<State> = subjects
             .iter()
             .filter_map(|(key, limits)| of(key).map(|(windows, holding)| (*key, *limits, windows, holding)))
             .collect();
-        let holds: Vec<bool> = states.iter().map(|(_, limits, windows, holding)| holds(&now, limits, windows, holding)).collect();
-        let any_holds = holds.contains(&true);
+        let any_holds = states.iter().any(|(_, limits, windows, holding)| holds(&now, limits, windows, holding));
+        let is_quiet = states.iter().all(|(_, limits, windows, holding)| is_quiet(&now, limits, windows, holding));
 
         let mut shard = self.accounts.shard(slot);
         let known = shard.get_mut(&slot)?;
@@ -110,12 +115,23 @@ impl Leases {
             return None;
         }
         if any_holds && self.is_up() && !self.is_leaving() {
-            // Keys first: a call for one of them tells of the account, too.
-            let tended: Vec<_> = states.iter().zip(&holds).filter(|(_, holds)| **holds).map(|((key, ..), _)| *key).collect();
-            tended.into_iter().for_each(|key| known.is_to_ask(key, Why::Tending));
-            drop(self.fly(slot, known));
+            let tended: Vec<_> = states.iter().filter(|state| self.is_worth_tending(&now, state)).map(|(key, ..)| *key).collect();
+            if !tended.is_empty() {
+                tended.into_iter().for_each(|key| known.is_to_ask(key, Why::Tending));
+                drop(self.fly(slot, known));
+            }
         }
-        Some(if any_holds { HOLDING_MS } else { RESTING_MS })
+        Some(match any_holds {
+            true if is_quiet => QUIET_MS,
+            true => HOLDING_MS,
+            false => RESTING_MS,
+        })
+    }
+
+    /// Whether there is anything to return or renew.
+    fn is_worth_tending(&self, now: &Now, (_, limits, windows, holding): &State) -> bool {
+        let (occasion, mut holding) = (self.occasion(now, limits, 0, Why::Tending, false), *holding);
+        ask::ask(&occasion, windows, &mut holding).worth
     }
 
     /// Returns all that is not needed and says that this node goes. When no more requests come.
@@ -136,12 +152,9 @@ impl Leases {
 
     async fn return_all(&self, slot: SlotId) {
         // Two calls at a time for an account would not know of each other's answers.
-        loop {
-            let rounds = self.accounts.shard(slot).get(&slot).and_then(|known| known.rounds.clone());
-            let Some(mut rounds) = rounds else { break };
-            if rounds.changed().await.is_err() {
-                break;
-            }
+        let rounds = self.accounts.shard(slot).get(&slot).and_then(|known| known.rounds.clone());
+        if let Some(mut rounds) = rounds {
+            while rounds.changed().await.is_ok() {}
         }
         let keys: Vec<SlotId> =
             self.accounts.shard(slot).get(&slot).map(|known| known.keys.keys().copied().collect()).unwrap_or_default();
@@ -150,6 +163,17 @@ impl Leases {
         }
         self.ask_once(slot, None, Why::Tending, true).await;
     }
+}
+
+/// Whether nothing is held that ends soon, and nobody misses what is.
+fn is_quiet(now: &Now, limits: &Limits, windows: &Windows, holding: &Holding) -> bool {
+    let is_little = |limit: Option<u64>, parts: u64, granted: u64, used: u64, left: u64| {
+        limit.is_none_or(|limit| granted.saturating_sub(used) <= size::least_long(limit, parts, left))
+    };
+    is_little(limits.per_day, size::DAY_PARTS, holding.day_granted, windows.day_count, holding.day_beyond)
+        && is_little(limits.per_month, size::MONTH_PARTS, holding.month_granted, windows.month_count, holding.month_beyond)
+        && !holding.has_share(now)
+        && !(holding.has_slots(now) && holding.slots > 0)
 }
 
 /// Whether something is held that may have to be returned or renewed.

@@ -1,6 +1,6 @@
 //! A store in this process: for tests of what is around it, and for nothing that is in service.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use clearway_filters::lease::{Answer, Beat, Beaten, Book, Policy, Restore, Restored, Take};
@@ -20,13 +20,16 @@ struct Inner {
     runs: u32,
     away: bool,
     lose_answers: bool,
+    /// Between what a call does and its answer.
+    delay: Duration,
     calls: u64,
 }
 
 impl BookStore {
     /// Empty; `clock` says the time in milliseconds since 1970.
     pub fn new(policy: Policy, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        let inner = Inner { book: Book::new(policy, "run0"), runs: 0, away: false, lose_answers: false, calls: 0 };
+        let book = Book::new(policy, "run0");
+        let inner = Inner { book, runs: 0, away: false, lose_answers: false, delay: Duration::ZERO, calls: 0 };
         Self { clock: Box::new(clock), inner: Mutex::new(inner) }
     }
 
@@ -38,6 +41,11 @@ impl BookStore {
     /// From now on calls are carried out and not answered, or answered again.
     pub fn set_losing_answers(&self, losing: bool) {
         self.inner.lock().lose_answers = losing;
+    }
+
+    /// From now on takes are answered so much later.
+    pub fn set_delay(&self, delay: Duration) {
+        self.inner.lock().delay = delay;
     }
 
     /// Starts again, with the data it had or with none.
@@ -74,7 +82,12 @@ impl fmt::Debug for BookStore {
 #[async_trait]
 impl LeaseStore for BookStore {
     async fn take(&self, take: &Take) -> Result<Answer, StoreError> {
-        self.call(true, |book, now_ms| book.take(now_ms, take))
+        let answer = self.call(true, |book, now_ms| book.take(now_ms, take));
+        let delay = self.inner.lock().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        answer
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Restored, StoreError> {

@@ -85,6 +85,42 @@ async fn calls_are_few_where_requests_are_many() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_while_the_store_is_asked_about_others_waits_for_its_own_answer() {
+    // Few enough for tokens: each request has to ask.
+    let fleet = Fleet::of_account(Limits { per_second: Some(40), ..per_day(1_000) });
+    let dirs = dirs::<1>();
+    let node = Rc::new(fleet.node(dirs[0].path()));
+    pass(1_500).await;
+    fleet.store.set_delay(Duration::from_millis(20));
+    let local = LocalSet::new();
+    for n in 0..5 {
+        let node = node.clone();
+        local.spawn_local(async move {
+            pass(7 * n).await;
+            assert!(node.request().await.is_ok(), "request {n}");
+        });
+    }
+    local.await;
+    assert_eq!(node.counted(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_key_asks_seldom() {
+    let fleet = Fleet::of_account(Limits { per_second: Some(100), concurrent: Some(5), ..per_day(100_000) });
+    let dirs = dirs::<2>();
+    let nodes = dirs.each_ref().map(|dir| fleet.node(dir.path()));
+    pass(1_500).await;
+    let before = fleet.store.calls();
+    for turn in 0..120 {
+        assert!(nodes[turn % 2].request().await.is_ok(), "request {turn}");
+        pass(700).await;
+    }
+    let calls = fleet.store.calls() - before;
+    println!("{calls} calls");
+    assert!(calls <= 110, "{calls} calls for 120 requests");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_second_admits_more_than_its_limit_by_shares_or_by_tokens() {
     for (seed, limit, pause_ms) in [(7, 90, 10), (8, 6, 200), (9, 2, 300)] {
         let limits = Limits { per_second: Some(limit), ..Limits::UNLIMITED };
