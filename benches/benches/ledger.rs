@@ -13,7 +13,7 @@ use std::{
 
 use clearway_config::{AccountId, KeyId, Limits, RequestId};
 use clearway_filters::quota::Now;
-use clearway_proxy::ledger::{Ledger, SlotId, Subject};
+use clearway_proxy::ledger::{Asks, Ledger, SlotId, Subject};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const NOW_MS: u64 = 1_770_724_800_000;
@@ -27,6 +27,30 @@ const BATCH: usize = 1_000;
 fn limits() -> Limits {
     let much = Some(10_000_000);
     Limits::new(much, Some(1_000_000_000_000), Some(1_000_000_000_000), much, false).expect("within bounds")
+}
+
+/// Nothing is ever low here.
+#[derive(Debug)]
+struct Nobody;
+
+impl Asks for Nobody {
+    fn low(&self, _: (SlotId, Limits), _: Option<(SlotId, Limits)>) {}
+}
+
+/// Lets `ledger` admit by leases, of which these subjects have as much as their limits.
+fn lease_all(ledger: &Ledger, pairs: &Pairs) {
+    let (now, limits) = (Now::at(NOW_MS), limits());
+    ledger.lease([7; 16], &now, Box::new(Nobody)).expect("a new file of leases");
+    ledger.set_valid_until(u64::MAX);
+    for &id in pairs.accounts.iter().chain(&pairs.keys) {
+        let granted = ledger.change_holding(id, &now, |windows, holding| {
+            holding.roll(windows);
+            (holding.day_granted, holding.month_granted) = (limits.per_day.unwrap_or(0), limits.per_month.unwrap_or(0));
+            (holding.share, holding.share_until_ms) = (limits.per_second.unwrap_or(0), 1 << 36);
+            (holding.slots, holding.slots_until_ms) = (limits.concurrent.unwrap_or(0), 1 << 36);
+        });
+        granted.expect("there is room on the disk");
+    }
 }
 
 /// Pseudo-random pairs of a key and its account.
@@ -129,6 +153,12 @@ fn ledger(c: &mut Criterion) {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let ledger = Ledger::open(dir.path(), &Now::at(NOW_MS)).expect("a new ledger").ledger;
     bench_with(c, "one hot subject", &ledger, Pairs::of(&ledger, 1, 1));
+
+    let leased_dir = tempfile::TempDir::new().expect("a temporary directory");
+    let leased = Ledger::open(leased_dir.path(), &Now::at(NOW_MS)).expect("a new ledger").ledger;
+    let pairs = Pairs::of(&leased, 1, 1);
+    lease_all(&leased, &pairs);
+    bench_with(c, "one hot subject, leased", &leased, pairs);
 
     let many = Pairs::of(&ledger, ACCOUNTS, KEYS);
     let unlimited = &Limits::UNLIMITED;

@@ -57,7 +57,8 @@ impl Keys {
 
     /// One key of each of these limits, with an account of its own.
     pub(crate) fn limited(account_limits: v1::Limits, limits: Vec<v1::Limits>) -> Self {
-        Self { keys_an_account: 1, account_limits, limits: limits.clone(), ..Self::mint(limits.len()) }
+        let minted = Self::mint(limits.len());
+        Self { keys_an_account: 1, account_limits, limits, ..minted }
     }
 
     /// With a webhook of the first hundred keys' account.

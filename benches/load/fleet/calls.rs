@@ -1,5 +1,6 @@
 //! How often Redis is asked, and what a request costs, for keys that are used as keys are: slow ones, many of them, and
-//! ones with limits of every kind. Steady, over two gateways.
+//! ones with limits of every kind. Steady, over two gateways; and the same at the same time for one gateway that counts for
+//! itself, to see how many of random requests are refused where nothing is shared.
 
 use std::sync::Arc;
 
@@ -12,9 +13,9 @@ use super::{
 use crate::{fixture::Keys, traffic::Upstream};
 
 const GATEWAYS: usize = 2;
-const SECONDS: f64 = 8.0;
+const SECONDS: f64 = 6.0;
 /// Uncounted, before: the first request of a key has to ask.
-const WARM_SECONDS: f64 = 2.5;
+const WARM_SECONDS: f64 = 2.0;
 const CONNECTIONS: u64 = 16;
 
 /// Keys that are used alike.
@@ -55,34 +56,38 @@ pub(super) async fn run(upstream: &Upstream) -> Result<(), String> {
         "\nsteady use of {GATEWAYS} gateways for {SECONDS} s; calls: scripts that Redis carried out, the beats of gateways among them\n"
     );
     println!(
-        "{:<52} {:>9} {:>9} {:>10} {:>10} {:>10} {:>9} {:>8} {:>8}",
-        "", "req/s", "refused", "calls/s", "calls/req", "CPU us/req", "Redis us", "p50 us", "p99 us"
+        "{:<52} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10} {:>9} {:>8} {:>8}",
+        "", "req/s", "refused", "if alone", "calls/s", "calls/req", "CPU us/req", "Redis us", "p50 us", "p99 us"
     );
     let shapes = shapes();
     let limits = shapes.iter().flat_map(|shape| vec![shape.limits; shape.keys]).collect();
     let keys = Keys::limited(v1::Limits::default(), limits);
     let fleet = Fleet::start(Counting::Leases, GATEWAYS, upstream, &keys).await?;
+    let alone = Fleet::start(Counting::InProcess, 1, upstream, &keys).await?;
     let mut first = 0;
     for shape in &shapes {
         let secrets: Arc<[String]> = keys.secrets[first..first + shape.keys].into();
         first += shape.keys;
-        let for_ = |seconds: f64| Offer {
+        let for_ = |fleet: &Fleet, seconds: f64| Offer {
             targets: evenly(&fleet.addresses()),
             keys: secrets.clone(),
             per_second: shape.per_second,
             requests: (shape.per_second * seconds) as u64,
-            connections: CONNECTIONS,
+            connections: CONNECTIONS * GATEWAYS as u64 / fleet.gateways.len() as u64,
         };
-        offer(&for_(WARM_SECONDS)).await?;
+        offer(&for_(&fleet, WARM_SECONDS)).await?;
         let before = fleet.spent();
-        let mut answers = offer(&for_(SECONDS)).await?;
+        let (by_fleet, by_one) = (for_(&fleet, SECONDS), for_(&alone, SECONDS));
+        let (answers, if_alone) = tokio::join!(offer(&by_fleet), offer(&by_one));
+        let (mut answers, if_alone) = (answers?, if_alone?);
         let spent = fleet.spent().since(before);
         let (requests, p50_us, p99_us) = (answers.requests() as f64, answers.percentile_us(0.5), answers.percentile_us(0.99));
         println!(
-            "{:<52} {:>9.0} {:>9} {:>10.1} {:>10.4} {:>10.1} {:>9.1} {:>8.0} {:>8.0}",
+            "{:<52} {:>9.0} {:>9} {:>9} {:>10.1} {:>10.4} {:>10.1} {:>9.1} {:>8.0} {:>8.0}",
             shape.name,
             requests / SECONDS,
             answers.refused,
+            if_alone.refused,
             spent.calls as f64 / SECONDS,
             spent.calls as f64 / requests,
             spent.gateways.as_secs_f64() * 1e6 / requests,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Aims, WARM, median,
+    Aims, WARM, fleet_of, median,
     stand::{Counting, Fleet, Spent},
 };
 use crate::{
@@ -84,7 +84,7 @@ fn report(gateways: usize, all: &mut [Slices], aims: &mut Aims) {
         let (per_second, each) = (run.per_second(), run.requests as f64);
         println!(
             "{:<12} {:<28} {:>10.2} {:>8.3} {:>9.2} {:>9.0} {:>10.0} {:>8} {:>8} {:>10.5}",
-            format!("{gateways} gateways"),
+            fleet_of(gateways),
             fleet.counting.name(),
             median(cpu_us.clone()),
             ratio,
@@ -96,7 +96,7 @@ fn report(gateways: usize, all: &mut [Slices], aims: &mut Aims) {
             spent.calls as f64 / each,
         );
         if fleet.counting == Counting::Leases {
-            aims.at_most(&format!("CPU of leases against in process, {gateways} gateways"), ratio, RATIO_MAX);
+            aims.at_most(&format!("CPU of leases against in process, {}", fleet_of(gateways)), ratio, RATIO_MAX);
         }
     }
     println!();

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use super::{
     Aims,
     clients::{Answers, Offer, evenly, offer, skewed},
+    fleet_of,
     stand::{Counting, Fleet},
 };
 use crate::{fixture::Keys, proxy::grouped, traffic::Upstream};
@@ -17,7 +18,7 @@ const LARGE: u64 = 100_000;
 const OFFERED: f64 = 1.5;
 /// How long a day's requests are spread over, where the gateways are fast enough.
 const SMALL_SECONDS: f64 = 6.0;
-const LARGE_SECONDS: f64 = 15.0;
+const LARGE_SECONDS: f64 = 12.0;
 /// Redis calls a request at [`LARGE`].
 const CALLS_MAX: f64 = 0.005;
 /// Connections to each gateway, for each day.
@@ -111,11 +112,12 @@ fn report(
     let (by_redis, by_metrics) = calls.map(|(redis, metrics)| (a_request(redis), a_request(metrics))).unwrap_or_default();
     println!(
         "{:<12} {:>9} {:<8} {offered:>9} {admitted:>9} {over:>6} {under:>6} {by_redis:>10} {by_metrics:>10}",
-        format!("{gateways} gateways"),
+        fleet_of(gateways),
         grouped(limit as usize),
         if is_skewed { "skewed" } else { "even" },
     );
-    let of = format!("{}{} a day, {gateways} gateways", grouped(limit as usize), if is_skewed { " (skewed)" } else { "" });
+    let skew = if is_skewed { " (skewed)" } else { "" };
+    let of = format!("{}{skew} a day, {}", grouped(limit as usize), fleet_of(gateways));
     if over > 0 {
         return Err(format!("{of}: {admitted} were admitted"));
     }

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use crate::traffic::Upstream;
 
 /// Uncounted, at the start of a slice: fleets wait for their turns longer than what they lease lasts.
-const WARM: Duration = Duration::from_millis(300);
+const WARM: Duration = Duration::from_millis(200);
 
 /// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +81,10 @@ fn report(aims: &Aims) {
         let said = if is <= max { "reached" } else { "MISSED" };
         println!("{what:<56} {max:>9} {:>9} {said}", format!("{is:.4}").trim_end_matches('0').trim_end_matches('.'));
     }
+}
+
+fn fleet_of(gateways: usize) -> String {
+    if gateways == 1 { "1 gateway".to_owned() } else { format!("{gateways} gateways") }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
