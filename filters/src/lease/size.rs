@@ -73,12 +73,17 @@ pub fn is_share_missed(share: u32, left: u32) -> bool {
 /// What to ask of a second: (`want_share`, `want_tokens`), for `rate` requests in the second, those `waiting` now included.
 /// `left` is what the store had of it when it was last heard.
 ///
-/// A share is asked for with a fifth to spare, so that demand which grows is seen as growing; and so is a larger one by who
-/// `has_share` and needs more, since a share and tokens are not given together.
+/// A share is asked for with a fifth to spare, so that demand which grows is seen as growing; twice as large where requests
+/// wait, for then nobody knows how many come, but by no more than a quarter of what is left. Who `has_share` and needs more
+/// asks for a larger one, since a share and tokens are not given together.
 pub fn want_second(rate: u32, waiting: u32, limit: u32, has_share: bool, left: u32) -> (u32, u32) {
     let slow = rate.saturating_mul(2).saturating_add(1);
     let share = match rate > SHARE_FROM || (has_share && waiting > 0) {
-        true => rate.saturating_add(rate / 5).max(rate.saturating_add(1)).min(limit),
+        true => {
+            let steady = rate.saturating_add(rate / 5).max(rate.saturating_add(1));
+            let grown = if waiting > 0 { rate.saturating_mul(2).min(rate.saturating_add(left / 4)) } else { 0 };
+            steady.max(grown).min(limit)
+        }
         false if slow <= limit / SLOW_SHARE_PARTS && left >= limit / 2 => slow,
         false => 0,
     };
@@ -196,6 +201,8 @@ mod tests {
         assert_eq!(want_second(100, 1, 1_000, false, 0), (120, 1));
         assert_eq!(want_second(6, 1, 1_000, false, 0), (7, 1));
         assert_eq!(want_second(100, 50, 10, false, 0), (10, 10));
+        assert_eq!(want_second(100, 1, 1_000, false, 300), (175, 1), "more may come");
+        assert_eq!(want_second(100, 0, 1_000, true, 300), (120, 1));
     }
 
     #[test]

@@ -106,6 +106,9 @@ pub(super) fn ask(on: &Occasion<'_>, windows: &Windows, holding: &mut Holding) -
     let second = limits.per_second.map(|limit| {
         let rate = u32::try_from(rate).unwrap_or(u32::MAX).saturating_add(on.waiting);
         let has_share = holding.has_share(now) && holding.share > 0;
+        let bare = on.waiting > 0 && holding.room(now, windows, limits, true).second == 0;
+        // A share that is spent is too small, whatever the rate: what was admitted in the second before weighs, too.
+        let rate = if bare && has_share { rate.max(holding.share.saturating_add(on.waiting)) } else { rate };
         let idle = idle_ms >= size::IDLE_MS && on.waiting == 0;
         // It ends by itself soon; what others may want at once is returned.
         let is_missed = size::is_share_missed(holding.share, holding.second_beyond);
@@ -124,7 +127,6 @@ pub(super) fn ask(on: &Occasion<'_>, windows: &Windows, holding: &mut Holding) -
         worth |= want_share > 0 && (on.waiting > 0 || renews);
         let want_tokens = if on.waiting > 0 { want_tokens } else { 0 };
         worth |= want_tokens > 0;
-        let bare = on.waiting > 0 && holding.room(now, windows, limits, true).second == 0;
         SecondAsk { limit, share, want_share, want_tokens, bare }
     });
 

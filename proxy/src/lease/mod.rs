@@ -66,7 +66,7 @@ use crate::{
 };
 
 /// How often a request is decided anew after the store has answered: others of its account may have been faster.
-pub(crate) const TRIES_MAX: u32 = 4;
+pub(crate) const TRIES_MAX: u32 = 16;
 
 /// What a node goes by.
 #[derive(Debug, Clone)]

@@ -105,6 +105,20 @@ async fn who_comes_while_the_store_is_asked_about_others_waits_for_its_own_answe
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_refused_while_demand_grows_far_below_the_limits() {
+    let limits = Limits::new(Some(1_000_000), Some(1_000_000_000), Some(1_000_000_000), Some(10_000), false).unwrap();
+    let fleet = Fleet::of_account(limits);
+    let dirs = dirs::<2>();
+    let nodes = dirs.each_ref().map(|dir| Rc::new(fleet.node(dir.path())));
+    pass(1_500).await;
+    fleet.store.set_delay(Duration::from_millis(2));
+    let offered = [20_000, 3_000];
+    assert_eq!(offer(&nodes, &offered, 3, 10).await, offered);
+    pass(700).await;
+    assert_eq!(offer(&nodes, &[3_000, 20_000], 0, 11).await, [3_000, 20_000]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_key_asks_seldom() {
     let fleet = Fleet::of_account(Limits { per_second: Some(100), concurrent: Some(5), ..per_day(100_000) });
     let dirs = dirs::<2>();
