@@ -108,7 +108,7 @@ fn half_is_free(limit: u32, left: u32) -> bool {
 /// How many slots to keep when it comes to returning: those in use, and if others were needed lately a half as many more. All
 /// of them where nobody misses them; those that nothing needs are not renewed.
 pub fn slots_to_keep(in_use: u32, held: u32, idle_ms: u64, limit: u32, left: u32) -> u32 {
-    if half_is_free(limit, left) && held <= left.max(1) / 4 {
+    if half_is_free(limit, left) && held <= left / 3 {
         return held.max(in_use);
     }
     let spare = if idle_ms >= SLOTS_IDLE_MS { 0 } else { in_use / 2 + 1 };
@@ -227,8 +227,8 @@ mod tests {
     fn slots_to_spare_are_asked_for_and_kept_while_half_of_the_limit_is_free() {
         assert_eq!((want_slots(0, 1, 0, 50, 25), want_slots(0, 1, 0, 50, 24), want_slots(0, 1, 0, 5, 5)), (4, 1, 1));
         assert_eq!(want_slots(0, 1, 0, 1_000_000, SLOTS_LEFT_MAX), 9);
-        assert_eq!((slots_to_keep(0, 6, 9_000, 50, 25), slots_to_keep(0, 7, 9_000, 50, 25)), (6, 0));
-        assert_eq!((slots_to_keep(0, 1, 9_000, 5, 4), slots_to_keep(0, 1, 9_000, 5, 2)), (1, 0));
+        assert_eq!((slots_to_keep(0, 8, 9_000, 50, 25), slots_to_keep(0, 9, 9_000, 50, 25)), (8, 0));
+        assert_eq!((slots_to_keep(0, 1, 9_000, 5, 3), slots_to_keep(0, 1, 9_000, 5, 2)), (1, 0));
     }
 
     #[test]
