@@ -7,6 +7,7 @@ mod api;
 mod certificates;
 mod gateway;
 mod keys;
+mod mail;
 mod migrate;
 mod proxies;
 mod ready;
@@ -38,6 +39,9 @@ enum Command {
     /// Create, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Read what would have been mailed, where no mail server is set.
+    #[command(subcommand)]
+    Mail(mail::Command),
     /// List, put and delete the certificates that the gateways show their clients.
     #[command(subcommand)]
     Certificates(certificates::Command),
@@ -94,6 +98,7 @@ async fn main() -> ExitCode {
         Command::Ready(args) => ready::run(&args).await,
         Command::Migrate(args) => migrate::run(&args),
         Command::Keys(command) => keys::run(command).await,
+        Command::Mail(command) => mail::run(command).await,
         Command::Certificates(command) => certificates::run(command).await,
         Command::Webhooks(command) => webhooks::run(command).await,
         Command::Proxies(args) => proxies::run(args).await,

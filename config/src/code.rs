@@ -88,6 +88,16 @@ codes! {
     CsrfTokenInvalid = "csrf_token_invalid", 403;
     /// Only a person who has signed in may do this: a key cannot.
     SignInRequired = "sign_in_required", 403;
+    /// Address and password do not belong together, or the address has not been proved yet.
+    CredentialsInvalid = "credentials_invalid", 401;
+    /// Too many attempts for this address, or from this one: `retry_after` in the details says for how many seconds. A device on which the person has signed in before is counted by itself; a mailed link signs in elsewhere.
+    SignInLocked = "sign_in_locked", 429;
+    /// More passwords are being looked at than can be at once. Try again in a moment.
+    SignInBusy = "sign_in_busy", 503;
+    /// The token from the mail was used already, has run out, or was never given out. Ask for another.
+    OneTimeTokenInvalid = "one_time_token_invalid", 400;
+    /// Nobody can register here by themselves; ask whoever runs this, or a member of an account, to be invited.
+    RegistrationClosed = "registration_closed", 403;
     /// The route asks callers to identify themselves and the request carries no credential; WWW-Authenticate names what would do.
     CredentialMissing = "credential_missing", 401;
     /// The request carries a credential of a kind that this route does not take; WWW-Authenticate names what would do.

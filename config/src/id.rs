@@ -120,6 +120,8 @@ ids! {
     ProductId = "prod";
     /// A person's sign-in, from its beginning to its end.
     SessionId = "ses";
+    /// A mail on its way, or in the local mailbox.
+    MailId = "mail";
 }
 
 #[cfg(test)]

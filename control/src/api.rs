@@ -9,9 +9,9 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    accounts, audit, certificates, deliveries, events,
+    accounts, audit, auth, certificates, deliveries, events,
     http::{self, Api},
-    keys, plans, products, proxies, routes as gateway, stores, usage, webhooks,
+    keys, mail, plans, products, proxies, routes as gateway, stores, usage, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -26,6 +26,7 @@ use crate::{
     servers((url = "/", description = "The gateway")),
     components(schemas(Failure, FieldIssue)),
     tags(
+        (name = "auth", description = "Registering, signing in and out, passwords that were forgotten"),
         (name = "keys", description = "API keys: what clients of the gateway authenticate with"),
         (name = "webhooks", description = "Where an account's events are posted to, and how they are signed"),
         (name = "stores", description = "Stores and their products; every change of a product is an event"),
@@ -59,6 +60,7 @@ pub fn document() -> String {
 
 fn parts() -> (Router<Api>, Value) {
     let v1 = OpenApiRouter::new()
+        .merge(auth::routes())
         .merge(keys::routes())
         .merge(usage::routes())
         .merge(audit::routes())
@@ -73,6 +75,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(stores::routes())
         .merge(products::routes())
         .merge(deliveries::routes())
+        .merge(mail::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

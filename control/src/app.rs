@@ -28,6 +28,7 @@ use crate::{
     keys::{Directory, KeyFeed},
     mail::{self, MailError, Outbox},
     metrics::Metrics,
+    passwords::Passwords,
     plans::{self, PlanFeed},
     routes::RouteFeed,
     secrets::{self, Master, Secrets, SecretsError},
@@ -258,6 +259,7 @@ pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, options: Optio
 
 /// What handlers are given.
 pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, metrics: Metrics, settings: &Settings) -> Api {
+    let passwords = Passwords::new(world.clone());
     Api {
         db,
         world,
@@ -269,6 +271,9 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
         sessions: Arc::new(sessions::Directory),
         metrics,
         mail: Outbox::default(),
+        passwords,
+        registration: settings.control.registration,
+        public_url: settings.control.public_url.as_str().into(),
         in_flight: <_>::default(),
         request_timeout: settings.control.request_timeout,
         forget_proxies_after: settings.control.forget_proxies_after,

@@ -1,13 +1,14 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit certificates events keys members plans products proxies routes sessions stores usage
-//! users webhooks`) over thin plumbing (`db egress http jobs mail secrets sync`). Plumbing imports no feature; features use one another only
+//! Vertical features (`accounts audit auth certificates events keys members plans products proxies routes sessions stores usage
+//! users webhooks`) over thin plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod auth;
 pub mod certificates;
 pub mod data_dir;
 pub mod db;
@@ -21,6 +22,7 @@ pub mod mail;
 pub mod members;
 pub mod metrics;
 pub mod migrate;
+pub mod passwords;
 pub mod plans;
 pub mod products;
 pub mod proxies;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use clearway_config::settings::Settings;
+use clearway_config::settings::{Settings, process::Registration};
 use clearway_control::{
     api,
     app::{self, App, DATABASE_URL, Start, StartError},
@@ -49,6 +49,9 @@ struct Flags {
     /// Where metrics and health are served; port 0 picks a free one
     #[arg(long, value_name = "ADDR")]
     metrics_addr: Option<SocketAddr>,
+    /// Who may become a user: open, invited or closed
+    #[arg(long, value_name = "WHO")]
+    registration: Option<Registration>,
     /// Print one line of JSON on standard output once ready
     #[arg(long)]
     json: bool,
@@ -120,7 +123,8 @@ fn settings(flags: &Flags) -> Result<Settings, StartError> {
     if flags.config.is_none() {
         settings.control.plans_file = PathBuf::from("config").join(&settings.control.plans_file);
     }
-    let Flags { data_dir, control_addr, sync_addr, metrics_addr, .. } = flags;
+    let Flags { data_dir, control_addr, sync_addr, metrics_addr, registration, .. } = flags;
+    registration.clone_into_some(&mut settings.control.registration);
     data_dir.clone_into_some(&mut settings.data_dir);
     control_addr.clone_into_some(&mut settings.control.addr);
     sync_addr.clone_into_some(&mut settings.sync.addr);

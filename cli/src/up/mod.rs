@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Settings; without it the defaults, and routes and plans from ./config where it exists.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Also start an echo service behind /demo, with an account and a key for each plan.
+    /// Also start an echo service behind /demo, with an account and a key for each plan, and let anyone register.
     #[arg(long)]
     demo: bool,
     /// Print one line of JSON once everything is ready, in place of the text.
@@ -75,6 +75,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Fatal> {
     control.extend(flag("--control-addr", args.control_addr.unwrap_or(settings.control.addr)));
     control.extend(flag("--sync-addr", args.sync_addr.unwrap_or(settings.sync.addr)));
     control.extend(flag("--metrics-addr", control_metrics));
+    if args.demo {
+        // What a demo is for can be tried by anyone who reaches it, and its mails are read by `clearway mail`.
+        control.extend(["--registration".to_owned(), "open".to_owned()]);
+    }
     // A demo shows the admin's key at every start, so every start makes one more secret of it.
     let control = Supervised::start(Plane::Control, control, args.demo.then_some("--rotate-admin-key"), &mut stop).await?;
 

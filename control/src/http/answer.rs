@@ -57,7 +57,10 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(Data(self.data));
-        response.headers_mut().extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
+        for (name, value) in self.headers {
+            // Not put in the place of each other: an answer may set several cookies.
+            response.headers_mut().append(name, value);
+        }
         response
     }
 }

@@ -18,6 +18,8 @@ pub struct ApiError {
     code: ErrorCode,
     message: Cow<'static, str>,
     details: Option<Box<serde_json::Value>>,
+    /// Seconds, for `Retry-After`.
+    retry_after: Option<u64>,
     /// The scope that a better key would have, for the challenge of a 403.
     scope: Option<Scope>,
     source: Option<Source>,
@@ -39,7 +41,7 @@ impl ApiError {
     }
 
     pub fn saying(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: None, scope: None, source: None }
+        Self { code, message: message.into(), details: None, retry_after: None, scope: None, source: None }
     }
 
     /// A body or a query that fails validation, every field at once.
@@ -78,6 +80,11 @@ impl ApiError {
         Self { details: Some(Box::new(details)), ..self }
     }
 
+    /// Says when to try again.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     pub fn code(&self) -> ErrorCode {
         self.code
     }
@@ -87,6 +94,8 @@ impl ApiError {
         let mut headers = HeaderMap::new();
         let challenge = match (self.code.status(), &self.scope) {
             (401, _) if self.code == ErrorCode::KeyMissing => Some(String::new()),
+            // Neither is asked for as a bearer.
+            (401, _) if self.code == ErrorCode::CredentialsInvalid => None,
             (401, _) => Some(", error=\"invalid_token\"".to_owned()),
             (_, Some(scope)) => Some(format!(", error=\"insufficient_scope\", scope=\"{scope}\"")),
             _ => None,
@@ -95,8 +104,10 @@ impl ApiError {
             let challenge = HeaderValue::try_from(format!("Bearer realm=\"clearway\"{why}"));
             headers.insert(header::WWW_AUTHENTICATE, challenge.expect("a scope is ASCII"));
         }
-        if self.code.status() == 503 {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        match self.retry_after {
+            Some(seconds) => drop(headers.insert(header::RETRY_AFTER, seconds.into())),
+            None if self.code.status() == 503 => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            None => {}
         }
         headers
     }

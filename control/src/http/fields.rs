@@ -261,7 +261,8 @@ pub async fn read_json(request: Request, bytes_max: usize) -> Result<axum::body:
 }
 
 /// JSON, or what says nothing: no media type at all, and the one that `curl -d` and HTML forms send unasked.
-/// A form cannot do harm by it: there is no cookie here that a browser would add.
+/// A form of another site cannot do harm by it: what changes something by a cookie needs a header that no form can send,
+/// and no cookie is given out to a page of another site.
 fn may_be_json(media_type: Option<&HeaderValue>) -> bool {
     let Some(value) = media_type else { return true };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -21,7 +21,7 @@ use axum::{
     extract::{FromRequestParts, Path},
     middleware,
 };
-use clearway_config::settings::process::EgressSettings;
+use clearway_config::settings::process::{EgressSettings, Registration};
 use http::request::Parts;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -41,7 +41,9 @@ pub use idempotency::{Repeatable, Turn};
 pub use paging::{PageParams, Paging};
 pub use versions::{IfMatch, tagged};
 
-use crate::{db::Db, egress::Egress, mail::Outbox, metrics::Metrics, secrets::Secrets, sync::Hub, world::World};
+use crate::{
+    db::Db, egress::Egress, mail::Outbox, metrics::Metrics, passwords::Passwords, secrets::Secrets, sync::Hub, world::World,
+};
 
 /// What handlers are given. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +57,11 @@ pub struct Api {
     pub sessions: Arc<dyn SessionDirectory>,
     pub metrics: Metrics,
     pub mail: Outbox,
+    pub passwords: Passwords,
+    /// Who may become a user.
+    pub registration: Registration,
+    /// Where people find the gateway.
+    pub public_url: Arc<str>,
     pub in_flight: idempotency::InFlight,
     pub request_timeout: Duration,
     /// Says true once the process is stopping: a request that only waits for something ends then.

@@ -30,6 +30,18 @@ const WITH_KEY: &[ErrorCode] = &[
 const WITH_SESSION: &[ErrorCode] = &[ErrorCode::SessionUnknown, ErrorCode::SessionExpired, ErrorCode::CsrfTokenInvalid];
 /// Where nothing else will.
 const SESSION_ONLY: &[ErrorCode] = &[ErrorCode::KeyMissing, ErrorCode::AccountSuspended, ErrorCode::SignInRequired];
+/// Where people sign in, or are about to.
+const SIGN_IN: &[ErrorCode] = &[
+    ErrorCode::CredentialsInvalid,
+    ErrorCode::SignInLocked,
+    ErrorCode::SignInBusy,
+    ErrorCode::OneTimeTokenInvalid,
+    ErrorCode::RegistrationClosed,
+    ErrorCode::CsrfTokenInvalid,
+    ErrorCode::AccountSuspended,
+    ErrorCode::RateLimitExceeded,
+    ErrorCode::ConcurrencyExceeded,
+];
 const WITH_BODY: &[ErrorCode] = &[ErrorCode::MalformedBody, ErrorCode::BodyTooLarge, ErrorCode::UnsupportedMediaType];
 const WITH_ID: &[ErrorCode] = &[ErrorCode::NotFound];
 /// On what changes something.
@@ -76,18 +88,21 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
         id.insert_str(0, "marketplace_");
     }
     let said = |scheme: &str| operation.get("security").and_then(|security| security.pointer(&format!("/0/{scheme}"))).cloned();
+    let (by_key, by_session) = (said("key"), said("session").is_some());
     let mut codes = EVERYWHERE.to_vec();
     let cookie = if method == "get" { json!({ "session_cookie": [] }) } else { json!({ "session_cookie": [], "csrf": [] }) };
-    if let Some(scopes) = said("key") {
+    let repeatable = by_key.is_some();
+    if let Some(scopes) = by_key {
         operation.insert("security".into(), json!([{ "key": scopes }, { "key_header": scopes }, { "session": [] }, cookie]));
         codes.extend(WITH_KEY);
         codes.extend(WITH_SESSION);
-    } else if said("session").is_some() {
+    } else if by_session {
         operation.insert("security".into(), json!([{ "session": [] }, cookie]));
         codes.extend(SESSION_ONLY);
         codes.extend(WITH_SESSION);
     } else {
         operation.insert("security".into(), json!([]));
+        codes.extend(path.starts_with("/api/v1/auth/").then_some(SIGN_IN).unwrap_or_default());
     }
     if operation.contains_key("requestBody") || method == "post" {
         codes.extend(WITH_BODY);
@@ -102,7 +117,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     if parameters.is_some_and(|list| list.iter().any(|parameter| parameter["name"] == "If-Match")) {
         codes.extend(CONDITIONAL);
     }
-    if method == "post" {
+    // Of whoever shows a key or a session, and not what only a person does.
+    if method == "post" && repeatable {
         codes.extend(REPEATABLE);
         let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
         let own = parameters.as_array().is_some_and(|list| list.iter().any(|one| one["name"] == "Idempotency-Key"));

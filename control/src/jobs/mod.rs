@@ -5,9 +5,9 @@ use std::{future::Future, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    db,
+    auth, db,
     http::{Api, chain, idempotency},
-    keys, proxies, sessions, usage, webhooks,
+    keys, mail, proxies, sessions, usage, webhooks,
 };
 
 /// Between two sweeps, and after one that failed.
@@ -42,6 +42,8 @@ pub async fn sweep_once(api: &Api) {
     drain(api, "proxy", || proxies::sweep(&api.db, api.forget_proxies_after)).await;
     drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
     drain(api, "session", || sessions::sweep(&api.db, before)).await;
+    drain(api, "sign_in", || auth::sweep(&api.db, &api.world)).await;
+    drain(api, "mailbox", || mail::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "webhook_secret", || webhooks::sweep(&api.db, &api.world)).await;
 }
 

@@ -1,11 +1,13 @@
 //! Mail on its way out. A mail is written into the outbox in the transaction of what it speaks of, and handed to the
 //! mail server by [`deliver_until`], again and again until it takes it or says that it never will.
 //!
-//! Without a mail server in the settings nothing is stored: that it was not sent is logged, without its words.
+//! Without a mail server in the settings mails stay in the local [`mailbox`], which the operator can read.
 //!
 //! Plumbing: it does not know what mails are about, and imports no feature.
 
 mod deliver;
+mod http;
+mod mailbox;
 mod server;
 mod store;
 #[cfg(test)]
@@ -13,14 +15,15 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use clearway_config::settings::MailSettings;
+use clearway_config::{MailId, settings::MailSettings};
 
 pub use deliver::{deliver_once, deliver_until};
+pub use http::routes;
+pub use mailbox::sweep;
 pub use server::{MailError, PASSWORD, Server};
 
 use crate::{
     db::{self, Signal, Tx},
-    http::hex,
     world::World,
 };
 
@@ -57,16 +60,17 @@ impl Outbox {
 
     /// Sends a mail with the commit of `tx`, or not at all.
     pub async fn send(&self, tx: &mut Tx, world: &World, mail: &Mail) -> db::Result<()> {
-        if self.server.is_none() {
-            tracing::warn!(mail.subject = mail.subject, "a mail was not sent: no mail server is set");
-            return Ok(());
-        }
         let subject: String =
             mail.subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUBJECT_CHARS_MAX).collect();
         let mut body = mail.body.clone();
         body.truncate(body.floor_char_boundary(BODY_BYTES_MAX));
-        let id = format!("mail_{}", hex(&world.random()[..16]));
-        store::insert(tx, &id, &mail.to, &subject, &body, world.now_ms()).await?;
+        let (id, now_ms) = (world.id(MailId::new), world.now_ms());
+        if self.server.is_none() {
+            tracing::info!(mail.id = %id, "a mail stays in the local mailbox: no mail server is set");
+            let kept = mailbox::Kept { id, to: mail.to.clone(), subject, body, created_at: now_ms };
+            return mailbox::insert(tx, &kept).await;
+        }
+        store::insert(tx, &id.to_string(), &mail.to, &subject, &body, now_ms).await?;
         tx.announce(SENT);
         Ok(())
     }

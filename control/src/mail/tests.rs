@@ -73,13 +73,20 @@ async fn a_mail_is_tried_again_later_and_given_up_where_the_server_never_takes_i
 }
 
 #[tokio::test]
-async fn without_a_mail_server_nothing_is_stored() {
+async fn without_a_mail_server_mails_stay_in_the_mailbox_for_a_while() {
     on_both(async |TestDb { db, .. }: TestDb| {
         let world = World::fixed(NOW, 1);
         let outbox = Outbox::new(&MailSettings::default(), None).unwrap();
-        send(&outbox, &db, &world, "first").await;
-        assert_eq!(waiting(&db).await, 0);
+        let kept = async || db.query("SELECT count(*) FROM mailbox").scalar::<i64>().await.unwrap();
+        for n in 0..502 {
+            send(&outbox, &db, &world, &n.to_string()).await;
+        }
+        assert_eq!((waiting(&db).await, kept().await), (0, 500), "the oldest make room");
         assert_eq!(deliver_once(&outbox, &db, &world, &Metrics::new()).await.unwrap(), 0);
+        world.advance(7 * 24 * 60 * 60 * 1_000 + 1);
+        send(&outbox, &db, &world, "later").await;
+        assert_eq!(sweep(&db, world.now_ms()).await.unwrap(), 499);
+        assert_eq!(kept().await, 1);
     })
     .await;
 }

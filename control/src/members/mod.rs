@@ -4,4 +4,4 @@ mod role;
 mod store;
 
 pub use role::{Role, UnknownRole};
-pub use store::{addresses, insert as join};
+pub use store::{Membership, addresses, home, insert as join, of_person};

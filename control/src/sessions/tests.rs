@@ -18,7 +18,8 @@ use crate::{
     },
     http::{HeldSession, SessionDirectory},
     members::{self, Role},
-    plans, users,
+    plans,
+    users::{self, NewUser},
     world::World,
 };
 
@@ -40,7 +41,9 @@ impl Stand {
         let account = account(db, &world).await;
         let user = world.id(UserId::new);
         let mut tx = db.begin().await.unwrap();
-        users::insert(&mut tx, user, account, "ann@example.com", String::new(), NOW).await.unwrap();
+        let password_hash = String::new();
+        let new = NewUser { id: user, account, email: "ann@example.com", name: "", password_hash, now_ms: NOW };
+        users::insert(&mut tx, &new).await.unwrap();
         members::join(&mut tx, account, user, Role::Developer, NOW).await.unwrap();
         tx.commit().await.unwrap();
         Self { db: db.clone(), world, account, user }

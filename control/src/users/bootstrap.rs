@@ -1,9 +1,9 @@
 //! The first start: the platform's account, its owner and an admin key.
 
-use argon2::{Argon2, PasswordHasher, password_hash::Error as HashError};
+use argon2::password_hash::Error as HashError;
 use clearway_config::{Environment, Limits, PlainKey, Scope, Scopes, UserId, scope::ADMIN};
 
-use super::store;
+use super::{model::NewUser, store};
 use crate::{
     accounts::{self, AccountError},
     audit::{self, Actor, Changes, Event},
@@ -11,6 +11,7 @@ use crate::{
     http::{chain, hex},
     keys::{self, IssueError, NewKey, RotateError},
     members::{self, Role},
+    passwords,
     secrets::Secrets,
     world::World,
 };
@@ -51,7 +52,8 @@ pub async fn bootstrap(
         return Ok(None);
     }
     let password = hex(&world.random()[..16]);
-    let password_hash = hash(world, &password).map_err(BootstrapError::Password)?;
+    let salt = world.random()[..16].try_into().expect("16 of 32 bytes");
+    let password_hash = passwords::hash(&salt, &password).map_err(BootstrapError::Password)?;
     let mut tx = db.begin().await?;
     if store::any(&mut tx).await? {
         return Ok(None);
@@ -59,7 +61,8 @@ pub async fn bootstrap(
     let now_ms = world.now_ms();
     let (account, _) = accounts::open(&mut tx, world, &Actor::System, "platform".into(), plan.to_owned()).await?;
     let user = world.id(UserId::new);
-    match store::insert(&mut tx, user, account.id, email, password_hash, now_ms).await {
+    let new = NewUser { id: user, account: account.id, email, name: "", password_hash, now_ms };
+    match store::insert(&mut tx, &new).await {
         // Another process was first, with the same settings.
         Err(error) if error.is_conflict("users_email_key") => return Ok(None),
         other => other?,
@@ -84,12 +87,6 @@ pub async fn bootstrap(
     tx.commit().await?;
     tracing::info!(account.id = %account.id, user.id = %user, key.id = %issued.key.id, "first admin made");
     Ok(Some(FirstAdmin { email: email.to_owned(), password: Some(password), key: issued.plain }))
-}
-
-/// Argon2id with the library's recommended cost.
-fn hash(world: &World, password: &str) -> Result<String, HashError> {
-    let salt = &world.random()[..16];
-    Ok(Argon2::default().hash_password_with_salt(password.as_bytes(), salt)?.to_string())
 }
 
 impl BootstrapError {

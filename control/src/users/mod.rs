@@ -1,9 +1,11 @@
-//! Users: people who sign in. So far there is the first admin, who is made with the platform's account.
+//! Users: people who sign in. The first is made with the platform's account; how others come is for `auth` and `members`.
 
 mod admin_key;
 mod bootstrap;
+mod model;
 mod store;
 
 pub use admin_key::another_admin_key;
 pub use bootstrap::{BootstrapError, FirstAdmin, bootstrap};
-pub use store::insert;
+pub use model::{NewUser, User};
+pub use store::{find, find_by_email, insert, lock, replace_hash, set_password};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use clearway_config::{
     SealingKey,
-    settings::{Mode, Plans, Settings, Source},
+    settings::{Mode, Plans, Settings, Source, process::Registration},
 };
 use clearway_control::{
     api,
@@ -50,6 +50,7 @@ pub(crate) struct TestApp {
     pub(crate) database: TestDb,
     router: Router,
     admin_key: String,
+    pub(crate) admin_password: String,
 }
 
 /// Whom a request comes from.
@@ -89,9 +90,19 @@ impl TestApp {
         let hub = start_hub(&database.db, &world, &secrets, options).await.unwrap();
         let metrics = Metrics::new();
         let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
-        let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, &Settings::default());
+        let mut settings = Settings::default();
+        settings.control.registration = Registration::Open;
+        let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, &settings);
         let router = api::router(api.clone());
-        Self { api, world, database, router, admin_key: admin.key.reveal().to_owned() }
+        let admin_password = admin.password.unwrap();
+        Self { api, world, database, router, admin_key: admin.key.reveal().to_owned(), admin_password }
+    }
+
+    /// With something changed that handlers are given.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Api)) -> Self {
+        change(&mut self.api);
+        self.router = api::router(self.api.clone());
+        self
     }
 
     /// Without a key.

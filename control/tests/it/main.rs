@@ -12,6 +12,7 @@ mod databases;
 mod accounts;
 mod app;
 mod audit;
+mod auth;
 mod authorization;
 mod bodies;
 mod callers;

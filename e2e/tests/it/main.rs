@@ -19,6 +19,7 @@ mod link;
 mod moving_up;
 mod offline;
 mod operating;
+mod people;
 mod quickstarts;
 mod quotas;
 mod receiver;

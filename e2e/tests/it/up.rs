@@ -19,7 +19,7 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_over(data, &root().join("config/clearway.toml"), None)
     }
 

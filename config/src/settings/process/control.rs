@@ -1,6 +1,6 @@
 //! `[control]`: the control plane.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 
@@ -27,12 +27,41 @@ pub struct ControlSettings {
     pub plans_file: PathBuf,
     /// The first admin's address.
     pub admin_email: String,
+    /// Who may become a user: anyone, whom a member of an account invites, or nobody.
+    pub registration: Registration,
+    /// Where people find the gateway, for the links in mails.
+    pub public_url: String,
     /// How long a request may take.
     #[serde(deserialize_with = "duration::deserialize")]
     pub request_timeout: Duration,
     /// A proxy that was not heard of for so long is no longer listed.
     #[serde(deserialize_with = "duration::deserialize")]
     pub forget_proxies_after: Duration,
+}
+
+/// Who may become a user. A user has an account of their own, and with its keys may call whatever route asks for no scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Anyone who proves an address.
+    Open,
+    /// Whom a member of an account invites.
+    Invited,
+    /// Nobody new.
+    Closed,
+}
+
+impl FromStr for Registration {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "open" => Ok(Self::Open),
+            "invited" => Ok(Self::Invited),
+            "closed" => Ok(Self::Closed),
+            _ => Err("must be open, invited or closed"),
+        }
+    }
 }
 
 impl Default for ControlSettings {
@@ -46,6 +75,8 @@ impl Default for ControlSettings {
             master_key_file: PathBuf::new(),
             plans_file: "plans.toml".into(),
             admin_email: "admin@localhost".into(),
+            registration: Registration::Invited,
+            public_url: "http://127.0.0.1:8080".into(),
             request_timeout: Duration::from_secs(30),
             forget_proxies_after: Duration::from_secs(24 * 3600),
         }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailSettings {
-    /// `smtps://host:465`, or `smtp://host:587?tls=required` for STARTTLS; empty: mails are not sent.
+    /// `smtps://host:465`, or `smtp://host:587?tls=required` for STARTTLS; empty: mails stay in the local mailbox.
     pub smtp_url: String,
     /// Whom to log in as. The password is the environment's `CLEARWAY_SMTP_PASSWORD`.
     pub user: String,

@@ -25,7 +25,7 @@ use serde::Deserialize;
 pub use self::{
     acme::{AcmeSettings, DOMAINS_MAX},
     cache::CacheSettings,
-    control::ControlSettings,
+    control::{ControlSettings, Registration},
     egress::EgressSettings,
     gateway::GatewaySettings,
     limits::{HEADERS_BOUND, LimitSettings},
@@ -162,6 +162,10 @@ impl Settings {
         }
         if !(1..=1000).contains(&self.control.database_connections) {
             return fault("control.database_connections", "must be from 1 to 1000");
+        }
+        let public = &self.control.public_url;
+        if !(public.starts_with("http://") || public.starts_with("https://")) {
+            return fault("control.public_url", "must begin with http:// or https://");
         }
         let url = &self.control.database_url;
         if !url.is_empty() && !self.control.database_url_file.as_os_str().is_empty() {

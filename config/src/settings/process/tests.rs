@@ -19,6 +19,8 @@ fn the_file_that_ships_says_the_defaults() {
     assert_eq!(shipped.gateway.tls_addr, defaults.gateway.tls_addr);
     assert_eq!(format!("{:?}", shipped.gateway.tls), format!("{:?}", defaults.gateway.tls));
     assert_eq!(format!("{:?}", shipped.gateway.limits), format!("{:?}", defaults.gateway.limits));
+    assert_eq!(format!("{:?}", shipped.control.registration), format!("{:?}", defaults.control.registration));
+    assert_eq!(shipped.control.public_url, defaults.control.public_url);
     assert_eq!(shipped.control.addr, defaults.control.addr);
     assert_eq!(format!("{:?}", shipped.mail), format!("{:?}", defaults.mail));
     assert_eq!(shipped.redis, defaults.redis);

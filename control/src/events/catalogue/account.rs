@@ -69,14 +69,14 @@ events! {
     }
 
     /// A person's account was deleted.
-    UserDeleted = "user.deleted" v 1; Waiting("users who sign in"); of user.user_id; {
+    UserDeleted = "user.deleted" v 1; Waiting("erasing a person"); of user.user_id; {
         #[serde(flatten)]
         user: User = User::example(),
         deleted_at: Time = Time(1_795_176_000_000),
     }
 
     /// A person signed up.
-    UserSignedUp = "user.signed_up" v 1 also "user.signup"; Waiting("users who sign in"); of user.user_id; {
+    UserSignedUp = "user.signed_up" v 1 also "user.signup"; Emitted; of user.user_id; {
         #[serde(flatten)]
         user: User = User::example(),
         signed_up_at: Time = Time(1_795_176_000_000),

@@ -15,6 +15,7 @@ use clearway_config::{
 };
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
+use zeroize::Zeroizing;
 
 pub use self::credential::CSRF_HEADER;
 use self::credential::{Credential, check_page, credential};
@@ -198,6 +199,10 @@ pub struct Person {
     pub session_id: SessionId,
     /// The admin who acts as this person.
     pub impersonator: Option<UserId>,
+    /// The token that was presented.
+    pub presented: SessionHash,
+    /// What pages send beside the token, where it came in a cookie.
+    pub csrf: Option<Zeroizing<String>>,
     caller: Caller,
 }
 
@@ -213,12 +218,22 @@ impl FromRequestParts<Api> for Person {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let (caller, _) = identify(parts, api, None).await?;
-        match caller.principal {
-            Principal::User { id, session_id, impersonator } => Ok(Self { user_id: id, session_id, impersonator, caller }),
-            Principal::Key(_) => Err(ApiError::new(ErrorCode::SignInRequired)),
+        let (caller, hash) = identify(parts, api, None).await?;
+        let csrf = csrf(&parts.headers)?;
+        match (caller.principal, hash) {
+            (Principal::User { id, session_id, impersonator }, Hash::Session(presented, _)) => {
+                Ok(Self { user_id: id, session_id, impersonator, presented, csrf, caller })
+            }
+            (Principal::User { .. } | Principal::Key(_), _) => Err(ApiError::new(ErrorCode::SignInRequired)),
         }
     }
+}
+
+fn csrf(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, ApiError> {
+    Ok(match credential(headers)? {
+        Credential::Cookie(token) => Some(token.csrf()),
+        Credential::Bearer(_) | Credential::Key(_) => None,
+    })
 }
 
 async fn identify(parts: &Parts, api: &Api, wanted: Option<&str>) -> Result<(Caller, Hash), ApiError> {

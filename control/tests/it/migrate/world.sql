@@ -14,6 +14,12 @@ INSERT INTO memberships (account_id, user_id, role, created_at) VALUES ('acct_1'
 INSERT INTO sessions (id, user_id, account_id, hash, previous_hash, address, user_agent, second_factor, created_at, last_used_at, expires_at)
 VALUES ('ses_1', 'user_1', 'acct_1', randomblob(32), zeroblob(32), '127.0.0.1', 'Ünïcode', 1, 3, 4, 5),
        ('ses_2', 'user_1', 'acct_2', zeroblob(32), NULL, '::1', '', 0, 3, 4, 5);
+INSERT INTO registrations (hash, email, name, password_hash, created_at, expires_at) VALUES (randomblob(32), 'b@example.com', 'Bø', '$argon2id$', 1, 2);
+INSERT INTO user_tokens (hash, user_id, purpose, email, created_at, expires_at) VALUES (randomblob(32), 'user_1', 'reset_password', 'a@example.com', 1, 2);
+INSERT INTO counted_attempts (subject, count, began_at, ends_at) VALUES (randomblob(32), 3, 1, 2);
+INSERT INTO devices (hash, user_id, created_at, last_used_at) VALUES (randomblob(32), 'user_1', 1, 2);
+INSERT INTO mailbox (id, recipient, subject, body, created_at) VALUES ('mail_2', 'a@example.com', 'x', 'lines
+of it', 1);
 INSERT INTO api_keys (id, account_id, name, environment, scopes, allowed_addresses, concurrent, created_at, require_signature, expiry_due)
 VALUES ('key_1', 'acct_1', 'ci', 'live', '["read:apps","a\u00e9\n"]', '[]', 5, 1, 1, 77);
 INSERT INTO key_secrets (id, key_id, hash, shown, created_at, signing_secret)

@@ -1,0 +1,28 @@
+//! Signing in, and all that leads there: registering, proving an address, passwords that were forgotten.
+//!
+//! Nobody learns here whether an address is somebody's: answers, statuses and work are the same, and what differs is
+//! mailed to the address. Guesses are counted before they are looked at, for a known device apart from strangers, so
+//! that nobody can lock an owner out ([`attempts`]).
+
+mod attempts;
+mod devices;
+mod http;
+mod letters;
+mod link;
+mod login;
+mod once;
+mod register;
+mod reset;
+mod store;
+mod sweep;
+mod view;
+mod visitor;
+
+pub use self::{
+    http::routes,
+    letters::Letters,
+    once::Once,
+    store::{NewToken, Purpose, forget_tokens, insert_token, take_token},
+    sweep::sweep,
+    visitor::Visitor,
+};

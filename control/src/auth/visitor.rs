@@ -1,0 +1,58 @@
+//! Who a request is from before it is known who that is.
+
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use clearway_config::{ErrorCode, RequestId, UserId};
+use http::{header, request::Parts};
+
+use super::{Once, devices::DEVICE_COOKIE};
+use crate::{
+    audit::Actor,
+    http::{Api, ApiError, Context},
+};
+
+/// Somebody who may be about to sign in.
+#[derive(Debug)]
+pub struct Visitor {
+    pub address: IpAddr,
+    pub request_id: RequestId,
+    /// What a browser calls itself.
+    pub user_agent: String,
+    /// The device's token, where it came in the cookie.
+    pub(super) device: Option<Once>,
+    /// Whether a page of another site sent it, as far as the browser says.
+    elsewhere: bool,
+}
+
+impl Visitor {
+    /// The person whom they turned out to be, for the audit log.
+    pub fn actor(&self, id: UserId) -> Actor {
+        Actor::User { id, address: Some(self.address), request_id: Some(self.request_id) }
+    }
+
+    /// Refuses to give a browser a cookie where a page of another site asked for it.
+    pub(super) fn may_get_cookie(&self) -> Result<(), ApiError> {
+        if self.elsewhere { Err(ApiError::new(ErrorCode::CsrfTokenInvalid)) } else { Ok(()) }
+    }
+}
+
+impl FromRequestParts<Api> for Visitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
+        let context = parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context"))?;
+        let text = |name: &header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let device = pairs.find(|(name, _)| *name == DEVICE_COOKIE).and_then(|(_, value)| Once::parse(value));
+        let site = parts.headers.get("sec-fetch-site").map(|site| site.as_bytes());
+        Ok(Self {
+            address: context.address,
+            request_id: context.request_id,
+            user_agent: text(&header::USER_AGENT).unwrap_or_default().to_owned(),
+            device,
+            elsewhere: !site.is_none_or(|site| matches!(site, b"same-origin" | b"none")),
+        })
+    }
+}
