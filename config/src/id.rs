@@ -120,6 +120,8 @@ ids! {
     ProductId = "prod";
     /// A person's sign-in, from its beginning to its end.
     SessionId = "ses";
+    /// Somebody who is asked to join an account.
+    InvitationId = "inv";
     /// A mail on its way, or in the local mailbox.
     MailId = "mail";
 }

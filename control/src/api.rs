@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, audit, auth, certificates, deliveries, events,
     http::{self, Api},
-    keys, mail, plans, products, proxies, routes as gateway, stores, usage, webhooks,
+    keys, mail, members, plans, products, profile, proxies, routes as gateway, stores, usage, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use crate::{
     components(schemas(Failure, FieldIssue)),
     tags(
         (name = "auth", description = "Registering, signing in and out, passwords that were forgotten"),
+        (name = "people", description = "Who one is, where one is signed in, and who belongs to an account"),
         (name = "keys", description = "API keys: what clients of the gateway authenticate with"),
         (name = "webhooks", description = "Where an account's events are posted to, and how they are signed"),
         (name = "stores", description = "Stores and their products; every change of a product is an event"),
@@ -61,6 +62,8 @@ pub fn document() -> String {
 fn parts() -> (Router<Api>, Value) {
     let v1 = OpenApiRouter::new()
         .merge(auth::routes())
+        .merge(profile::routes())
+        .merge(members::routes())
         .merge(keys::routes())
         .merge(usage::routes())
         .merge(audit::routes())

@@ -1,6 +1,6 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit auth certificates events keys members plans products proxies routes sessions stores usage
+//! Vertical features (`accounts audit auth certificates events keys members plans products profile proxies routes sessions stores usage
 //! users webhooks`) over thin plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
@@ -25,6 +25,7 @@ pub mod migrate;
 pub mod passwords;
 pub mod plans;
 pub mod products;
+pub mod profile;
 pub mod proxies;
 pub mod routes;
 pub mod secrets;

@@ -17,7 +17,7 @@ pub use http::routes;
 
 use crate::{
     db::{self, Tx},
-    http::Caller,
+    http::{Caller, Principal},
     world::World,
 };
 
@@ -30,6 +30,16 @@ pub enum Actor {
     User { id: UserId, address: Option<IpAddr>, request_id: Option<RequestId> },
     /// Clearway itself: the first start, or a sweep.
     System,
+}
+
+impl Actor {
+    /// The person that it is, if it is one.
+    pub fn person(&self) -> Option<UserId> {
+        match self {
+            Actor::Caller(Caller { principal: Principal::User { id, .. }, .. }) | Actor::User { id, .. } => Some(*id),
+            Actor::Caller(_) | Actor::System => None,
+        }
+    }
 }
 
 impl From<&Caller> for Actor {
@@ -94,6 +104,7 @@ pub const ACTIONS: &[&str] = &[
     "account.policies_changed",
     "account.resumed",
     "account.suspended",
+    "account.transferred",
     "certificate.created",
     "certificate.deleted",
     "certificate.updated",
@@ -103,10 +114,16 @@ pub const ACTIONS: &[&str] = &[
     "gateway.created",
     "gateway.deleted",
     "gateway.updated",
+    "invitation.created",
+    "invitation.revoked",
     "key.created",
     "key.revoked",
     "key.rotated",
     "key.updated",
+    "member.joined",
+    "member.left",
+    "member.removed",
+    "member.role_changed",
     "product.created",
     "product.deleted",
     "product.updated",
@@ -118,6 +135,7 @@ pub const ACTIONS: &[&str] = &[
     "store.updated",
     "user.created",
     "user.password_changed",
+    "user.updated",
     "webhook.created",
     "webhook.deleted",
     "webhook.disabled",

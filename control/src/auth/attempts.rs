@@ -104,9 +104,9 @@ pub(super) async fn forget_strangers(tx: &mut Tx, email: &str) -> db::Result<()>
     store::forget_attempts(tx, &guess("password", email, Guesser::Stranger)).await
 }
 
-/// Counts a mail that somebody asks for; whether it is to be sent. An error where the client address asks for too many,
+/// Counts a mail of a `kind` that somebody asks for; whether it is to be sent. An error where the client address asks for too many,
 /// which has nothing to do with whether the mail's address is somebody's.
-pub(super) async fn count_mail(tx: &mut Tx, world: &World, kind: &str, to: &str, from: IpAddr) -> Result<bool, ApiError> {
+pub async fn count_mail(tx: &mut Tx, world: &World, kind: &str, to: &str, from: IpAddr) -> Result<bool, ApiError> {
     let now_ms = world.now_ms();
     let (asked, ends_at) = store::count_attempt(tx, &client("mails", from), now_ms, now_ms + HOUR_MS).await?;
     if asked > MAILS_FROM_MAX {

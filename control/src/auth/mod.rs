@@ -5,6 +5,7 @@
 //! that nobody can lock an owner out ([`attempts`]).
 
 mod attempts;
+mod confirm;
 mod devices;
 mod http;
 mod letters;
@@ -19,10 +20,14 @@ mod view;
 mod visitor;
 
 pub use self::{
-    http::routes,
+    attempts::count_mail,
+    confirm::{confirm, themselves},
+    http::{NAME_CHARS_MAX, email, password, routes},
     letters::Letters,
     once::Once,
+    register::{open, weak},
     store::{NewToken, Purpose, forget_tokens, insert_token, take_token},
     sweep::sweep,
+    view::{Done, UserView},
     visitor::Visitor,
 };

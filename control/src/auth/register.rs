@@ -84,7 +84,7 @@ pub(super) async fn verify(api: &Api, visitor: &Visitor, token: &Once) -> Result
 }
 
 /// A person of a proved address, with an account of their own on the first plan on offer.
-pub(super) async fn open(
+pub async fn open(
     tx: &mut Tx,
     world: &World,
     visitor: &Visitor,
@@ -112,6 +112,6 @@ pub(super) async fn open(
 }
 
 /// Refuses a password that is not taken, as a fault of the form's field.
-pub(super) fn weak(password: &str, words: &[&str], field: &str) -> Result<(), ApiError> {
+pub fn weak(password: &str, words: &[&str], field: &str) -> Result<(), ApiError> {
     passwords::check(password, words).map_err(|why| ApiError::invalid(&[crate::http::issue(field, "too_weak", why.to_string())]))
 }

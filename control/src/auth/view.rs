@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "user_1QjvzY8L2d0ZB9oU4hXwVk", "email": "ann@example.com", "name": "Ann", "version": 1,
     "created_at": "2026-11-20T12:00:00.000Z", "password_changed_at": null}))]
-pub(crate) struct UserView {
+pub struct UserView {
     id: String,
     /// Proved to be theirs.
     email: String,
@@ -129,9 +129,9 @@ impl SignedInView {
 /// What has been done about a wish whose outcome is mailed, or told in a word.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"status": "mailed"}))]
-pub(super) struct Done {
+pub struct Done {
     /// `mailed`: if there is something to do for the address, a mail says what. `signed_out`, `password_set`: as it says.
-    pub(super) status: &'static str,
+    pub status: &'static str,
 }
 
 /// A person who has just registered.

@@ -29,7 +29,16 @@ const WITH_KEY: &[ErrorCode] = &[
 /// Where a person's session will do.
 const WITH_SESSION: &[ErrorCode] = &[ErrorCode::SessionUnknown, ErrorCode::SessionExpired, ErrorCode::CsrfTokenInvalid];
 /// Where nothing else will.
-const SESSION_ONLY: &[ErrorCode] = &[ErrorCode::KeyMissing, ErrorCode::AccountSuspended, ErrorCode::SignInRequired];
+const SESSION_ONLY: &[ErrorCode] = &[
+    ErrorCode::KeyMissing,
+    ErrorCode::AccountSuspended,
+    ErrorCode::SignInRequired,
+    ErrorCode::ScopeMissing,
+    ErrorCode::CredentialsInvalid,
+    ErrorCode::SignInLocked,
+    ErrorCode::SignInBusy,
+    ErrorCode::OneTimeTokenInvalid,
+];
 /// Where people sign in, or are about to.
 const SIGN_IN: &[ErrorCode] = &[
     ErrorCode::CredentialsInvalid,
@@ -102,7 +111,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
         codes.extend(WITH_SESSION);
     } else {
         operation.insert("security".into(), json!([]));
-        codes.extend(path.starts_with("/api/v1/auth/").then_some(SIGN_IN).unwrap_or_default());
+        if path.starts_with("/api/v1/auth/") {
+            codes.extend(SIGN_IN);
+        }
     }
     if operation.contains_key("requestBody") || method == "post" {
         codes.extend(WITH_BODY);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     auth, db,
     http::{Api, chain, idempotency},
-    keys, mail, proxies, sessions, usage, webhooks,
+    keys, mail, members, proxies, sessions, usage, webhooks,
 };
 
 /// Between two sweeps, and after one that failed.
@@ -43,6 +43,7 @@ pub async fn sweep_once(api: &Api) {
     drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
     drain(api, "session", || sessions::sweep(&api.db, before)).await;
     drain(api, "sign_in", || auth::sweep(&api.db, &api.world)).await;
+    drain(api, "invitation", || members::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "mailbox", || mail::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "webhook_secret", || webhooks::sweep(&api.db, &api.world)).await;
 }

@@ -13,7 +13,7 @@ use clearway_config::{AccountId, SessionId, SessionToken, UserId};
 
 pub use self::{
     directory::Directory,
-    store::{end, end_all, sweep},
+    store::{Listed, end, end_all, list, sweep},
 };
 use crate::{
     db::{self, Tx},

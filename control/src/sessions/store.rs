@@ -4,7 +4,10 @@ use clearway_config::{SessionHash, SessionId, UserId};
 use sqlx::FromRow;
 
 use super::{Begun, IDLE_MS, NewSession, USER_AGENT_CHARS_MAX};
-use crate::db::{self, Db, On, PerEngine, Tx};
+use crate::{
+    db::{self, Db, On, Page, PerEngine, Tx, cut},
+    http::Paging,
+};
 
 /// Rows that one sweep removes at most, so that it never holds the writer for long.
 const SWEEP_MAX: i64 = 1_000;
@@ -146,4 +149,61 @@ pub async fn sweep(db: &Db, before: i64) -> db::Result<u64> {
     .bind(SWEEP_MAX)
     .execute()
     .await
+}
+
+/// A session in force, as its person sees it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub id: SessionId,
+    pub address: String,
+    pub user_agent: String,
+    pub impersonated: bool,
+    pub created_at: i64,
+    pub last_used_at: i64,
+    pub expires_at: i64,
+}
+
+#[derive(Debug, FromRow)]
+struct ListedRow {
+    id: String,
+    address: String,
+    user_agent: String,
+    impersonated: bool,
+    created_at: i64,
+    last_used_at: i64,
+    expires_at: i64,
+}
+
+/// A person's sessions in force, newest first.
+pub async fn list(db: &Db, user: UserId, paging: Paging<SessionId>, now_ms: i64) -> db::Result<Page<Listed, SessionId>> {
+    let rows = db
+        .query(
+            "SELECT id, address, user_agent, impersonator_id IS NOT NULL AS impersonated, created_at, last_used_at, expires_at
+             FROM sessions
+             WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 AND last_used_at > $3
+                   AND (CAST($4 AS TEXT) IS NULL OR id < $4)
+             ORDER BY id DESC
+             LIMIT $5 OFFSET $6",
+        )
+        .bind(user.to_string())
+        .bind(now_ms)
+        .bind(now_ms - IDLE_MS)
+        .bind(paging.cursor.map(|id| id.to_string()))
+        .bind(i64::from(paging.limit) + 1)
+        .bind(i64::from(paging.offset))
+        .all::<ListedRow>()
+        .await?;
+    let listed = |row: ListedRow| {
+        Ok(Listed {
+            id: db::decode("sessions.id", &row.id)?,
+            address: row.address,
+            user_agent: row.user_agent,
+            impersonated: row.impersonated,
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            expires_at: row.expires_at,
+        })
+    };
+    let sessions = rows.into_iter().map(listed).collect::<db::Result<Vec<_>>>()?;
+    Ok(cut(sessions, paging.limit, |session| session.id))
 }

@@ -8,4 +8,4 @@ mod store;
 pub use admin_key::another_admin_key;
 pub use bootstrap::{BootstrapError, FirstAdmin, bootstrap};
 pub use model::{NewUser, User};
-pub use store::{find, find_by_email, insert, lock, replace_hash, set_password};
+pub use store::{find, find_by_email, insert, lock, rename, replace_hash, set_email, set_password};

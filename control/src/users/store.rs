@@ -111,20 +111,18 @@ pub async fn set_password(tx: &mut Tx, id: UserId, hash: String, now_ms: i64) ->
         .map(|_| ())
 }
 
-/// Another name, of the version that its editor has seen; whether it still was that one.
-pub(super) async fn rename(tx: &mut Tx, id: UserId, name: &str, version: i64) -> db::Result<bool> {
-    let changed = tx
-        .query("UPDATE users SET name = $2, version = version + 1 WHERE id = $1 AND version = $3")
+/// Another name.
+pub async fn rename(tx: &mut Tx, id: UserId, name: &str) -> db::Result<()> {
+    tx.query("UPDATE users SET name = $2, version = version + 1 WHERE id = $1")
         .bind(id.to_string())
         .bind(name.to_owned())
-        .bind(version)
         .execute()
-        .await?;
-    Ok(changed == 1)
+        .await
+        .map(|_| ())
 }
 
 /// Another address, which has been proved. A conflict (`users_email_key`) where somebody has it.
-pub(super) async fn set_email(tx: &mut Tx, id: UserId, email: &str, now_ms: i64) -> db::Result<()> {
+pub async fn set_email(tx: &mut Tx, id: UserId, email: &str, now_ms: i64) -> db::Result<()> {
     tx.query("UPDATE users SET email = $2, email_verified_at = $3, version = version + 1 WHERE id = $1")
         .bind(id.to_string())
         .bind(email.to_owned())

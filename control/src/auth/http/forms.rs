@@ -16,17 +16,17 @@ use crate::{
 /// Characters in an address (RFC 5321, 4.5.3.1.3).
 const EMAIL_CHARS_MAX: usize = 254;
 /// Characters in a person's name.
-pub(crate) const NAME_CHARS_MAX: usize = 100;
+pub const NAME_CHARS_MAX: usize = 100;
 
 /// An address, in lower case.
-pub(crate) fn email(value: &Value) -> Result<String, Wrong> {
+pub fn email(value: &Value) -> Result<String, Wrong> {
     let text = fields::text(EMAIL_CHARS_MAX)(value)?.to_lowercase();
     let formed = text.is_ascii() && text.parse::<lettre::Address>().is_ok();
     if formed { Ok(text) } else { Err(("format_invalid", "must be an address, as ann@example.com".into())) }
 }
 
 /// A password as it was typed; which are taken is for whoever sets one.
-pub(crate) fn password(value: &Value) -> Result<Zeroizing<String>, Wrong> {
+pub fn password(value: &Value) -> Result<Zeroizing<String>, Wrong> {
     let text = value.as_str().ok_or(("format_invalid", "must be text".to_owned()))?;
     if text.chars().count() > passwords::CHARS_MAX {
         return Err(("too_long", format!("must have at most {} characters", passwords::CHARS_MAX)));

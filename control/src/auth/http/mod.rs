@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::forms::{EmailForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
-pub(crate) use self::forms::{NAME_CHARS_MAX, email, password};
+pub use self::forms::{NAME_CHARS_MAX, email, password};
 use super::{
     Visitor,
     devices::{DEVICE_COOKIE, KNOWN_MS},

@@ -16,6 +16,8 @@ VALUES ('ses_1', 'user_1', 'acct_1', randomblob(32), zeroblob(32), '127.0.0.1', 
        ('ses_2', 'user_1', 'acct_2', zeroblob(32), NULL, '::1', '', 0, 3, 4, 5);
 INSERT INTO registrations (hash, email, name, password_hash, created_at, expires_at) VALUES (randomblob(32), 'b@example.com', 'Bø', '$argon2id$', 1, 2);
 INSERT INTO user_tokens (hash, user_id, purpose, email, created_at, expires_at) VALUES (randomblob(32), 'user_1', 'reset_password', 'a@example.com', 1, 2);
+INSERT INTO invitations (id, account_id, email, role, hash, invited_by, created_at, expires_at)
+VALUES ('inv_1', 'acct_1', 'b@example.com', 'viewer', randomblob(32), 'user_1', 1, 2);
 INSERT INTO counted_attempts (subject, count, began_at, ends_at) VALUES (randomblob(32), 3, 1, 2);
 INSERT INTO devices (hash, user_id, created_at, last_used_at) VALUES (randomblob(32), 'user_1', 1, 2);
 INSERT INTO mailbox (id, recipient, subject, body, created_at) VALUES ('mail_2', 'a@example.com', 'x', 'lines

@@ -1,0 +1,8 @@
+//! What people say about themselves: name, address, password, and where they are signed in.
+
+mod act;
+mod forms;
+mod http;
+mod sessions_http;
+
+pub use http::routes;
