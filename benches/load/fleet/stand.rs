@@ -69,7 +69,9 @@ impl Fleet {
     pub(super) async fn start(counting: Counting, gateways: usize, upstream: &Upstream, keys: &Keys) -> Result<Self, String> {
         let redis = matches!(counting, Counting::Leases | Counting::EachRequest).then(Redis::start);
         let url = redis.as_ref().map(Redis::url).unwrap_or_default();
-        let settings = if counting == Counting::Leases { format!("[redis]\nurl = \"{url}\"\n") } else { String::new() };
+        // A machine that others use holds a call up for longer than the default lets it, and this is no test of that.
+        let patient = format!("[redis]\nurl = \"{url}\"\ncall_timeout = \"2s\"\nwait_timeout = \"2s\"\n");
+        let settings = if counting == Counting::Leases { patient } else { String::new() };
         let mut fleet = Self { counting, gateways: Vec::new(), redis };
         for n in 0..gateways {
             let name = format!("{} {n}", counting.name());

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::mailbox::{self, Kept};
+use super::mailbox_store::{self as mailbox, Kept};
 use crate::http::{AdminPlatform, Answer, Answered, Api, ApiError, Id, List, PageParams, Paging, Permit, Query, time::rfc3339};
 
 pub fn routes() -> OpenApiRouter<Api> {

@@ -1,13 +1,13 @@
 //! Mail on its way out. A mail is written into the outbox in the transaction of what it speaks of, and handed to the
 //! mail server by [`deliver_until`], again and again until it takes it or says that it never will.
 //!
-//! Without a mail server in the settings mails stay in the local [`mailbox`], which the operator can read.
+//! Without a mail server in the settings mails stay in the local [`mailbox_store`], which the operator can read.
 //!
 //! Plumbing: it does not know what mails are about, and imports no feature.
 
 mod deliver;
 mod http;
-mod mailbox;
+mod mailbox_store;
 mod server;
 mod store;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use clearway_config::{MailId, settings::MailSettings};
 
 pub use deliver::{deliver_once, deliver_until};
 pub use http::routes;
-pub use mailbox::sweep;
+pub use mailbox_store::sweep;
 pub use server::{MailError, PASSWORD, Server};
 
 use crate::{
@@ -67,8 +67,8 @@ impl Outbox {
         let (id, now_ms) = (world.id(MailId::new), world.now_ms());
         if self.server.is_none() {
             tracing::info!(mail.id = %id, "a mail stays in the local mailbox: no mail server is set");
-            let kept = mailbox::Kept { id, to: mail.to.clone(), subject, body, created_at: now_ms };
-            return mailbox::insert(tx, &kept).await;
+            let kept = mailbox_store::Kept { id, to: mail.to.clone(), subject, body, created_at: now_ms };
+            return mailbox_store::insert(tx, &kept).await;
         }
         store::insert(tx, &id.to_string(), &mail.to, &subject, &body, now_ms).await?;
         tx.announce(SENT);
