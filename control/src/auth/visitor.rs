@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use clearway_config::{ErrorCode, RequestId, UserId};
-use http::{header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 
 use super::{Once, devices::DEVICE_COOKIE};
 use crate::{
@@ -46,7 +46,7 @@ impl FromRequestParts<Api> for Visitor {
         let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let device = pairs.find(|(name, _)| *name == DEVICE_COOKIE).and_then(|(_, value)| Once::parse(value));
-        let site = parts.headers.get("sec-fetch-site").map(|site| site.as_bytes());
+        let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
         Ok(Self {
             address: context.address,
             request_id: context.request_id,

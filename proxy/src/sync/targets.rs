@@ -51,7 +51,7 @@ impl Targets {
     /// Ends when it is time to try the first choice again; never where that is the current one.
     pub(crate) async fn time_to_return(&self) {
         if self.at == 0 {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         } else {
             tokio::time::sleep(self.return_after).await;
         }
