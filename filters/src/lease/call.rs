@@ -278,8 +278,10 @@ pub struct Restore {
     pub held: Vec<Held>,
     /// That was all.
     pub done: bool,
-    /// Nodes of the fleet with their last beats, as the last answers to this node's beats said it: they are waited for.
+    /// Nodes of the fleet with their last beats, as far as this node knows of them: they are waited for.
     pub members: Vec<(NodeId, u64)>,
+    /// Nodes are gone, as this node knows, that counted in windows that still run: nobody says anew what they counted.
+    pub departed: bool,
 }
 
 impl Restore {
@@ -381,6 +383,9 @@ pub struct Beaten {
     pub now_ms: u64,
     /// All that have beaten within [`super::Policy::forget_after_ms`], the caller among them unless it goes; by id.
     pub members: Vec<Member>,
+    /// Those that said in that time that they go, and have not come again; by id. Whoever is neither here nor a member
+    /// the store may have forgotten.
+    pub departed: Vec<NodeId>,
     /// What nodes have named in that time; by bucket. Whoever has not restored to one of these does so.
     pub lost: Vec<BucketLost>,
 }

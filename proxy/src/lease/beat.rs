@@ -74,8 +74,8 @@ impl Leases {
             }
         }
         self.ledger.set_valid_until(sent_ms + self.options.policy.forget_after_ms);
-        self.fleet.lock().take_in(&beaten.members);
-        self.metrics.members.set(i64::try_from(beaten.members.len()).unwrap_or(i64::MAX));
+        self.fleet.lock().take_in(beaten, self.options.policy.forget_after_ms);
+        self.metrics.members.set(i64::try_from(self.members()).unwrap_or(i64::MAX));
         if !self.is_up() || *self.beats.borrow() == 0 {
             // Before requests find it out, and while other nodes do the same.
             self.buckets.look_at_all();

@@ -304,7 +304,8 @@ impl Leases {
         done: bool,
         members: Vec<(clearway_filters::lease::NodeId, u64)>,
     ) -> Restore {
-        Restore { caller: self.caller(), bucket, incarnation, held, done, members }
+        let departed = self.fleet.lock().has_departed(&self.now());
+        Restore { caller: self.caller(), bucket, incarnation, held, done, members, departed }
     }
 
     async fn call_restore(&self, call: &Restore) -> Option<Restored> {

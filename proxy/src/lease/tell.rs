@@ -94,6 +94,7 @@ impl Leases {
             held,
             done,
             members: members.to_vec(),
+            departed: false,
         };
         let is_at = |answer| match answer {
             Restored::Ready(now) | Restored::Restoring(now, _) => Ok(now),

@@ -12,7 +12,12 @@ pub(super) struct Bucket {
     pub(super) run: CompactString,
     /// Nothing is given yet.
     pub(super) restoring: bool,
-    /// Somebody was waited for who did not come: what had been out counts, as far as others knew of it.
+    /// Nothing stood here before: what nodes counted that are gone is lost.
+    pub(super) empty: bool,
+    /// Nodes are gone that counted in windows that run.
+    pub(super) departed: bool,
+    /// Somebody was waited for who did not come, or what somebody counted who is gone is lost: what had been out
+    /// counts, as far as others knew of it.
     pub(super) with_losses: bool,
     /// Who is waited for, with the last beat that anybody knew of.
     pub(super) expected: BTreeMap<NodeId, u64>,
@@ -20,11 +25,13 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn beginning(run: &CompactString, now_ms: u64) -> Self {
+    pub(super) fn beginning(run: &CompactString, now_ms: u64, empty: bool) -> Self {
         Self {
             incarnation: Incarnation::beginning(run, now_ms),
             run: run.clone(),
             restoring: true,
+            empty,
+            departed: false,
             with_losses: false,
             expected: BTreeMap::new(),
             done: BTreeSet::new(),
@@ -40,12 +47,13 @@ impl Bucket {
             let known = self.expected.entry(*node).or_default();
             *known = (*known).max((*beat_ms).min(now_ms));
         }
+        self.departed |= restore.departed;
         if restore.done {
             self.done.insert(restore.caller.node);
         }
         if self.waits_for(now_ms, restore.caller.node, forget_after_ms) == 0 {
             self.restoring = false;
-            self.with_losses = self.expected.keys().any(|node| !self.done.contains(node));
+            self.with_losses = (self.departed && self.empty) || self.expected.keys().any(|node| !self.done.contains(node));
             self.expected.clear();
             self.done.clear();
         }

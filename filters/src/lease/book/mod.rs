@@ -30,6 +30,8 @@ pub struct Book {
     seconds: BTreeMap<SubjectId, SecondBook>,
     slots: BTreeMap<SubjectId, SlotsBook>,
     members: BTreeMap<NodeId, Member>,
+    /// Nodes that said that they go, and when.
+    departed: BTreeMap<NodeId, u64>,
     /// Buckets named by beats, with the time of the last one.
     named: BTreeMap<u16, (Incarnation, u64)>,
     #[cfg(test)]
@@ -80,6 +82,7 @@ impl Book {
             seconds: BTreeMap::new(),
             slots: BTreeMap::new(),
             members: BTreeMap::new(),
+            departed: BTreeMap::new(),
             named: BTreeMap::new(),
             #[cfg(test)]
             weakness: None,
@@ -242,7 +245,7 @@ impl Book {
     /// The bucket, begun anew where its data is not of this run.
     fn bucket(&mut self, now_ms: u64, bucket: u16) -> &mut Bucket {
         let run = &self.run;
-        let begun = self.buckets.entry(bucket).or_insert_with(|| Bucket::beginning(run, now_ms));
+        let begun = self.buckets.entry(bucket).or_insert_with(|| Bucket::beginning(run, now_ms, true));
         #[cfg(test)]
         match self.weakness {
             Some(Weakness::NoRestore) => begun.restoring = false,
@@ -250,7 +253,7 @@ impl Book {
             _ => {}
         }
         if begun.run != *run {
-            *begun = Bucket::beginning(run, now_ms);
+            *begun = Bucket::beginning(run, now_ms, false);
         }
         begun
     }
@@ -261,17 +264,21 @@ impl Book {
         if self.members.get(&node).is_none_or(|known| known.epoch <= epoch) {
             if beat.leaving {
                 self.members.remove(&node);
+                self.departed.insert(node, now_ms);
             } else {
                 self.members.insert(node, Member { node, epoch, beat_ms: now_ms, name: plain_name(&beat.name) });
+                self.departed.remove(&node);
             }
         }
         for BucketLost { bucket, incarnation } in &beat.lost {
             self.named.insert(*bucket, (incarnation.clone(), now_ms));
         }
         self.members.retain(|_, member| now_ms.saturating_sub(member.beat_ms) < forget_after_ms);
+        self.departed.retain(|_, left_ms| now_ms.saturating_sub(*left_ms) < forget_after_ms);
         self.named.retain(|_, (_, named_ms)| now_ms.saturating_sub(*named_ms) < forget_after_ms);
         let lost =
             self.named.iter().map(|(bucket, (incarnation, _))| BucketLost { bucket: *bucket, incarnation: incarnation.clone() });
-        Beaten { now_ms, members: self.members.values().cloned().collect(), lost: lost.collect() }
+        let departed = self.departed.keys().copied().collect();
+        Beaten { now_ms, members: self.members.values().cloned().collect(), departed, lost: lost.collect() }
     }
 }

@@ -138,6 +138,7 @@ impl Fleet {
                     held: vec![Held { subject, second: None, day, month: None, slots: None }],
                     done: true,
                     members: vec![(node(0), NOON_MS), (node(1), NOON_MS)],
+                    departed: false,
                 };
                 Heard::Restored(book.restore(NOON_MS, &restore))
             }
@@ -170,6 +171,7 @@ impl Fleet {
             held: vec![],
             done: false,
             members: vec![],
+            departed: false,
         };
         match self.book.restore(NOON_MS, &asks) {
             Restored::Ready(found) | Restored::Restoring(found, _) => found,

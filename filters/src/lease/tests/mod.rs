@@ -29,7 +29,15 @@ pub(super) fn caller(n: u8, epoch: u64, seq: u64) -> Caller {
 /// The incarnation of the account's bucket, after `nodes` have restored nothing to it.
 pub(super) fn ready(book: &mut Book, now_ms: u64, nodes: &[u8]) -> Incarnation {
     let bucket = call::bucket_of(&account());
-    let mut restore = Restore { caller: caller(0, 0, 0), bucket, incarnation: None, held: vec![], done: false, members: vec![] };
+    let mut restore = Restore {
+        caller: caller(0, 0, 0),
+        bucket,
+        incarnation: None,
+        held: vec![],
+        done: false,
+        members: vec![],
+        departed: false,
+    };
     let (Restored::Restoring(found, _) | Restored::Ready(found)) = book.restore(now_ms, &restore) else { unreachable!() };
     restore.incarnation = Some(found.clone());
     restore.done = true;

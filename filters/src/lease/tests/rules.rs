@@ -192,6 +192,7 @@ fn a_bucket_whose_data_is_lost_waits_for_all_that_were_there_and_not_for_ever() 
             held: vec![held(holds, out)],
             done: true,
             members: vec![(node(1), NOON_MS), (node(2), NOON_MS)],
+            departed: false,
         };
         book.restore(now_ms, &restore)
     };
@@ -227,6 +228,7 @@ fn a_share_that_is_restored_counts_and_so_does_what_was_admitted_lately() {
         held: vec![],
         done: false,
         members: vec![],
+        departed: false,
     };
     let Restored::Restoring(found, 1) = book.restore(NOON_MS, &restore) else { panic!() };
     let this = u32::try_from(NOON_MS / 1_000).unwrap();

@@ -154,3 +154,48 @@ async fn a_dead_node_is_waited_for_after_a_loss_and_then_what_others_knew_counts
     admitted += node.requests(300).await;
     assert!((200..=300).contains(&admitted), "{admitted}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stands_still_while_the_store_forgets_it_is_waited_for_by_those_who_remember_it() {
+    let fleet = Fleet::of_account(Limits { concurrent: Some(3), per_second: Some(3), ..Limits::UNLIMITED });
+    let [dir, stalled] = dirs();
+    let (node, stalls) = (fleet.node(dir.path()), fleet.node(stalled.path()));
+    pass(2_500).await;
+    let mut served = Vec::new();
+    for _ in 0..3 {
+        served.push(stalls.request().await.unwrap());
+        pass(400).await;
+    }
+    stalls.run.abort();
+    fleet.store.set_away(true);
+    // The other one notices, and beats before it asks for anything.
+    pass(1_500).await;
+    fleet.store.restart(true);
+    fleet.store.set_away(false);
+    pass(2_500).await;
+    assert!(node.request().await.is_err(), "all of it is in use");
+    drop(served);
+    pass(fleet.policy.forget_after_ms).await;
+    assert!(node.request().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_counted_that_has_left_is_not_had_again_when_the_store_forgets_it() {
+    let fleet = Fleet::of_account(per_day(300));
+    let [dir, left] = dirs();
+    let (node, leaves) = (fleet.node(dir.path()), fleet.node(left.path()));
+    pass(2_500).await;
+    let mut admitted = leaves.requests(200).await;
+    leaves.leases.leave(Duration::from_secs(2)).await;
+    leaves.die().await;
+    pass(1_500).await;
+    admitted += node.requests(10).await;
+    fleet.store.restart(true);
+    admitted += node.requests(300).await;
+    pass(fleet.policy.forget_after_ms).await;
+    for _ in 0..20 {
+        admitted += node.requests(30).await;
+        pass(2_000).await;
+    }
+    assert_eq!(admitted, 300);
+}

@@ -2,21 +2,21 @@
 -- nothing until all nodes that are known of have said that they are done.
 --
 -- KEYS: the bucket's incarnation, then one window each; all with one hash tag.
--- ARGV: what the node restores to ('' only asks), node, epoch, seq, done, forget_after, share_lease, slots_lease, number of
---       members; for each of them its node and last beat; then for each window eight:
+-- ARGV: what the node restores to ('' only asks), node, epoch, seq, done, forget_after, share_lease, slots_lease, departed,
+--       number of members; for each of them its node and last beat; then for each window eight:
 --       'L', ends, kept, holds, out, 0, 0, 0
 --       'S', share, until, second, count, before, 0, 0
 --       'C', slots, until, 0, 0, 0, 0, 0
 -- Answers {0, id}: ready; {1}: a later call was there before; {3, id, n}: n nodes are waited for. Where `id` is not what the
 -- node restores to, nothing was changed.
 
-local HEADER, EACH = 9, 8
+local HEADER, EACH = 10, 8
 
 local call = {
   node = ARGV[2], epoch = tonumber(ARGV[3]), seq = tonumber(ARGV[4]), share_lease = tonumber(ARGV[7]),
   slots_lease = tonumber(ARGV[8]),
 }
-local forget_after, members = tonumber(ARGV[6]), tonumber(ARGV[9])
+local forget_after, members = tonumber(ARGV[6]), tonumber(ARGV[10])
 local now = clock()
 local bucket = bucket_at(KEYS[1], now)
 
@@ -112,12 +112,17 @@ if bucket.restoring then
     expected[node] = max(expected[node] or 0, min(beat, now))
     redis.call('HSET', KEYS[1], 'e:' .. node, int(expected[node]))
   end
+  if ARGV[9] == '1' then
+    redis.call('HSET', KEYS[1], 'departed', '1')
+  end
   if ARGV[5] == '1' then
     done[call.node] = true
     redis.call('HSET', KEYS[1], 'd:' .. call.node, '1')
   end
   if waits_for() == 0 then
-    local is_missing = false
+    -- Nothing stood here of what nodes counted that are gone.
+    local lost_of = redis.call('HMGET', KEYS[1], 'departed', 'empty')
+    local is_missing = lost_of[1] == '1' and lost_of[2] == '1'
     for node in pairs(expected) do
       is_missing = is_missing or not done[node]
       redis.call('HDEL', KEYS[1], 'e:' .. node)

@@ -32,7 +32,7 @@ end
 -- Seconds that a bucket's incarnation is kept without a call; renewed when half of it is over.
 local KEPT = 62 * 86400
 
--- Which data this is: a hash of `id`, `run`, `state` and `losses`. Begun anew where there is none, or where it is of
+-- Which data this is: a hash of `id`, `run`, `state`, `losses`, `empty` and `departed`. Begun anew where there is none, or where it is of
 -- another run.
 local function bucket_at(key, now)
   local is = redis.call('HMGET', key, 'id', 'run', 'state', 'losses', 'kept_until')
@@ -41,7 +41,7 @@ local function bucket_at(key, now)
   if is[2] ~= run then
     id = string.sub(run, 1, 16) .. '-' .. int(now)
     redis.call('DEL', key)
-    redis.call('HSET', key, 'id', id, 'run', run, 'state', 'restoring', 'losses', '0')
+    redis.call('HSET', key, 'id', id, 'run', run, 'state', 'restoring', 'losses', '0', 'empty', is[2] and '0' or '1')
     is = { id, run, 'restoring', '0', false }
   end
   local second = floor(now / 1000)

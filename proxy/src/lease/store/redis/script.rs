@@ -166,7 +166,7 @@ pub(super) fn fill_restore(cmd: &mut Cmd, keys: &Keys, policy: &Policy, restore:
         cmd.arg(restore.incarnation.as_ref().map_or("", Incarnation::as_str));
         cmd.arg(restore.caller.node.to_string()).arg(restore.caller.epoch).arg(restore.caller.seq);
         cmd.arg(u8::from(restore.done)).arg(policy.forget_after_ms);
-        cmd.arg(policy.share_lease_ms).arg(policy.slots_lease_ms).arg(restore.members.len());
+        cmd.arg(policy.share_lease_ms).arg(policy.slots_lease_ms).arg(u8::from(restore.departed)).arg(restore.members.len());
         for (node, beat_ms) in &restore.members {
             cmd.arg(node.to_string()).arg(*beat_ms);
         }
@@ -204,11 +204,15 @@ pub(super) fn read_beaten(value: Value) -> Result<Beaten, StoreError> {
             name: values.text()?.into(),
         });
     }
+    for _ in 0..values.number()? {
+        beaten.departed.push(values.text()?.parse().map_err(|_| StoreError::Malformed("one that is gone is no node"))?);
+    }
     while !values.is_empty() {
         let bucket = u16::try_from(values.number()?).map_err(|_| StoreError::Malformed("a bucket is too large"))?;
         beaten.lost.push(BucketLost { bucket, incarnation: Incarnation::new(&values.text()?) });
     }
     beaten.members.sort_by_key(|member| member.node);
+    beaten.departed.sort();
     beaten.lost.sort();
     Ok(beaten)
 }

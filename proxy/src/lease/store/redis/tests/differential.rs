@@ -189,6 +189,7 @@ impl Pair {
             held,
             done: self.rng.random_bool(0.8),
             members: members.into_iter().map(|n| (node(n), self.now_ms - self.rng.random_range(0..8_000))).collect(),
+            departed: self.rng.random_bool(0.2),
         };
         let there = self.store.restore(&restore).await.unwrap();
         let here = self.book.restore(self.now_ms, &restore);

@@ -33,7 +33,7 @@ fn today() -> u32 {
 /// Restores nothing to an account's bucket, as its only node; what it restored to.
 async fn restored(store: &RedisStore, caller: Caller, account: AccountId) -> Result<Incarnation, StoreError> {
     let bucket = bucket_of(&account);
-    let mut restore = Restore { caller, bucket, incarnation: None, held: vec![], done: true, members: vec![] };
+    let mut restore = Restore { caller, bucket, incarnation: None, held: vec![], done: true, members: vec![], departed: false };
     loop {
         match store.restore(&restore).await? {
             Restored::Ready(incarnation) if restore.incarnation.as_ref() == Some(&incarnation) => return Ok(incarnation),
