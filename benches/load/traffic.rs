@@ -19,6 +19,8 @@ use tokio::{
 
 pub(crate) const BODY_BYTES: usize = 1024;
 const KEY_CHARS: usize = clearway_config::key::KEY_CHARS;
+/// Of an answer that ends a run, so much is shown.
+const ERROR_CHARS_MAX: usize = 400;
 
 /// The upstream's address and how many requests have reached it.
 #[derive(Debug, Clone)]
@@ -224,7 +226,9 @@ impl Connection {
         let began = Instant::now();
         let (status, body) = self.get(key).await?;
         if status != 200 || body != BODY_BYTES {
-            return Err(format!("a request was answered {status} with {body} bytes in the middle of a run"));
+            let said = String::from_utf8_lossy(&self.buffer[self.buffer.len() - body..]);
+            let said: String = said.chars().take(ERROR_CHARS_MAX).collect();
+            return Err(format!("a request was answered {status} with {body} bytes in the middle of a run: {said}"));
         }
         Ok(began.elapsed().as_micros() as u32)
     }

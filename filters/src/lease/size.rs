@@ -137,10 +137,11 @@ pub fn ends_at(sent_ms: u64, said_ms: u64, until_ms: u64) -> u64 {
     sent_ms.saturating_add(until_ms.saturating_sub(said_ms))
 }
 
-/// Whether the store's clock was set, given what the node took it to be. The node then gives up shares and slots, and asks
+/// Whether the store's clock was set, given what the node took it to be when the call was `sent_ms` and when its answer
+/// was `heard_ms`: an answer that took long was said at any time between. The node then gives up shares and slots, and asks
 /// for new ones only after [`step_wait_ms`]: what others hold lasts by their steady clocks, whatever the store believes.
-pub fn clock_stepped(expected_ms: u64, said_ms: u64) -> bool {
-    expected_ms.abs_diff(said_ms) > STEP_MS
+pub fn clock_stepped(sent_ms: u64, heard_ms: u64, said_ms: u64) -> bool {
+    said_ms.saturating_add(STEP_MS) < sent_ms || said_ms > heard_ms.saturating_add(STEP_MS)
 }
 
 /// How long to wait with seconds and slots after the store's clock was set.
@@ -245,6 +246,7 @@ mod tests {
         assert_eq!(ends_at(500, 1_000_000, 1_002_000), 2_500);
         assert_eq!(ends_at(500, 1_000_000, 999_000), 500);
         assert_eq!([1, 2, 3, 7, 60].map(recheck_after_ms), [1_000, 2_000, 4_000, 60_000, 60_000]);
-        assert!(clock_stepped(10_000, 11_001) && !clock_stepped(11_000, 10_000));
+        assert!(clock_stepped(10_000, 10_000, 11_001) && !clock_stepped(11_000, 11_000, 10_000));
+        assert!(clock_stepped(11_001, 15_000, 10_000) && !clock_stepped(11_000, 15_000, 10_000), "it took four seconds");
     }
 }

@@ -59,7 +59,7 @@ impl Leases {
     }
 
     async fn take_in_beat(self: &Arc<Self>, beaten: &Beaten, sent_ms: u64) {
-        if self.clock.hear(beaten.now_ms) == Heard::Stepped {
+        if self.clock.hear(sent_ms, beaten.now_ms) == Heard::Stepped {
             self.step();
         }
         let now = self.now();

@@ -60,12 +60,12 @@ impl Clock {
         uptime_ms.saturating_add(self.offset_ms.load(Ordering::Relaxed))
     }
 
-    /// Takes in what an answer that has just come said.
-    pub(super) fn hear(&self, said_ms: u64) -> Heard {
+    /// Takes in what an answer that has just come said; its call was sent at a moment of the steady clock.
+    pub(super) fn hear(&self, sent_ms: u64, said_ms: u64) -> Heard {
         let uptime_ms = self.uptime_ms();
         let (held, said) = (self.offset_ms.load(Ordering::Relaxed), said_ms.saturating_sub(uptime_ms));
         let first = self.heard.swap(1, Ordering::Relaxed) == 0;
-        let stepped = !first && size::clock_stepped(self.store_ms(uptime_ms), said_ms);
+        let stepped = !first && size::clock_stepped(self.store_ms(sent_ms), self.store_ms(uptime_ms), said_ms);
         let offset = if first || stepped { said } else { said.max(held.saturating_sub(DRIFT_MS)) };
         self.offset_ms.store(offset, Ordering::Relaxed);
         if stepped { Heard::Stepped } else { Heard::AsExpected }
@@ -95,15 +95,18 @@ mod tests {
     async fn the_stores_time_is_never_taken_to_be_later_than_it_is() {
         let clock = Clock::new(Source::Runtime(Instant::now()), 5_000_000);
         assert_eq!(clock.now().ms, 5_000_000);
-        assert_eq!(clock.hear(9_000_000), Heard::AsExpected, "its first word is not a step");
+        assert_eq!(clock.hear(0, 9_000_000), Heard::AsExpected, "its first word is not a step");
         advance(Duration::from_millis(1_000)).await;
         assert_eq!((clock.now().ms, clock.now().uptime_ms), (9_001_000, 1_000));
         // An answer that took long is no reason to fall back, but for what a slower clock may explain.
-        assert_eq!(clock.hear(9_000_900), Heard::AsExpected);
+        assert_eq!(clock.hear(900, 9_000_900), Heard::AsExpected);
         assert_eq!(clock.now().ms, 9_000_999);
-        assert_eq!(clock.hear(9_001_010), Heard::AsExpected);
+        assert_eq!(clock.hear(1_000, 9_001_010), Heard::AsExpected);
         assert_eq!(clock.now().ms, 9_001_010);
-        assert_eq!(clock.hear(8_000_000), Heard::Stepped);
+        advance(Duration::from_millis(5_000)).await;
+        assert_eq!(clock.hear(1_000, 9_001_020), Heard::AsExpected, "this process stood still before it looked");
+        assert_eq!(clock.now().ms, 9_006_009);
+        assert_eq!(clock.hear(6_000, 8_000_000), Heard::Stepped);
         assert_eq!(clock.now().ms, 8_000_000);
     }
 }

@@ -47,8 +47,9 @@ pub(super) enum Joined<'l> {
     Waits(Waiting<'l>, watch::Receiver<Round>, Ticket),
     /// The store has said lately that there is nothing.
     Nothing,
-    /// The store's data is being restored, and other nodes are waited for.
-    Restoring,
+    /// For a while nothing is granted: the store's data is being restored, and other nodes are waited for, or its clock
+    /// was set.
+    Withheld,
 }
 
 /// A call, and what its answer is to be applied to.
@@ -100,7 +101,11 @@ impl Leases {
         let mut shard = self.accounts.shard(account);
         let Some(known) = self.known(&mut shard, account, limits, key) else { return Joined::Nothing };
         if self.buckets.waits_for_others(bucket_of(&known.id)) {
-            return Joined::Restoring;
+            return Joined::Withheld;
+        }
+        let lacks_leased = |room: &Room| room.second == 0 || room.concurrent == 0;
+        if self.is_unsteady(&now) && account_room.iter().chain(&key_room).any(lacks_leased) {
+            return Joined::Withheld;
         }
         let forbids = |rechecks: &Rechecks, room: &Room| rechecks.forbid(room, now.uptime_ms);
         if account_room.is_some_and(|room| forbids(&known.rechecks, &room)) {
@@ -278,7 +283,7 @@ impl Leases {
 
     /// Takes an answer in.
     fn land(&self, composed: &Composed, grants: &Grants, sent_ms: u64) {
-        let stepped = self.clock.hear(grants.now_ms) == Heard::Stepped;
+        let stepped = self.clock.hear(sent_ms, grants.now_ms) == Heard::Stepped;
         if stepped {
             self.step();
         }

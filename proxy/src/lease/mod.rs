@@ -252,7 +252,7 @@ impl Leases {
                 self.metrics.waited("nothing", None);
                 return Obtained::Nothing;
             }
-            Joined::Restoring => return self.without_store(wanted),
+            Joined::Withheld => return self.without_store(wanted),
         };
         let began = Instant::now();
         let landed = timeout_at(deadline, rounds.wait_for(|round| round.ticket >= ticket)).await;

@@ -72,8 +72,9 @@ impl Leases {
     /// Who is there, and what time it is, without joining them.
     async fn look_around(&self) -> Result<Beaten, StoreError> {
         let beat = Beat { caller: self.caller(), name: self.options.name.as_str().into(), leaving: true, lost: Vec::new() };
+        let sent_ms = self.clock.uptime_ms();
         let beaten = self.store.beat(&beat).await?;
-        self.clock.hear(beaten.now_ms);
+        self.clock.hear(sent_ms, beaten.now_ms);
         Ok(beaten)
     }
 

@@ -210,3 +210,30 @@ async fn what_is_left_is_told_as_it_is_for_the_whole_fleet() {
     let second = nodes[1].request().await.unwrap();
     assert_eq!(left(&second), (100, 98), "what the other has spent is gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_took_long_refuses_nobody_for_what_comes_after_it() {
+    let fleet = Fleet::of_account(Limits { per_second: Some(40), concurrent: Some(40), ..Limits::UNLIMITED });
+    let [dir] = dirs();
+    let node = fleet.node(dir.path());
+    pass(1_500).await;
+    fleet.store.set_delay(Duration::from_millis(3_000));
+    assert_eq!(node.request().await.unwrap_err(), Reject::QuotaStoreUnavailable);
+    pass(4_000).await;
+    fleet.store.set_delay(Duration::ZERO);
+    assert_eq!(node.requests(5).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_granted_since_the_stores_clock_was_set_no_limit_is_said_to_be_met() {
+    let fleet = Fleet::of_account(Limits { per_second: Some(40), ..Limits::UNLIMITED });
+    let [dir] = dirs();
+    let node = fleet.node(dir.path());
+    pass(1_500).await;
+    assert_eq!(node.requests(2).await, 2);
+    fleet.ahead_ms.store(3_600_000, Ordering::Relaxed);
+    pass(1_500).await;
+    assert_eq!(node.request().await.unwrap_err(), Reject::QuotaStoreUnavailable);
+    pass(size::step_wait_ms(&fleet.policy)).await;
+    assert_eq!(node.requests(2).await, 2);
+}

@@ -31,6 +31,8 @@ struct Fleet {
     store: Arc<BookStore>,
     snapshot: Arc<Snapshot>,
     since: Instant,
+    /// What the store's clock was set ahead by.
+    ahead_ms: Arc<AtomicU64>,
     policy: Policy,
     account: (AccountId, Limits),
     key: (KeyId, Limits),
@@ -54,12 +56,15 @@ impl Drop for Node {
 impl Fleet {
     fn new(account: Limits, key: Limits, on_loss: OnQuotaStoreLoss) -> Self {
         let (since, policy) = (Instant::now(), Policy::default());
-        let clock = move || NOON_MS + u64::try_from(since.elapsed().as_millis()).unwrap();
+        let ahead_ms = Arc::new(AtomicU64::new(0));
+        let ahead = ahead_ms.clone();
+        let clock = move || NOON_MS + ahead.load(Ordering::Relaxed) + u64::try_from(since.elapsed().as_millis()).unwrap();
         let (account, key) = ((AccountId::new(1, 1 << 48), account), (KeyId::new(1, 1 << 48), key));
         Self {
             store: Arc::new(BookStore::new(policy, clock)),
             snapshot: Arc::new(snapshot(&account, &key)),
             since,
+            ahead_ms,
             policy,
             account,
             key,
