@@ -237,3 +237,38 @@ async fn while_nothing_is_granted_since_the_stores_clock_was_set_no_limit_is_sai
     pass(size::step_wait_ms(&fleet.policy)).await;
     assert_eq!(node.requests(2).await, 2);
 }
+
+/// Asks for `rate` requests a second at one node, evenly, and says how many were admitted.
+async fn steadily(node: Rc<Node>, rate: u64, seconds: u64) -> u64 {
+    let mut admitted = 0;
+    let began = Instant::now();
+    for n in 0..rate * seconds {
+        tokio::time::sleep_until(began + Duration::from_micros(n * 1_000_000 / rate)).await;
+        admitted += u64::from(node.request().await.is_ok());
+    }
+    admitted
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_that_is_offered_more_than_its_limit_at_three_nodes_admits_all_but_one() {
+    const SECONDS: u64 = 20;
+    for (limit, rates) in [(4, [8, 1, 1]), (4, [3, 3, 3]), (10, [12, 4, 2]), (40, [60, 10, 10]), (400, [500, 100, 50])] {
+        let fleet = Fleet::of_account(Limits { per_second: Some(limit), ..Limits::UNLIMITED });
+        let dirs = dirs::<3>();
+        let nodes: Vec<_> = dirs.iter().map(|dir| Rc::new(fleet.node(dir.path()))).collect();
+        pass(1_500).await;
+        fleet.store.set_delay(Duration::from_millis(2));
+        let local = LocalSet::new();
+        let all: Vec<_> =
+            nodes.iter().zip(rates).map(|(node, rate)| local.spawn_local(steadily(node.clone(), rate, SECONDS))).collect();
+        local.await;
+        let mut admitted = 0;
+        for one in all {
+            admitted += one.await.unwrap();
+        }
+        let limit = u64::from(limit);
+        assert!(admitted >= (limit - 1) * SECONDS, "{admitted} in {SECONDS} seconds of {limit} each, asked for at {rates:?}");
+        // They begin and end within a second.
+        assert!(admitted <= limit * (SECONDS + 1), "{admitted} in {SECONDS} seconds of {limit} each, asked for at {rates:?}");
+    }
+}
