@@ -11,7 +11,6 @@ use crate::{
     traffic::{Run, Upstream},
 };
 
-/// Few enough for a thousand requests a second each, on one core.
 /// So few that each is asked for a thousand times a second and more.
 const KEYS: usize = 2;
 const GATEWAYS: [usize; 3] = [1, 2, 4];

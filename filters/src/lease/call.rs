@@ -351,53 +351,6 @@ pub enum Restored {
     Stale,
 }
 
-/// Once a second from every node: that it is there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Beat {
-    pub caller: Caller,
-    /// For people: no spaces, at most 64 bytes; others are replaced and cut.
-    pub name: CompactString,
-    /// The node has returned what it held, and goes.
-    pub leaving: bool,
-    /// Buckets that this node has seen waiting for others since its last beat: the others learn of it by theirs.
-    pub lost: Vec<BucketLost>,
-}
-
-/// Longest name of a node that is kept, in bytes.
-const NAME_BYTES_MAX: usize = 64;
-
-/// A name that is one word of bounded length: it stands in a line with others.
-pub fn plain_name(name: &str) -> CompactString {
-    let plain = name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' });
-    plain.take(NAME_BYTES_MAX).collect()
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BucketLost {
-    pub bucket: u16,
-    pub incarnation: Incarnation,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Beaten {
-    pub now_ms: u64,
-    /// All that have beaten within [`super::Policy::forget_after_ms`], the caller among them unless it goes; by id.
-    pub members: Vec<Member>,
-    /// Those that said in that time that they go, and have not come again; by id. Whoever is neither here nor a member
-    /// the store may have forgotten.
-    pub departed: Vec<NodeId>,
-    /// What nodes have named in that time; by bucket. Whoever has not restored to one of these does so.
-    pub lost: Vec<BucketLost>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Member {
-    pub node: NodeId,
-    pub epoch: u64,
-    pub beat_ms: u64,
-    pub name: CompactString,
-}
-
 /// Which of the two long windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Long {

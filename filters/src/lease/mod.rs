@@ -12,11 +12,12 @@
 //! repeated and a part that is returned are one and the same thing. What must not happen is that an old call is carried
 //! out after a newer one; every call has a number, and the store refuses one that is not the greatest so far.
 //!
-//! [`call`] has the calls and answers, [`size`] what a node asks for and when, [`Book`] the store's rules over plain
+//! [`call`] has the calls and answers, [`roster`] those by which nodes know of each other, [`size`] what a node asks for and when, [`Book`] the store's rules over plain
 //! maps, with the time as an argument. The same rules are a script inside of Redis, and a test holds the two against
 //! each other. Nothing here reads a clock, performs IO or knows where a node keeps what it holds.
 
 pub mod call;
+pub mod roster;
 pub mod size;
 
 mod book;
@@ -25,9 +26,10 @@ mod tests;
 
 pub use book::Book;
 pub use call::{
-    Answer, Asks, Beat, Beaten, BucketLost, Caller, Given, Grants, Held, HeldLong, HeldSecond, HeldSlots, Incarnation, LongAsk,
-    LongGiven, Member, NodeId, Restore, Restored, SecondAsk, SecondGiven, SlotsAsk, SlotsGiven, SubjectId, Take,
+    Answer, Asks, Caller, Given, Grants, Held, HeldLong, HeldSecond, HeldSlots, Incarnation, LongAsk, LongGiven, NodeId, Restore,
+    Restored, SecondAsk, SecondGiven, SlotsAsk, SlotsGiven, SubjectId, Take,
 };
+pub use roster::{Beat, Beaten, BucketLost, Roster, RosterVersion};
 
 /// Buckets that accounts are spread over. All of an account's windows and its keys' are in one bucket, so that one call
 /// reaches all of them on a cluster too.

@@ -55,7 +55,8 @@ impl Leases {
 
     fn beat_of(&self, leaving: bool) -> Beat {
         let lost = self.buckets.waiting_for_others();
-        Beat { caller: self.caller(), name: self.options.name.as_str().into(), leaving, lost }
+        let knows = self.fleet.lock().version();
+        Beat { caller: self.caller(), name: self.options.name.as_str().into(), leaving, knows, lost }
     }
 
     async fn take_in_beat(self: &Arc<Self>, beaten: &Beaten, sent_ms: u64) {
@@ -74,13 +75,18 @@ impl Leases {
             }
         }
         self.ledger.set_valid_until(sent_ms + self.options.policy.forget_after_ms);
-        self.fleet.lock().take_in(beaten, self.options.policy.forget_after_ms);
+        let lost = {
+            let mut fleet = self.fleet.lock();
+            fleet.take_in(beaten, self.options.policy.forget_after_ms);
+            fleet.lost()
+        };
         self.metrics.members.set(i64::try_from(self.members()).unwrap_or(i64::MAX));
         if !self.is_up() || *self.beats.borrow() == 0 {
             // Before requests find it out, and while other nodes do the same.
             self.buckets.look_at_all();
         }
-        for lost in &beaten.lost {
+        // Each time: one that could not be told of before is tried again.
+        for lost in &lost {
             self.buckets.is_lost(lost.bucket, Some(&lost.incarnation));
         }
         self.found();

@@ -2,10 +2,10 @@
 //! for all that one of them remembers: whoever has beaten lately and has not said that it goes. Their ids are on disk
 //! too, be it that this process has just started.
 
-use std::{fs, io, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use clearway_filters::{
-    lease::{Beaten, NodeId},
+    lease::{Beaten, BucketLost, NodeId, RosterVersion},
     quota::Now,
 };
 
@@ -17,10 +17,22 @@ const DEPARTED: &str = "departed ";
 #[derive(Debug)]
 pub(super) struct Fleet {
     file: PathBuf,
-    /// With their last beats, in the store's time; by id.
-    members: Vec<(NodeId, u64)>,
+    /// By id. When each beat last is not told: they may just have when the store last named them.
+    members: Vec<Member>,
+    /// Of the roster that is known here.
+    version: Option<RosterVersion>,
+    lost: Vec<BucketLost>,
     /// The last month that a node was gone in, for good or until it comes again: what it counted it does not say anew.
     departed_in: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    node: NodeId,
+    /// When the store last named it, in the store's time.
+    named_ms: u64,
+    /// The roster that is known here names it.
+    is_named: bool,
 }
 
 impl Fleet {
@@ -29,32 +41,59 @@ impl Fleet {
         let text = fs::read_to_string(&file).unwrap_or_default();
         let departed_in = text.lines().find_map(|line| line.strip_prefix(DEPARTED)?.parse().ok());
         let ids = text.lines().filter_map(|line| line.parse().ok()).take(MEMBERS_MAX);
-        Self { file, members: ids.map(|id| (id, now_ms)).collect(), departed_in }
+        let members = ids.map(|node| Member { node, named_ms: now_ms, is_named: false }).collect();
+        Self { file, members, version: None, lost: Vec::new(), departed_in }
     }
 
     /// What a beat was answered. Whom it does not name the store may have forgotten: it is remembered here for as long
     /// as the store would have.
     pub(super) fn take_in(&mut self, beaten: &Beaten, forget_after_ms: u64) {
-        let told = beaten.members.iter().map(|member| (member.node, member.beat_ms));
-        let is_told = |node: &NodeId| beaten.members.iter().any(|member| member.node == *node);
-        let (remembered, gone): (Vec<_>, Vec<_>) =
-            self.members.iter().copied().filter(|(node, _)| !is_told(node)).partition(|(node, beat_ms)| {
-                !beaten.departed.contains(node) && beaten.now_ms.saturating_sub(*beat_ms) < forget_after_ms
-            });
-        let any_gone = !gone.is_empty() || !beaten.departed.is_empty();
-        let departed_in = if any_gone { Some(Now::at(beaten.now_ms).month) } else { self.departed_in };
-        let mut members: Vec<_> = told.chain(remembered).collect();
-        members.sort_unstable();
-        let same = members.iter().map(|(node, _)| node).eq(self.members.iter().map(|(node, _)| node));
-        let same = same && departed_in == self.departed_in;
-        (self.members, self.departed_in) = (members, departed_in);
-        if !same && let Err(e) = self.write() {
+        let now_ms = beaten.now_ms;
+        let mut departed = &[][..];
+        if let Some(roster) = &beaten.roster {
+            departed = &roster.departed;
+            self.version = Some(beaten.version.clone());
+            self.lost.clone_from(&roster.lost);
+            self.name(&roster.members);
+        }
+        let before = self.members.len();
+        self.members.retain_mut(|member| {
+            if member.is_named {
+                member.named_ms = now_ms;
+                return true;
+            }
+            !departed.contains(&member.node) && now_ms.saturating_sub(member.named_ms) < forget_after_ms
+        });
+        let any_gone = self.members.len() < before || !departed.is_empty();
+        let departed_in = if any_gone { Some(Now::at(now_ms).month) } else { self.departed_in };
+        let is_same = beaten.roster.is_none() && !any_gone;
+        self.departed_in = departed_in;
+        if !is_same && let Err(e) = self.write() {
             tracing::warn!(error = &e as &dyn std::error::Error, file = %self.file.display(), "the fleet's members cannot be noted");
         }
     }
 
-    pub(super) fn members(&self) -> &[(NodeId, u64)] {
-        &self.members
+    /// Notes who the roster names, and keeps the others.
+    fn name(&mut self, nodes: &[NodeId]) {
+        let mut members: BTreeMap<NodeId, Member> =
+            self.members.iter().map(|member| (member.node, Member { is_named: false, ..*member })).collect();
+        members.extend(nodes.iter().map(|node| (*node, Member { node: *node, named_ms: 0, is_named: true })));
+        self.members = members.into_values().collect();
+    }
+
+    /// With the last time that each may have beaten, in the store's time.
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = (NodeId, u64)> {
+        self.members.iter().map(|member| (member.node, member.named_ms))
+    }
+
+    /// Which roster is known here.
+    pub(super) fn version(&self) -> Option<RosterVersion> {
+        self.version.clone()
+    }
+
+    /// Buckets that nodes wait for others with, as of the last roster.
+    pub(super) fn lost(&self) -> Vec<BucketLost> {
+        self.lost.clone()
     }
 
     /// Whether nodes are gone that may have counted in windows that run at `now`.
@@ -64,18 +103,16 @@ impl Fleet {
 
     fn write(&self) -> io::Result<()> {
         let unfinished = self.file.with_extension("unfinished");
-        let mut lines: String = self.members.iter().map(|(node, _)| format!("{node}\n")).collect();
-        if let Some(month) = self.departed_in {
-            lines.push_str(&format!("{DEPARTED}{month}\n"));
-        }
-        fs::write(&unfinished, lines)?;
+        let mut lines: Vec<String> = self.members.iter().map(|member| member.node.to_string()).collect();
+        lines.extend(self.departed_in.map(|month| format!("{DEPARTED}{month}")));
+        fs::write(&unfinished, lines.join("\n") + "\n")?;
         fs::rename(&unfinished, &self.file)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clearway_filters::lease::Member;
+    use clearway_filters::lease::Roster;
     use tempfile::TempDir;
 
     use super::*;
@@ -90,13 +127,18 @@ mod tests {
     }
 
     fn told(at_ms: u64, members: &[u8], departed: &[u8]) -> Beaten {
-        let member = |n: &u8| Member { node: node(*n), epoch: 1, beat_ms: at_ms, name: "node".into() };
-        let departed = departed.iter().copied().map(node).collect();
-        Beaten { now_ms: at_ms, members: members.iter().map(member).collect(), departed, lost: Vec::new() }
+        let of = |nodes: &[u8]| nodes.iter().copied().map(node).collect();
+        let roster = Roster { members: of(members), departed: of(departed), lost: Vec::new() };
+        Beaten { now_ms: at_ms, version: RosterVersion::new("any"), roster: Some(roster) }
+    }
+
+    /// Nothing is another.
+    fn heard(at_ms: u64) -> Beaten {
+        Beaten { now_ms: at_ms, version: RosterVersion::new("any"), roster: None }
     }
 
     fn nodes(fleet: &Fleet) -> Vec<NodeId> {
-        fleet.members().iter().map(|(node, _)| *node).collect()
+        fleet.members().map(|(node, _)| node).collect()
     }
 
     #[test]
@@ -109,8 +151,10 @@ mod tests {
         let mut again = Fleet::read(dir.path().join("members"), NOON_MS + 2_000);
         again.take_in(&told(NOON_MS + 2_000, &[2], &[]), FORGET_AFTER_MS);
         assert_eq!(nodes(&again), [node(1), node(2), node(3)], "over a start, too");
-        fleet.take_in(&told(NOON_MS + FORGET_AFTER_MS, &[2], &[]), FORGET_AFTER_MS);
-        assert_eq!(nodes(&fleet), [node(2)]);
+        fleet.take_in(&heard(NOON_MS + FORGET_AFTER_MS - 1), FORGET_AFTER_MS);
+        assert_eq!(nodes(&fleet), [node(1), node(2), node(3)]);
+        fleet.take_in(&heard(NOON_MS + FORGET_AFTER_MS), FORGET_AFTER_MS);
+        assert_eq!(fleet.members().collect::<Vec<_>>(), [(node(2), NOON_MS + FORGET_AFTER_MS)]);
         assert!(fleet.has_departed(&Now::at(NOON_MS)), "what they counted nobody says");
     }
 

@@ -207,7 +207,7 @@ impl Leases {
         if self.buckets.is_ready(bucket) {
             return;
         }
-        let members = self.fleet.lock().members().to_vec();
+        let members = self.fleet.lock().members().collect::<Vec<_>>();
         let chunks = held.len().div_ceil(Restore::HELD_MAX).max(1);
         let mut answer = None;
         for n in 0..chunks {

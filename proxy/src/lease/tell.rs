@@ -53,7 +53,9 @@ impl Leases {
     pub(crate) async fn tell_once(self: &Arc<Self>, store: &RedisStore) -> Result<Told, TellError> {
         self.look_around().await?;
         sleep(LISTENS_FOR).await;
-        let members = self.look_around().await?.members.iter().map(|member| (member.node, member.beat_ms)).collect::<Vec<_>>();
+        let around = self.look_around().await?;
+        // Each of them may just have beaten.
+        let members: Vec<_> = around.roster.unwrap_or_default().members.into_iter().map(|node| (node, around.now_ms)).collect();
         let leases = self.clone();
         let all: Vec<u16> = (0..BUCKETS).collect();
         let held = self.runtime.spawn_blocking(move || leases.held(&all)).await.map_err(|_| TellError::Lost)?;
@@ -71,7 +73,8 @@ impl Leases {
 
     /// Who is there, and what time it is, without joining them.
     async fn look_around(&self) -> Result<Beaten, StoreError> {
-        let beat = Beat { caller: self.caller(), name: self.options.name.as_str().into(), leaving: true, lost: Vec::new() };
+        let beat =
+            Beat { caller: self.caller(), name: self.options.name.as_str().into(), leaving: true, knows: None, lost: Vec::new() };
         let sent_ms = self.clock.uptime_ms();
         let beaten = self.store.beat(&beat).await?;
         self.clock.hear(sent_ms, beaten.now_ms);

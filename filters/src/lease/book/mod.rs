@@ -5,6 +5,7 @@
 
 mod bucket;
 mod long;
+mod roster;
 mod second;
 mod slots;
 
@@ -12,11 +13,10 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use self::{bucket::Bucket, long::LongBook, second::SecondBook, slots::SlotsBook};
+use self::{bucket::Bucket, long::LongBook, roster::RosterBook, second::SecondBook, slots::SlotsBook};
 use super::{
-    Answer, Asks, Beat, Beaten, BucketLost, Caller, Given, Grants, Held, Incarnation, Member, NodeId, Policy, Restore, Restored,
-    SubjectId, Take,
-    call::{Long, bucket_of, plain_name},
+    Answer, Asks, Beat, Beaten, Caller, Given, Grants, Held, Policy, Restore, Restored, SubjectId, Take,
+    call::{Long, bucket_of},
 };
 
 /// What all nodes share. The time is an argument of every call, in milliseconds since 1970.
@@ -29,11 +29,7 @@ pub struct Book {
     longs: BTreeMap<(SubjectId, Long, u32), LongBook>,
     seconds: BTreeMap<SubjectId, SecondBook>,
     slots: BTreeMap<SubjectId, SlotsBook>,
-    members: BTreeMap<NodeId, Member>,
-    /// Nodes that said that they go, and when.
-    departed: BTreeMap<NodeId, u64>,
-    /// Buckets named by beats, with the time of the last one.
-    named: BTreeMap<u16, (Incarnation, u64)>,
+    roster: RosterBook,
     #[cfg(test)]
     pub(super) weakness: Option<Weakness>,
 }
@@ -81,9 +77,7 @@ impl Book {
             longs: BTreeMap::new(),
             seconds: BTreeMap::new(),
             slots: BTreeMap::new(),
-            members: BTreeMap::new(),
-            departed: BTreeMap::new(),
-            named: BTreeMap::new(),
+            roster: RosterBook::default(),
             #[cfg(test)]
             weakness: None,
         }
@@ -259,26 +253,6 @@ impl Book {
     }
 
     pub fn beat(&mut self, now_ms: u64, beat: &Beat) -> Beaten {
-        let Caller { node, epoch, .. } = beat.caller;
-        let forget_after_ms = self.policy.forget_after_ms;
-        if self.members.get(&node).is_none_or(|known| known.epoch <= epoch) {
-            if beat.leaving {
-                self.members.remove(&node);
-                self.departed.insert(node, now_ms);
-            } else {
-                self.members.insert(node, Member { node, epoch, beat_ms: now_ms, name: plain_name(&beat.name) });
-                self.departed.remove(&node);
-            }
-        }
-        for BucketLost { bucket, incarnation } in &beat.lost {
-            self.named.insert(*bucket, (incarnation.clone(), now_ms));
-        }
-        self.members.retain(|_, member| now_ms.saturating_sub(member.beat_ms) < forget_after_ms);
-        self.departed.retain(|_, left_ms| now_ms.saturating_sub(*left_ms) < forget_after_ms);
-        self.named.retain(|_, (_, named_ms)| now_ms.saturating_sub(*named_ms) < forget_after_ms);
-        let lost =
-            self.named.iter().map(|(bucket, (incarnation, _))| BucketLost { bucket: *bucket, incarnation: incarnation.clone() });
-        let departed = self.departed.keys().copied().collect();
-        Beaten { now_ms, members: self.members.values().cloned().collect(), departed, lost: lost.collect() }
+        self.roster.beat(now_ms, beat, &self.run, self.policy.forget_after_ms)
     }
 }

@@ -254,18 +254,44 @@ fn members_are_who_has_beaten_lately_and_a_node_of_before_does_not_bring_itself_
     let mut book = Book::new(Policy::default(), "run");
     let beat = |n: u8, epoch: u64, leaving: bool| Beat {
         caller: caller(n, epoch, 1),
-        name: "a b\n".into(),
+        name: "node".into(),
         leaving,
+        knows: None,
         lost: vec![BucketLost { bucket: u16::from(n), incarnation: Incarnation::new("x") }],
     };
     book.beat(NOON_MS, &beat(1, 2, false));
-    let beaten = book.beat(NOON_MS + 10, &beat(2, 1, false));
-    let nodes = |beaten: &Beaten| beaten.members.iter().map(|member| member.node).collect::<Vec<_>>();
-    assert_eq!((nodes(&beaten), beaten.lost.len()), (vec![node(1), node(2)], 2));
-    assert_eq!(beaten.members[0].name, "a_b_");
-    assert_eq!(nodes(&book.beat(NOON_MS + 20, &beat(1, 1, true))), [node(1), node(2)], "an earlier start of it");
-    assert_eq!(nodes(&book.beat(NOON_MS + 20, &beat(1, 2, true))), [node(2)]);
-    assert_eq!(nodes(&book.beat(NOON_MS + 10 + Policy::default().forget_after_ms, &beat(3, 1, false))), [node(3)]);
+    let mut told = |ms: u64, beat: &Beat| book.beat(NOON_MS + ms, beat).roster.unwrap();
+    let both = told(10, &beat(2, 1, false));
+    assert_eq!((both.members, both.lost.len()), (vec![node(1), node(2)], 2));
+    assert_eq!(told(20, &beat(1, 1, true)).members, [node(1), node(2)], "an earlier start of it");
+    let left = told(20, &beat(1, 2, true));
+    assert_eq!((left.members, left.departed), (vec![node(2)], vec![node(1)]));
+    let again = told(30, &beat(1, 3, false));
+    assert_eq!((again.members, again.departed), (vec![node(1), node(2)], vec![]));
+    told(40, &beat(2, 1, true));
+    let later = told(40 + Policy::default().forget_after_ms, &beat(3, 1, false));
+    assert_eq!((later.members, later.departed), (vec![node(3)], vec![]));
+}
+
+#[test]
+fn a_roster_is_told_again_only_when_it_is_another() {
+    let mut book = Book::new(Policy::default(), "run");
+    let beat = |n: u8, knows: Option<RosterVersion>| Beat {
+        caller: caller(n, 1, 1),
+        name: "node".into(),
+        leaving: false,
+        knows,
+        lost: vec![],
+    };
+    let first = book.beat(NOON_MS, &beat(1, None)).version;
+    let same = book.beat(NOON_MS + 2_000, &beat(1, Some(first.clone())));
+    assert_eq!((same.version, same.roster), (first.clone(), None));
+    book.beat(NOON_MS + 2_500, &beat(2, None));
+    let other = book.beat(NOON_MS + 3_000, &beat(1, Some(first)));
+    assert_eq!(other.roster.unwrap().members, [node(1), node(2)]);
+    book.lose("run2");
+    let lost = book.beat(NOON_MS + 4_000, &beat(1, Some(other.version)));
+    assert_eq!(lost.roster.unwrap().members, [node(1)], "what was forgotten is another, too");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use ::redis::{Cmd, Value};
 use clearway_filters::lease::{
-    Answer, Asks, Beat, Beaten, BucketLost, Given, Grants, Held, HeldLong, Incarnation, LongAsk, LongGiven, Member, PERIOD_MS,
-    Policy, Restore, Restored, SecondGiven, SlotsGiven, SubjectId, Take, WINDOW_SLACK_MS,
-    call::{Long, bucket_of, plain_name},
+    Answer, Asks, Beat, Beaten, BucketLost, Given, Grants, Held, HeldLong, Incarnation, LongAsk, LongGiven, PERIOD_MS, Policy,
+    Restore, Restored, Roster, RosterVersion, SecondGiven, SlotsGiven, SubjectId, Take, WINDOW_SLACK_MS,
+    call::{Long, bucket_of},
+    roster::{ROSTER_AGE_MS, plain_name},
 };
 
 use super::{super::StoreError, keys::Keys};
@@ -23,7 +24,7 @@ impl Script {
     }
 
     pub(super) fn beat() -> Self {
-        Self::new(include_str!("beat.lua"))
+        Self::new(concat!(include_str!("rules.lua"), include_str!("beat.lua")))
     }
 
     pub(super) fn new(text: &str) -> Self {
@@ -186,7 +187,8 @@ pub(super) fn read_restored(value: Value) -> Result<Restored, StoreError> {
 pub(super) fn fill_beat(cmd: &mut Cmd, keys: &Keys, policy: &Policy, beat: &Beat) {
     fill(cmd, &keys.members(), &[], |cmd| {
         cmd.arg(beat.caller.node.to_string()).arg(beat.caller.epoch).arg(plain_name(&beat.name).as_str());
-        cmd.arg(policy.forget_after_ms).arg(u8::from(beat.leaving));
+        cmd.arg(policy.forget_after_ms).arg(u8::from(beat.leaving)).arg(ROSTER_AGE_MS);
+        cmd.arg(beat.knows.as_ref().map_or("", RosterVersion::as_str));
         for BucketLost { bucket, incarnation } in &beat.lost {
             cmd.arg(*bucket).arg(incarnation.as_str());
         }
@@ -195,26 +197,31 @@ pub(super) fn fill_beat(cmd: &mut Cmd, keys: &Keys, policy: &Policy, beat: &Beat
 
 pub(super) fn read_beaten(value: Value) -> Result<Beaten, StoreError> {
     let mut values = Values::of(value)?;
-    let mut beaten = Beaten { now_ms: values.number()?, ..Beaten::default() };
-    for _ in 0..values.number()? {
-        beaten.members.push(Member {
-            node: values.text()?.parse().map_err(|_| StoreError::Malformed("a member is no node"))?,
-            epoch: values.number()?,
-            beat_ms: values.number()?,
-            name: values.text()?.into(),
-        });
+    let (now_ms, version) = (values.number()?, RosterVersion::new(&values.text()?));
+    let roster = if values.is_empty() { None } else { Some(read_roster(&values.text()?)?) };
+    Ok(Beaten { now_ms, version, roster })
+}
+
+/// As it stands in Redis: three lists of words.
+fn read_roster(text: &str) -> Result<Roster, StoreError> {
+    let mut lists = text.split('|').map(|list| list.split(' ').filter(|word| !word.is_empty()));
+    let mut list = || lists.next().ok_or(StoreError::Malformed("a list of the roster is missing"));
+    let mut roster = Roster::default();
+    for node in list()? {
+        roster.members.push(node.parse().map_err(|_| StoreError::Malformed("a member is no node"))?);
     }
-    for _ in 0..values.number()? {
-        beaten.departed.push(values.text()?.parse().map_err(|_| StoreError::Malformed("one that is gone is no node"))?);
+    for node in list()? {
+        roster.departed.push(node.parse().map_err(|_| StoreError::Malformed("one that is gone is no node"))?);
     }
-    while !values.is_empty() {
-        let bucket = u16::try_from(values.number()?).map_err(|_| StoreError::Malformed("a bucket is too large"))?;
-        beaten.lost.push(BucketLost { bucket, incarnation: Incarnation::new(&values.text()?) });
+    let mut lost = list()?;
+    while let Some((bucket, incarnation)) = lost.next().zip(lost.next()) {
+        let bucket = bucket.parse().map_err(|_| StoreError::Malformed("a bucket is no number"))?;
+        roster.lost.push(BucketLost { bucket, incarnation: Incarnation::new(incarnation) });
     }
-    beaten.members.sort_by_key(|member| member.node);
-    beaten.departed.sort();
-    beaten.lost.sort();
-    Ok(beaten)
+    roster.members.sort_unstable();
+    roster.departed.sort_unstable();
+    roster.lost.sort();
+    Ok(roster)
 }
 
 /// An answer's values, one after the other.

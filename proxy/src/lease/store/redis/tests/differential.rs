@@ -1,7 +1,9 @@
 //! The scripts against the pure rules: the same calls at the same times, in a real Redis whose clock and run the test sets.
 
 use clearway_config::KeyId;
-use clearway_filters::lease::{Book, BucketLost, Held, HeldLong, HeldSecond, HeldSlots, SecondAsk, SlotsAsk, SubjectId};
+use clearway_filters::lease::{
+    Book, BucketLost, Held, HeldLong, HeldSecond, HeldSlots, RosterVersion, SecondAsk, SlotsAsk, SubjectId,
+};
 use clearway_testkit::redis::Redis;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -27,6 +29,9 @@ struct Pair {
     run: u32,
     seqs: [u64; 3],
     incarnation: [Option<Incarnation>; 3],
+    roster: Option<RosterVersion>,
+    /// Beats that were answered that nothing is another.
+    told_again: usize,
     /// Takes that came to something.
     given: usize,
 }
@@ -48,6 +53,8 @@ impl Pair {
             run: 0,
             seqs: [1; 3],
             incarnation: [const { None }; 3],
+            roster: None,
+            told_again: 0,
             given: 0,
         }
     }
@@ -206,9 +213,12 @@ impl Pair {
         } else {
             vec![]
         };
-        let beat = Beat { caller: self.caller(n), name: "a name".into(), leaving: self.rng.random_bool(0.2), lost };
+        let knows = self.roster.clone().filter(|_| self.rng.random_bool(0.8));
+        let beat = Beat { caller: self.caller(n), name: "a name".into(), leaving: self.rng.random_bool(0.2), knows, lost };
         let there = self.store.beat(&beat).await.unwrap();
         assert_eq!(there, self.book.beat(self.now_ms, &beat), "step {number}: {beat:?}");
+        self.told_again += usize::from(there.roster.is_none());
+        self.roster = Some(there.version);
     }
 }
 
@@ -225,6 +235,7 @@ async fn the_script_decides_as_the_book_does() {
         for number in 0..STEPS {
             pair.step(number).await;
         }
+        assert!(pair.told_again > 0, "every beat was answered with all nodes");
         assert!(pair.given > STEPS / 4, "only {} of {STEPS} steps came to anything", pair.given);
     }
 }

@@ -49,5 +49,5 @@ fn take_day(caller: Caller, incarnation: Option<Incarnation>, account: AccountId
 }
 
 fn beat(n: u8) -> Beat {
-    Beat { caller: caller(n, 1), name: format!("node-{n}").into(), leaving: false, lost: vec![] }
+    Beat { caller: caller(n, 1), name: format!("node-{n}").into(), leaving: false, knows: None, lost: vec![] }
 }

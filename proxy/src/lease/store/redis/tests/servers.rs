@@ -42,7 +42,7 @@ async fn a_server_that_has_forgotten_the_scripts_is_told_them_again() {
     given(store.take(&take(2)).await.unwrap());
     redis.command(&["SCRIPT", "FLUSH"]);
     given(store.take(&take(3)).await.unwrap());
-    assert_eq!(store.beat(&beat(1)).await.unwrap().members[0].name, "node-1");
+    assert_eq!(store.beat(&beat(1)).await.unwrap().roster.unwrap().members, [node(1)]);
 }
 
 #[tokio::test]
