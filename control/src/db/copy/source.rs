@@ -40,11 +40,13 @@ impl Source {
         Ok(Self { connection })
     }
 
+    /// Without virtual tables and those behind them: what is searched is made again from what was copied.
     pub(super) async fn columns(&mut self) -> Result<Columns, CopyError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT t.name, c.name
-             FROM sqlite_master t, pragma_table_info(t.name) c
-             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND t.name <> '_sqlx_migrations'",
+             FROM pragma_table_list t, pragma_table_info(t.name) c
+             WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+               AND t.name <> '_sqlx_migrations'",
         )
         .fetch_all(&mut self.connection)
         .await
@@ -74,8 +76,8 @@ pub(super) async fn fresh() -> Result<BTreeMap<String, i64>, CopyError> {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await.map_err(CopyError::Source)?;
     let migrated = SQLITE_MIGRATIONS.run(&mut connection).await;
     migrated.map_err(|error| OpenError::Migration { why: chain(&error) })?;
-    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-                  AND name <> '_sqlx_migrations'";
+    let tables = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+                  AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '_sqlx_migrations'";
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.map_err(CopyError::Source)?;
     let mut fresh = BTreeMap::new();
     for table in tables {

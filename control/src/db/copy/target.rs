@@ -86,7 +86,7 @@ impl Target {
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), CAST(data_type AS TEXT)
              FROM information_schema.columns
-             WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations'
+             WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations' AND is_generated = 'NEVER'
              ORDER BY table_name, ordinal_position",
         )
         .fetch_all(&mut self.connection)

@@ -9,12 +9,13 @@ use sqlx::{AssertSqlSafe, Row as _};
 /// Column and PostgreSQL's type, in the table's order.
 pub(super) type Columns = Vec<(String, String)>;
 
-/// Of a PostgreSQL database: every table but that of the migrations.
+/// Of a PostgreSQL database: every table but that of the migrations, without columns that are made from others.
 pub(super) async fn tables(db: &Db) -> BTreeMap<String, Columns> {
     let rows: Vec<(String, String, String)> = db
         .query(
             "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), CAST(data_type AS TEXT) FROM information_schema.columns
-             WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations' ORDER BY ordinal_position",
+             WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations' AND is_generated = 'NEVER'
+             ORDER BY ordinal_position",
         )
         .all()
         .await

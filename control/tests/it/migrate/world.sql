@@ -73,3 +73,21 @@ INSERT INTO products (id, store_id, account_id, sku, title, description, price, 
 VALUES ('prod_1', 'store_1', 'acct_1', NULL, 'Mug', '', 9990000, 'EUR', NULL, 1, '{"b":[1,2.5,-0.125],"a":null}', 1, 1, 1),
        ('prod_2', 'store_1', 'acct_1', 'sku-2', 'Cup', '', 0, 'EUR', -9223372036854775808, 0, '{}', 1, 1, 1);
 INSERT INTO mails (id, recipient, subject, body, due_at, attempts, created_at) VALUES ('mail_1', 'a@example.com', 'x', 'y', 1, 0, 1);
+INSERT INTO apps (id, account_id, slug, state, live_id, proposal_id, reason, version, published_at, created_at, updated_at)
+VALUES ('app_1', 'acct_1', 'mug', 'active', 'ver_1', NULL, NULL, 4, 3, 1, 3), ('app_2', 'acct_1', 'cup', 'draft', NULL, 'ver_2', 'x', 1, NULL, 1, 1);
+INSERT INTO app_versions (id, app_id, number, state, content, findings, probe_id, check_due, submitted_at, decided_at, decided_by, reason, created_at, updated_at)
+VALUES ('ver_1', 'app_1', '1.0.0', 'active', '{"name":"Mug","features":[]}', '[{"check":"pricing"}]', NULL, NULL, 1, 2, 'user_1', NULL, 1, 3),
+       ('ver_2', 'app_2', '1.0.0', 'draft', '{}', '[]', 'wh_9', 5, NULL, NULL, NULL, 'no', 1, 1);
+INSERT INTO app_listings (number, app_id, account_id, slug, name, summary, category, price_model, details, words_name, words_summary,
+                          words_rest, listed, featured_at, installs, trend, rating_count, rating_sum, rank, published_at, updated_at)
+VALUES (9223372036854775807, 'app_1', 'acct_1', 'mug', 'Mug', 'A mug', 'storage', 'free', '{"number":"1.0.0"}', 'mug', 'a mug', 'blue é', 1, 7,
+        2, 1, 3, 12, 3900, 3, 3);
+INSERT INTO app_collections (slug, title, summary, position, version, created_at, updated_at) VALUES ('shops', 'Shops', '', 1, 1, 1, 1);
+INSERT INTO app_collection_entries (collection, app_id, position) VALUES ('shops', 'app_1', 1);
+INSERT INTO installations (id, app_id, account_id, scopes, app_version, installed_by, version, installed_at, updated_at, uninstalled_at)
+VALUES ('inst_1', 'app_1', 'acct_1', '["read:keys"]', '1.0.0', 'user_1', 1, 1, 1, NULL), ('inst_2', 'app_1', 'acct_1', '[]', '1.0.0', 'key_1', 2, 1, 1, 2);
+INSERT INTO installation_objects (installation_id, kind, object_id, created_at) VALUES ('inst_1', 'webhook', 'wh_1', 1);
+INSERT INTO app_reviews (id, app_id, account_id, author, rating, comment, reply, replied_at, reports, hidden_at, version, created_at, updated_at)
+VALUES ('rev_1', 'app_1', 'acct_1', 'user_1', 5, 'good' || char(10), NULL, NULL, 1, NULL, 1, 1, 1);
+INSERT INTO app_review_reports (review_id, account_id, reason, created_at) VALUES ('rev_1', 'acct_1', 'rude', 1);
+INSERT INTO app_days (app_id, day, installs, uninstalls, reviews, rating_sum) VALUES ('app_1', 20000, 2, 1, 3, 12);
