@@ -124,6 +124,14 @@ ids! {
     InvitationId = "inv";
     /// A mail on its way, or in the local mailbox.
     MailId = "mail";
+    /// An app that an account offers to others.
+    AppId = "app";
+    /// A version of an app.
+    AppVersionId = "ver";
+    /// An app in an account.
+    InstallationId = "inst";
+    /// What an account says of an app.
+    ReviewId = "rev";
 }
 
 #[cfg(test)]

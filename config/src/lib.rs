@@ -19,8 +19,8 @@ pub mod sync;
 
 pub use code::ErrorCode;
 pub use id::{
-    AccountId, AuditId, DeliveryId, EventId, InvitationId, KeyId, MailId, ProductId, ProxyId, RequestId, SecretId, SessionId,
-    StoreId, SubscriptionId, UserId, WebhookId, WebhookSecretId,
+    AccountId, AppId, AppVersionId, AuditId, DeliveryId, EventId, InstallationId, InvitationId, KeyId, MailId, ProductId,
+    ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId, UserId, WebhookId, WebhookSecretId,
 };
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;

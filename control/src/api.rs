@@ -9,9 +9,9 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    accounts, audit, auth, certificates, deliveries, events,
+    accounts, apps, audit, auth, catalogue, certificates, deliveries, events,
     http::{self, Api},
-    keys, mail, members, plans, products, profile, proxies, routes as gateway, stores, usage, webhooks,
+    installations, keys, mail, members, plans, products, profile, proxies, reviews, routes as gateway, stores, usage, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,8 @@ use crate::{
         (name = "keys", description = "API keys: what clients of the gateway authenticate with"),
         (name = "webhooks", description = "Where an account's events are posted to, and how they are signed"),
         (name = "stores", description = "Stores and their products; every change of a product is an event"),
+        (name = "apps", description = "Apps that an account offers to others: writing, submitting and publishing them"),
+        (name = "marketplace", description = "The catalogue of apps, which anybody may read; installing and rating them"),
         (name = "analytics", description = "What the gateway admitted"),
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
@@ -75,6 +77,10 @@ fn parts() -> (Router<Api>, Value) {
         .merge(events::routes())
         .merge(webhooks::routes())
         .merge(webhooks::brand_routes())
+        .merge(apps::routes())
+        .merge(catalogue::routes())
+        .merge(installations::routes())
+        .merge(reviews::routes())
         .merge(stores::routes())
         .merge(products::routes())
         .merge(deliveries::routes())

@@ -1,14 +1,16 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts audit auth certificates events keys members plans products profile proxies routes sessions stores usage
+//! Vertical features (`accounts apps audit auth catalogue certificates events installations keys members plans products profile proxies reviews routes sessions stores usage
 //! users webhooks`) over thin plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
 pub mod accounts;
 pub mod api;
 pub mod app;
+pub mod apps;
 pub mod audit;
 pub mod auth;
+pub mod catalogue;
 pub mod certificates;
 pub mod data_dir;
 pub mod db;
@@ -16,6 +18,7 @@ pub mod deliveries;
 pub mod egress;
 pub mod events;
 pub mod http;
+pub mod installations;
 pub mod jobs;
 pub mod keys;
 pub mod mail;
@@ -27,6 +30,7 @@ pub mod plans;
 pub mod products;
 pub mod profile;
 pub mod proxies;
+pub mod reviews;
 pub mod routes;
 pub mod secrets;
 pub mod sessions;

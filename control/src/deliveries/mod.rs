@@ -38,6 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use model::State;
 pub use outlet::{Answer, Answers, Outlet};
+pub use redo::{Sample, Tried, try_out};
 pub use run::{Dispatcher, Wakes};
 pub use sweep::sweep_until;
 

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    auth, db,
+    auth, catalogue, db,
     http::{Api, chain, idempotency},
     keys, mail, members, proxies, sessions, usage, webhooks,
 };
@@ -45,6 +45,7 @@ pub async fn sweep_once(api: &Api) {
     drain(api, "sign_in", || auth::sweep(&api.db, &api.world)).await;
     drain(api, "invitation", || members::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "mailbox", || mail::sweep(&api.db, api.world.now_ms())).await;
+    drain(api, "app_trend", || catalogue::sweep(&api.db, &api.world)).await;
     drain(api, "webhook_secret", || webhooks::sweep(&api.db, &api.world)).await;
 }
 

@@ -118,7 +118,7 @@ pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: Ke
 }
 
 /// [`find`], and nobody else changes the key until this transaction ends. SQLite has one writer anyway.
-pub(super) async fn lock(tx: &mut Tx, account: Option<AccountId>, id: KeyId) -> db::Result<Option<Key>> {
+pub async fn lock(tx: &mut Tx, account: Option<AccountId>, id: KeyId) -> db::Result<Option<Key>> {
     let row = tx
         .query(PerEngine {
             sqlite: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,

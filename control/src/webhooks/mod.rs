@@ -43,6 +43,7 @@ pub use model::{DisabledReason, Health, Oauth, OauthClient, OauthMethod, Orderin
 pub use retry::RetryPolicy;
 pub use rotate::rotate;
 pub use secret::Secret;
+pub use store::lock;
 pub use sweep::sweep;
 pub use update::{remove, update};
 

@@ -110,7 +110,7 @@ pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: We
 }
 
 /// [`find`], and nobody else changes the webhook until this transaction ends. SQLite has one writer anyway.
-pub(super) async fn lock(tx: &mut Tx, account: Option<AccountId>, id: WebhookId) -> db::Result<Option<Webhook>> {
+pub async fn lock(tx: &mut Tx, account: Option<AccountId>, id: WebhookId) -> db::Result<Option<Webhook>> {
     let locked = tx
         .query(PerEngine {
             sqlite: "SELECT id FROM webhooks WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",

@@ -23,6 +23,7 @@ mod expanding;
 mod generated;
 mod idempotency;
 mod keys;
+mod marketplace;
 mod members;
 mod migrate;
 mod process;

@@ -12,6 +12,7 @@ mod trial;
 use clearway_config::{AccountId, DeliveryId, ErrorCode, WebhookId};
 
 pub(super) use http::routes;
+pub use trial::{Sample, Tried, try_out};
 
 use super::{
     batch::Promotion,

@@ -23,20 +23,34 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const EVENTS: Signal = Signal("events");
 
 #[derive(Debug)]
-pub(super) struct Tried {
+pub struct Tried {
     pub(super) event: EventId,
     pub(super) event_type: String,
     /// `None`: not attempted in time.
     pub(super) delivery: Option<Delivery>,
 }
 
-/// What is posted: the type's example, unless data is given.
-pub(super) struct Sample {
-    pub(super) event_type: String,
-    pub(super) data: Option<Box<RawValue>>,
+impl Tried {
+    /// Whether anything was posted, or tried to be.
+    pub fn attempted(&self) -> bool {
+        self.delivery.as_ref().is_some_and(|delivery| delivery.attempts > 0)
+    }
+
+    /// Of the receiver's answer, if there was one.
+    pub fn status(&self) -> Option<i64> {
+        self.delivery.as_ref().and_then(|delivery| delivery.last_status)
+    }
 }
 
-pub(super) async fn try_out(api: &Api, webhook: &Webhook, sample: Sample) -> db::Result<Tried> {
+/// What is posted: the type's example, unless data is given.
+#[derive(Debug)]
+pub struct Sample {
+    pub event_type: String,
+    pub data: Option<Box<RawValue>>,
+}
+
+/// Posts it, and waits for what becomes of that: 15 seconds at most.
+pub async fn try_out(api: &Api, webhook: &Webhook, sample: Sample) -> db::Result<Tried> {
     let entry = events::find(&sample.event_type);
     let event_type = entry.map_or(sample.event_type, |entry| entry.name.to_owned());
     let data = sample.data.unwrap_or_else(|| {

@@ -140,15 +140,19 @@ macro_rules! wanted {
 
 wanted! {
     AdminPlatform = "admin:platform";
+    DeleteApps = "delete:apps";
     ReadAnalytics = "read:analytics";
+    ReadApps = "read:apps";
     ReadAudit = "read:audit";
     ReadBilling = "read:billing";
     ReadEvents = "read:events";
     ReadKeys = "read:keys";
     ReadStores = "read:stores";
     ReadWebhooks = "read:webhooks";
+    WriteApps = "write:apps";
     WriteEvents = "write:events";
     WriteKeys = "write:keys";
+    WriteMarketplace = "write:marketplace";
     WriteStores = "write:stores";
     WriteWebhooks = "write:webhooks";
 }

@@ -1,0 +1,27 @@
+//! The catalogue: what everybody sees of the apps that are published, and how they find them. Nobody has to sign in.
+//!
+//! A listing is written when a version is published and is never a draft; how often an app is installed and how it is rated is
+//! kept with it, so that every order has an index. Search is by the beginnings of words, in the name, the summary and the
+//! rest, in this order of weight: FTS5 on SQLite, `tsvector` on PostgreSQL, over words that were folded here. A search looks
+//! at the [`CANDIDATES_MAX`] apps that match best.
+//!
+//! Who wrote an app, and its way here, is `apps`.
+
+mod browse;
+mod collections;
+mod days;
+mod http;
+mod listing;
+mod search;
+mod store;
+mod trend;
+mod words;
+
+pub use browse::{Filter, browse};
+pub use days::{Day, note};
+pub use http::routes;
+pub use listing::{Entry, Listing, Place, Sort, rank};
+pub use search::{CANDIDATES_MAX, search, suggest};
+pub use store::{find, installed, lock, put, rated, set_featured, set_listed};
+pub use trend::sweep;
+pub use words::Wanted;
