@@ -132,6 +132,12 @@ ids! {
     InstallationId = "inst";
     /// What an account says of an app.
     ReviewId = "rev";
+    /// An OAuth application: its `client_id`.
+    ClientId = "client";
+    /// What an account has let an OAuth application do.
+    GrantId = "grant";
+    /// An access token, as its `jti`.
+    TokenId = "tok";
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ pub mod sync;
 
 pub use code::ErrorCode;
 pub use id::{
-    AccountId, AppId, AppVersionId, AuditId, DeliveryId, EventId, InstallationId, InvitationId, KeyId, MailId, ProductId,
-    ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId, UserId, WebhookId, WebhookSecretId,
+    AccountId, AppId, AppVersionId, AuditId, ClientId, DeliveryId, EventId, GrantId, InstallationId, InvitationId, KeyId, MailId,
+    ProductId, ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId, TokenId, UserId, WebhookId,
+    WebhookSecretId,
 };
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;

@@ -9,29 +9,50 @@ pub const SCOPES_MAX: usize = 64;
 /// Characters in a scope at most.
 pub const SCOPE_CHARS_MAX: usize = 64;
 
-/// The scopes that Clearway's own API asks for. Routes to an operator's upstreams may ask for others.
-pub const CLEARWAY_SCOPES: &[&str] = &[
-    "admin:platform",
-    "delete:apps",
-    "read:analytics",
-    "read:apps",
-    "read:audit",
-    "read:billing",
-    "read:events",
-    "read:keys",
-    "read:marketplace",
-    "read:stores",
-    "read:user",
-    "read:webhooks",
-    "write:apps",
-    "write:billing",
-    "write:events",
-    "write:keys",
-    "write:marketplace",
-    "write:stores",
-    "write:user",
-    WRITE_WEBHOOKS,
+/// A scope that Clearway's own API asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownScope {
+    pub name: &'static str,
+    /// What whoever holds it may do, for whoever is asked to give it.
+    pub says: &'static str,
+}
+
+/// Every one of them, by name. Routes to an operator's upstreams may ask for others.
+pub const REGISTRY: &[KnownScope] = &[
+    KnownScope { name: ADMIN, says: "Everything, on every account" },
+    KnownScope { name: "delete:apps", says: "Delete apps" },
+    KnownScope { name: "read:analytics", says: "See how much the API is used" },
+    KnownScope { name: "read:apps", says: "See apps, and which have access" },
+    KnownScope { name: "read:audit", says: "Read the audit log" },
+    KnownScope { name: "read:billing", says: "See what is paid" },
+    KnownScope { name: "read:events", says: "See what happened" },
+    KnownScope { name: "read:keys", says: "See API keys, without their secrets" },
+    KnownScope { name: "read:marketplace", says: "Browse the marketplace" },
+    KnownScope { name: "read:stores", says: "See stores and products" },
+    KnownScope { name: "read:user", says: "See your name and address" },
+    KnownScope { name: "read:webhooks", says: "See webhooks and their deliveries" },
+    KnownScope { name: "write:apps", says: "Create and change apps, and take access away from them" },
+    KnownScope { name: "write:billing", says: "Change what is paid" },
+    KnownScope { name: "write:events", says: "Emit events" },
+    KnownScope { name: "write:keys", says: "Create, change and revoke API keys" },
+    KnownScope { name: "write:marketplace", says: "Publish apps in the marketplace" },
+    KnownScope { name: "write:stores", says: "Change stores and products" },
+    KnownScope { name: "write:user", says: "Change your profile" },
+    KnownScope { name: WRITE_WEBHOOKS, says: "Create, change and delete webhooks, and post by them" },
 ];
+
+/// Their names.
+pub const CLEARWAY_SCOPES: &[&str] = &NAMES;
+
+const NAMES: [&str; REGISTRY.len()] = {
+    let mut names = [""; REGISTRY.len()];
+    let mut at = 0;
+    while at < REGISTRY.len() {
+        names[at] = REGISTRY[at].name;
+        at += 1;
+    }
+    names
+};
 
 /// Webhooks, and posting by them at the egress listener.
 pub const WRITE_WEBHOOKS: &str = "write:webhooks";

@@ -11,7 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, apps, audit, auth, catalogue, certificates, deliveries, events,
     http::{self, Api},
-    installations, keys, mail, members, plans, products, profile, proxies, reviews, routes as gateway, stores, usage, webhooks,
+    installations, keys, mail, members, oauth, plans, products, profile, proxies, reviews, routes as gateway, stores, usage,
+    webhooks,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +38,7 @@ use crate::{
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
         (name = "events", description = "What happened, its types, and emitting one's own"),
+        (name = "oauth", description = "OAuth applications, and which have access. `/.well-known/oauth-authorization-server` describes the protocol"),
         (name = "gateway", description = "Routes and upstreams of all proxies, for operators: scope `admin:platform`"),
         (name = "admin", description = "For operators: scope `admin:platform`"),
         (name = "meta", description = "About the API itself"),
@@ -53,6 +55,7 @@ pub fn router(api: Api) -> Router {
     let (routes, document) = parts();
     let document = Document(pretty(&document).into());
     let events = events::Events::new(&api);
+    let routes = routes.merge(oauth::protocol());
     http::serve(routes.layer(Extension(document)).layer(Extension(events)), api)
 }
 
@@ -85,6 +88,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(products::routes())
         .merge(deliveries::routes())
         .merge(mail::routes())
+        .merge(oauth::routes())
         .routes(routes!(openapi));
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)

@@ -28,6 +28,7 @@ use crate::{
     keys::{Directory, KeyFeed},
     mail::{self, MailError, Outbox},
     metrics::Metrics,
+    oauth::{self, IssuerFeed, RevocationFeed},
     passwords::Passwords,
     plans::{self, PlanFeed},
     routes::RouteFeed,
@@ -139,7 +140,8 @@ impl App {
         let (mode, auth_lease) = (settings.sync.mode, settings.sync.auth_lease);
         let name = name(&settings, listeners.sync.local_addr());
         let options = Options { mode, auth_lease, token, clock: Clock::default(), name };
-        let hub = start_hub(&db, &world, &secrets, options).await?;
+        oauth::announce(&db, &world).await?;
+        let hub = start_hub(&db, &world, &secrets, &settings.control.public_url, options).await?;
         let metrics = Metrics::new();
         let (egress, outcomes) = Egress::new(token, metrics.clone());
         let mut api = api(db, world, secrets, hub, egress, metrics, &settings);
@@ -241,7 +243,7 @@ pub async fn prepare(
 }
 
 /// Sync, fed by the features.
-pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, options: Options) -> db::Result<Hub> {
+pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, public_url: &str, options: Options) -> db::Result<Hub> {
     Hub::start(
         db.clone(),
         vec![
@@ -251,6 +253,8 @@ pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, options: Optio
             Arc::new(RouteFeed),
             Arc::new(CertificateFeed { secrets: secrets.clone() }),
             Arc::new(WebhookFeed { secrets: secrets.clone(), world: world.clone() }),
+            Arc::new(IssuerFeed { issuer: public_url.to_owned() }),
+            Arc::new(RevocationFeed),
         ],
         Arc::new(Sink { world: world.clone() }),
         options,

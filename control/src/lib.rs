@@ -25,6 +25,7 @@ pub mod mail;
 pub mod members;
 pub mod metrics;
 pub mod migrate;
+pub mod oauth;
 pub mod passwords;
 pub mod plans;
 pub mod products;

@@ -22,7 +22,7 @@ mod visitor;
 pub use self::{
     attempts::count_mail,
     confirm::{confirm, themselves},
-    http::{NAME_CHARS_MAX, email, password, routes},
+    http::{NAME_CHARS_MAX, email, password, routes, sign_in_by_form},
     letters::Letters,
     once::Once,
     register::{open, weak},

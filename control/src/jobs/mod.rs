@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     auth, catalogue, db,
     http::{Api, chain, idempotency},
-    keys, mail, members, proxies, sessions, usage, webhooks,
+    keys, mail, members, oauth, proxies, sessions, usage, webhooks,
 };
 
 /// Between two sweeps, and after one that failed.
@@ -46,6 +46,7 @@ pub async fn sweep_once(api: &Api) {
     drain(api, "invitation", || members::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "mailbox", || mail::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "app_trend", || catalogue::sweep(&api.db, &api.world)).await;
+    drain(api, "oauth", || oauth::sweep(&api.db, &api.world, &api.secrets)).await;
     drain(api, "webhook_secret", || webhooks::sweep(&api.db, &api.world)).await;
 }
 

@@ -65,6 +65,8 @@ fn merge(into: &mut v1::Changes, from: v1::Changes) {
     into.removed_certificates.extend(from.removed_certificates);
     into.webhooks.extend(from.webhooks);
     into.removed_webhooks.extend(from.removed_webhooks);
+    into.token_issuer = from.token_issuer.or(into.token_issuer.take());
+    into.revoked_tokens.extend(from.revoked_tokens);
 }
 
 /// The inverse of [`super::removed_secret_id`].

@@ -67,11 +67,24 @@ pub enum ChangeKind {
     Certificate,
     /// A webhook with all its secrets.
     Webhook,
+    /// The keys that access tokens are signed by, all together.
+    OauthKeys,
+    /// What makes access tokens void before their time; its id is that of a grant, an application or a token.
+    OauthRevocation,
 }
 
 impl ChangeKind {
-    pub const ALL: [ChangeKind; 7] =
-        [Self::Plan, Self::Account, Self::Key, Self::SecretRemoved, Self::GatewayObject, Self::Certificate, Self::Webhook];
+    pub const ALL: [ChangeKind; 9] = [
+        Self::Plan,
+        Self::Account,
+        Self::Key,
+        Self::SecretRemoved,
+        Self::GatewayObject,
+        Self::Certificate,
+        Self::Webhook,
+        Self::OauthKeys,
+        Self::OauthRevocation,
+    ];
 
     /// As in `changes.kind`.
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +96,8 @@ impl ChangeKind {
             Self::GatewayObject => "gateway_object",
             Self::Certificate => "certificate",
             Self::Webhook => "webhook",
+            Self::OauthKeys => "oauth_keys",
+            Self::OauthRevocation => "oauth_revocation",
         }
     }
 

@@ -87,10 +87,11 @@ impl TestApp {
         let clock = Clock::default();
         let options =
             Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock, name: "here".into() };
-        let hub = start_hub(&database.db, &world, &secrets, options).await.unwrap();
+        let mut settings = Settings::default();
+        let public_url = &settings.control.public_url;
+        let hub = start_hub(&database.db, &world, &secrets, public_url, options).await.unwrap();
         let metrics = Metrics::new();
         let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
-        let mut settings = Settings::default();
         settings.control.registration = Registration::Open;
         let api = app::api(database.db.clone(), world.clone(), secrets, hub, egress, metrics, &settings);
         let router = api::router(api.clone());
@@ -170,7 +171,14 @@ impl Client<'_> {
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("every body is JSON: {bytes:?}"));
+        let is_page = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let body = if is_page {
+            Value::String(String::from_utf8(bytes.to_vec()).unwrap())
+        } else if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("every body is JSON, or a page: {bytes:?}"))
+        };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 }

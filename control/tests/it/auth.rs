@@ -68,7 +68,7 @@ fn seen(answer: &Answer) -> (u16, Value, Value) {
 }
 
 /// The cookies of an answer: name, value, attributes.
-fn cookies(answer: &Answer) -> Vec<(String, String, String)> {
+pub(crate) fn cookies(answer: &Answer) -> Vec<(String, String, String)> {
     let set = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
     set.map(|text| {
         let (pair, attributes) = text.split_once("; ").unwrap();

@@ -26,6 +26,7 @@ mod keys;
 mod marketplace;
 mod members;
 mod migrate;
+mod oauth;
 mod process;
 mod profile;
 mod routes;

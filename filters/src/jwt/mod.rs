@@ -111,6 +111,11 @@ impl<'t> Token<'t> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
+    /// One of its claims; to be believed once it has been verified.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name)
+    }
+
     /// Whether `keys` hold one that may have signed it. Where they do not, they may be out of date.
     pub fn is_known_to(&self, keys: &Jwks) -> Result<bool, Refusal> {
         Ok(keys.candidates(self.key_id()?, self.algorithm).next().is_some())

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::forms::{EmailForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
 pub use self::forms::{NAME_CHARS_MAX, email, password};
 use super::{
-    Visitor,
+    Once, Visitor,
     devices::{DEVICE_COOKIE, KNOWN_MS},
     link, login,
     login::SignedIn,
@@ -197,6 +197,17 @@ async fn current(State(api): State<Api>, person: Person) -> Answered {
     Ok(Answer::ok(&view)?.no_store())
 }
 
+/// For a page of ours that has no script: signs in by address and password, and gives the cookies to set.
+pub async fn sign_in_by_form(api: &Api, visitor: &Visitor, address: &str, secret: &str) -> Result<Vec<HeaderValue>, ApiError> {
+    visitor.may_get_cookie()?;
+    let refused = |_| ApiError::new(ErrorCode::CredentialsInvalid);
+    let email = email(&address.into()).map_err(refused)?;
+    let password = password(&secret.into()).map_err(refused)?;
+    let signed_in = login::login(api, visitor, login::Attempt { email, password, device: None }).await?;
+    let session = session_cookie(&signed_in.begun.token);
+    Ok(std::iter::once(session).chain(signed_in.device.as_ref().map(device_cookie)).collect())
+}
+
 fn mailed() -> Answered {
     Answer::with_status(StatusCode::ACCEPTED, &Done { status: "mailed" })
 }
@@ -206,15 +217,16 @@ fn signed_in_answer(signed_in: &SignedIn, cookie: bool) -> Answered {
     if cookie {
         answer = answer.header(header::SET_COOKIE, session_cookie(&signed_in.begun.token));
         if let Some(device) = &signed_in.device {
-            let text = format!(
-                "{DEVICE_COOKIE}={}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax",
-                device.reveal(),
-                KNOWN_MS / 1_000
-            );
-            answer = answer.header(header::SET_COOKIE, HeaderValue::try_from(text).expect("a token is ASCII"));
+            answer = answer.header(header::SET_COOKIE, device_cookie(device));
         }
     }
     Ok(answer)
+}
+
+fn device_cookie(device: &Once) -> HeaderValue {
+    let life_s = KNOWN_MS / 1_000;
+    let text = format!("{DEVICE_COOKIE}={}; Path=/; Max-Age={life_s}; Secure; HttpOnly; SameSite=Lax", device.reveal());
+    HeaderValue::try_from(text).expect("a token is ASCII")
 }
 
 /// For as long as a session may last; the server ends it before.

@@ -66,10 +66,14 @@ pub(super) fn check_page(method: &Method, headers: &HeaderMap, token: &SessionTo
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
-    let here = site.is_none_or(|site| matches!(site, b"same-origin" | b"none"));
     let sent = headers.get(CSRF_HEADER).is_some_and(|given| token.is_csrf(given.as_bytes()));
-    if here && sent { Ok(()) } else { Err(ApiError::new(ErrorCode::CsrfTokenInvalid)) }
+    if sent && !is_from_elsewhere(headers) { Ok(()) } else { Err(ApiError::new(ErrorCode::CsrfTokenInvalid)) }
+}
+
+/// Whether a page of another site sent it, as far as the browser says.
+pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    !site.is_none_or(|site| matches!(site, b"same-origin" | b"none"))
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use clearway_config::{
 };
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 pub use self::credential::CSRF_HEADER;
-use self::credential::{Credential, check_page, credential};
+use self::credential::{Credential, check_page, credential, is_from_elsewhere};
 use super::{Api, ApiError, Context};
 use crate::db::{self, Db};
 
@@ -230,6 +231,55 @@ impl FromRequestParts<Api> for Person {
             }
             (Principal::User { .. } | Principal::Key(_), _) => Err(ApiError::new(ErrorCode::SignInRequired)),
         }
+    }
+}
+
+/// A person whose browser shows one of our own pages: known by the session's cookie alone. Nobody can send a header
+/// from a form without a script, so that a page's form carries the CSRF token itself: whoever acts on one asks
+/// [`Browser::sent`] first.
+#[derive(Debug)]
+pub struct Browser {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    /// The admin who acts as this person.
+    pub impersonator: Option<UserId>,
+    /// For the page's form.
+    pub csrf: Zeroizing<String>,
+    caller: Caller,
+    elsewhere: bool,
+}
+
+impl Browser {
+    /// Whether the form with this token in it was sent from our page, in constant time.
+    pub fn sent(&self, given: &str) -> bool {
+        !self.elsewhere && bool::from(self.csrf.as_bytes().ct_eq(given.as_bytes()))
+    }
+}
+
+impl Deref for Browser {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl FromRequestParts<Api> for Browser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let context =
+            parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context"))?.clone();
+        let Credential::Cookie(token) = credential(&parts.headers)? else {
+            return Err(ApiError::new(ErrorCode::SignInRequired));
+        };
+        let (principal, account_id, scopes) = look_up(api, Hash::Session(token.hash(), None), context.address, None).await?;
+        let Principal::User { id, session_id, impersonator } = principal else {
+            return Err(ApiError::new(ErrorCode::SignInRequired));
+        };
+        let caller = Caller { principal, account_id, scopes, address: context.address, request_id: context.request_id };
+        let csrf = token.csrf();
+        Ok(Self { user_id: id, session_id, impersonator, csrf, caller, elsewhere: is_from_elsewhere(&parts.headers) })
     }
 }
 

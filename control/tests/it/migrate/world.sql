@@ -91,3 +91,15 @@ INSERT INTO app_reviews (id, app_id, account_id, author, rating, comment, reply,
 VALUES ('rev_1', 'app_1', 'acct_1', 'user_1', 5, 'good' || char(10), NULL, NULL, 1, NULL, 1, 1, 1);
 INSERT INTO app_review_reports (review_id, account_id, reason, created_at) VALUES ('rev_1', 'acct_1', 'rude', 1);
 INSERT INTO app_days (app_id, day, installs, uninstalls, reviews, rating_sum) VALUES ('app_1', 20000, 2, 1, 3, 12);
+INSERT INTO oauth_clients (id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
+                           refresh_lifetime, disabled_at, generation, version, created_at, updated_at)
+VALUES ('client_1', 'acct_1', 'Äpp', NULL, 'none', '["authorization_code"]', '["https://a.example/"]', '["read:apps"]', 60, 60, NULL, 1, 1, 1, 1);
+INSERT INTO oauth_client_secrets (id, client_id, hash, created_at, expires_at) VALUES ('sec_9', 'client_1', randomblob(32), 1, NULL);
+INSERT INTO oauth_signing_keys (id, sealed, jwk, created_at, signs_from) VALUES ('thumb', randomblob(200), '{"kty":"EC"}', 1, 2);
+INSERT INTO oauth_grants (id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, revoked_for)
+VALUES ('grant_1', 'client_1', 'acct_1', 'user_1', '[]', 1, 2, 3, NULL, NULL), ('grant_2', 'client_1', 'acct_2', NULL, '["a:b"]', 1, 2, 3, 4, 'x');
+INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge, created_at, expires_at, used_at)
+VALUES (randomblob(32), 'grant_1', 'client_1', 'https://a.example/', 'x', 1, 2, NULL);
+INSERT INTO oauth_refresh_tokens (hash, grant_id, replaces, created_at, expires_at, used_at, repeats, sealed_answer)
+VALUES (zeroblob(32), 'grant_1', NULL, 1, 2, 3, 1, x'00ff'), (randomblob(32), 'grant_1', zeroblob(32), 1, 2, NULL, 0, NULL);
+INSERT INTO oauth_revocations (id, until, created_at) VALUES ('grant_2', 9, 1);

@@ -1,0 +1,136 @@
+//! What a client is, and which words a registration may have.
+
+use std::str::FromStr;
+
+use clearway_config::{AccountId, ClientId, Scopes};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Clients of one account at most, whatever its plan.
+pub(super) const CLIENTS_MAX: i64 = 100;
+/// How long an older secret may go on beside a new one.
+pub(in crate::oauth) const SECRET_OVERLAP_MAX_S: u64 = 30 * 24 * 3_600;
+/// Secrets of one client in force at the same time, at most.
+pub(super) const SECRETS_MAX: i64 = 5;
+
+/// How a client proves at the token endpoint that it is itself (RFC 7591, 2). It does so in this way, and in no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::oauth) enum AuthMethod {
+    ClientSecretBasic,
+    ClientSecretPost,
+    /// It has no secret: a program on people's machines, or in their browsers.
+    None,
+}
+
+impl AuthMethod {
+    pub(in crate::oauth) const ALL: [AuthMethod; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+
+    pub(in crate::oauth) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
+        }
+    }
+}
+
+impl FromStr for AuthMethod {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|method| method.as_str() == text);
+        found.ok_or("must be client_secret_basic, client_secret_post or none")
+    }
+}
+
+/// What a client may ask the token endpoint by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::oauth) enum GrantType {
+    AuthorizationCode,
+    RefreshToken,
+    ClientCredentials,
+}
+
+impl GrantType {
+    pub(in crate::oauth) const ALL: [GrantType; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
+
+    pub(in crate::oauth) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+}
+
+impl FromStr for GrantType {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|grant| grant.as_str() == text);
+        found.ok_or("must be authorization_code, refresh_token or client_credentials")
+    }
+}
+
+/// An application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::oauth) struct Client {
+    pub(in crate::oauth) id: ClientId,
+    pub(in crate::oauth) account_id: AccountId,
+    pub(in crate::oauth) name: String,
+    pub(in crate::oauth) homepage: Option<String>,
+    pub(in crate::oauth) auth_method: AuthMethod,
+    pub(in crate::oauth) grant_types: Vec<GrantType>,
+    pub(in crate::oauth) redirect_uris: Vec<String>,
+    /// The most that it may ask for.
+    pub(in crate::oauth) scopes: Scopes,
+    /// In seconds.
+    pub(in crate::oauth) access_lifetime: i64,
+    /// In seconds.
+    pub(in crate::oauth) refresh_lifetime: i64,
+    pub(in crate::oauth) disabled_at: Option<i64>,
+    /// Counts how often all that was issued was ended at once, from 1.
+    pub(in crate::oauth) generation: i64,
+    /// Counts its changes, from 1.
+    pub(in crate::oauth) version: i64,
+    pub(in crate::oauth) created_at: i64,
+    pub(in crate::oauth) updated_at: i64,
+}
+
+impl Client {
+    pub(in crate::oauth) fn may(&self, grant: GrantType) -> bool {
+        self.grant_types.contains(&grant)
+    }
+
+    pub(in crate::oauth) fn is_confidential(&self) -> bool {
+        self.auth_method != AuthMethod::None
+    }
+}
+
+/// A client on its way in.
+#[derive(Debug)]
+pub(in crate::oauth) struct NewClient {
+    pub(in crate::oauth) name: String,
+    pub(in crate::oauth) homepage: Option<String>,
+    pub(in crate::oauth) auth_method: AuthMethod,
+    pub(in crate::oauth) grant_types: Vec<GrantType>,
+    pub(in crate::oauth) redirect_uris: Vec<String>,
+    pub(in crate::oauth) scopes: Scopes,
+    pub(in crate::oauth) access_lifetime: i64,
+    pub(in crate::oauth) refresh_lifetime: i64,
+}
+
+/// `None` leaves a field as it is. How a client authenticates stays: whoever wants another makes another client.
+#[derive(Debug, Default)]
+pub(in crate::oauth) struct ClientUpdate {
+    pub(in crate::oauth) name: Option<String>,
+    pub(in crate::oauth) homepage: Option<Option<String>>,
+    pub(in crate::oauth) grant_types: Option<Vec<GrantType>>,
+    pub(in crate::oauth) redirect_uris: Option<Vec<String>>,
+    pub(in crate::oauth) scopes: Option<Scopes>,
+    pub(in crate::oauth) access_lifetime: Option<i64>,
+    pub(in crate::oauth) refresh_lifetime: Option<i64>,
+    pub(in crate::oauth) disabled: Option<bool>,
+}

@@ -1,0 +1,180 @@
+//! Authorization codes: given for a grant that a person has just made, and changed once for its tokens.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clearway_config::{AccountId, ClientId, GrantId, Scopes};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{
+    CODE_LIFE_MS, GRANT_LIFE_MS,
+    clients::{Client, GrantType},
+    grants::Grant,
+    opaque::{Kind, Opaque},
+    refresh,
+    refusal::{Refusal, Word},
+    revoke::{self, Ended},
+    signing::Signer,
+    store::{codes, grants},
+    token::{self, Issued},
+};
+use crate::{
+    audit::{self, Actor, Changes, Event},
+    db::{self, Tx},
+    http::Api,
+    world::World,
+};
+
+/// Characters of a verifier (RFC 7636, 4.1).
+const VERIFIER_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
+/// Characters of a challenge by S256: 256 bits in base64url.
+const CHALLENGE_CHARS: usize = 43;
+
+#[derive(Debug, Clone)]
+pub(super) struct Code {
+    pub(super) grant_id: GrantId,
+    pub(super) client_id: ClientId,
+    pub(super) redirect_uri: String,
+    pub(super) code_challenge: String,
+    pub(super) expires_at: i64,
+    pub(super) used_at: Option<i64>,
+}
+
+/// What a person agrees to.
+#[derive(Debug)]
+pub(super) struct Agreed<'a> {
+    pub(super) client: &'a Client,
+    pub(super) account_id: AccountId,
+    pub(super) scopes: Scopes,
+    pub(super) redirect_uri: &'a str,
+    pub(super) code_challenge: &'a str,
+}
+
+/// What came of showing a code or a refresh token.
+pub(super) enum Shown {
+    Issued(Issued),
+    /// Nothing; and something has been ended, which the proxies are to know before it is answered.
+    Refused(Refusal, Ended),
+}
+
+/// Makes a grant, which lasts no longer than its code until that is used.
+pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agreed<'_>) -> db::Result<Opaque> {
+    let Agreed { client, account_id, scopes, redirect_uri, code_challenge } = agreed;
+    let now_ms = world.now_ms();
+    let grant = Grant {
+        id: world.id(GrantId::new),
+        client_id: client.id,
+        account_id,
+        user_id: actor.person(),
+        scopes,
+        created_at: now_ms,
+        last_used_at: now_ms,
+        expires_at: now_ms + CODE_LIFE_MS,
+        revoked_at: None,
+    };
+    grants::insert(tx, &grant).await?;
+    let plain = Opaque::mint(Kind::Code, world);
+    let code = Code {
+        grant_id: grant.id,
+        client_id: client.id,
+        redirect_uri: redirect_uri.to_owned(),
+        code_challenge: code_challenge.to_owned(),
+        expires_at: now_ms + CODE_LIFE_MS,
+        used_at: None,
+    };
+    codes::insert(tx, &plain.hash(), &code, now_ms).await?;
+    let object_id = grant.id.to_string();
+    let changes = Changes::default().field("client_id", (), client.id).field("scopes", (), &grant.scopes);
+    let event = Event { action: "oauth_grant.created", account_id, object_kind: "oauth_grant", object_id: &object_id, changes };
+    audit::record(tx, world, actor, event).await?;
+    Ok(plain)
+}
+
+/// What the token endpoint was given with a code.
+#[derive(Debug)]
+pub(super) struct Redemption<'a> {
+    pub(super) code: &'a str,
+    pub(super) redirect_uri: &'a str,
+    pub(super) verifier: &'a str,
+}
+
+/// Changes a code for tokens. One that is shown again, or without what its client alone can know, ends its grant and all that
+/// came of it (RFC 9700, 4.5 and 2.1.1); one of another client's is not found, and stays as it is.
+pub(super) async fn redeem(
+    tx: &mut Tx,
+    api: &Api,
+    signer: &Signer,
+    client: &Client,
+    Redemption { code, redirect_uri, verifier }: Redemption<'_>,
+) -> Result<Shown, Refusal> {
+    let world = &api.world;
+    let now_ms = world.now_ms();
+    let Some(hash) = Opaque::parse(Kind::Code, code).map(|code| code.hash()) else { return Err(Refusal::invalid_grant()) };
+    let code = codes::lock(tx, &hash, client.id).await?.ok_or_else(Refusal::invalid_grant)?;
+    let mut grant = grants::lock(tx, None, code.grant_id).await?.ok_or_else(Refusal::invalid_grant)?;
+    if code.used_at.is_some() {
+        let ended = revoke::end(tx, world, &Actor::System, &grant, "code_replayed").await?;
+        return Ok(Shown::Refused(Refusal::invalid_grant(), ended));
+    }
+    if code.expires_at <= now_ms || !grant.is_live(now_ms) {
+        return Err(Refusal::invalid_grant());
+    }
+    codes::used(tx, &hash, now_ms).await?;
+    if code.redirect_uri != redirect_uri || !verifies(&code.code_challenge, verifier) {
+        let ended = revoke::end(tx, world, &Actor::System, &grant, "code_injected").await?;
+        return Ok(Shown::Refused(Refusal::invalid_grant(), ended));
+    }
+    let standing = grants::standing(&mut *tx, grant.account_id, grant.user_id).await?;
+    let scopes = standing.and_then(|standing| standing.allows(&grant)).ok_or_else(Refusal::invalid_grant)?;
+    let access = token::access(world, signer, &super::http::issuer(api), client, &grant, &scopes).map_err(unsigned)?;
+    let refreshed = client.may(GrantType::RefreshToken);
+    // Without a refresh token nothing comes after this.
+    grant.expires_at = if refreshed { grant.created_at + GRANT_LIFE_MS } else { access.expires_at };
+    let refresh_token = if refreshed { Some(refresh::first(tx, world, client, &grant).await?) } else { None };
+    grants::used(tx, grant.id, now_ms, grant.expires_at).await?;
+    Ok(Shown::Issued(Issued {
+        access_token: access.jwt,
+        token_type: "Bearer".into(),
+        expires_in: (access.expires_at - now_ms).div_euclid(1_000),
+        refresh_token: refresh_token.map(|token| token.reveal().to_owned()),
+        scope: token::words(&scopes),
+    }))
+}
+
+pub(super) fn unsigned(error: super::signing::SigningError) -> Refusal {
+    match error {
+        super::signing::SigningError::Store(error) => error.into(),
+        error @ super::signing::SigningError::Key(_) => {
+            tracing::error!(error.cause = %error, "a token could not be signed");
+            Refusal::new(Word::ServerError, "Try again.")
+        }
+    }
+}
+
+/// Whether a challenge has the form that S256 gives it.
+pub(super) fn is_challenge(text: &str) -> bool {
+    text.len() == CHALLENGE_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// RFC 7636, 4.6, by S256 alone; in constant time.
+fn verifies(challenge: &str, verifier: &str) -> bool {
+    let formed = VERIFIER_CHARS.contains(&verifier.len())
+        && verifier.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+    let computed = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
+    formed & bool::from(computed.as_bytes().ct_eq(challenge.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_is_checked_as_in_the_rfcs_example() {
+        // RFC 7636, appendix B.
+        let (verifier, challenge) =
+            ("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert!(verifies(challenge, verifier) && is_challenge(challenge));
+        assert!(!verifies(challenge, &verifier.replace('d', "e")));
+        assert!(!verifies(challenge, challenge), "a challenge is no verifier: plain is not taken");
+        assert!(!verifies("", "") && !is_challenge(&challenge[1..]) && !is_challenge(&challenge.replace('E', "+")));
+    }
+}

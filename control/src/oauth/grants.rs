@@ -1,0 +1,92 @@
+//! Grants: what an account lets a client do, and how much of it holds at a moment.
+
+use clearway_config::{
+    AccountId, ClientId, GrantId, Scope, Scopes, UserId,
+    scope::{ADMIN, CLEARWAY_SCOPES},
+};
+
+use crate::members::Role;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) id: GrantId,
+    pub(super) client_id: ClientId,
+    pub(super) account_id: AccountId,
+    /// Who agreed; `None` where a client acts in its own account.
+    pub(super) user_id: Option<UserId>,
+    pub(super) scopes: Scopes,
+    pub(super) created_at: i64,
+    pub(super) last_used_at: i64,
+    pub(super) expires_at: i64,
+    pub(super) revoked_at: Option<i64>,
+}
+
+impl Grant {
+    pub(super) fn is_live(&self, now_ms: i64) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now_ms
+    }
+}
+
+/// What stands behind a grant now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// The account, or the person.
+    pub(super) suspended: bool,
+    /// Whether the account is that of whoever runs Clearway.
+    pub(super) platform: bool,
+    /// The person's; `None` where they are no member.
+    pub(super) role: Option<Role>,
+}
+
+impl Standing {
+    /// How much of `wanted` holds for a grant of a person: no more than their role allows now. `None`: nothing at all.
+    pub(super) fn by_person(&self, wanted: &Scopes) -> Option<Scopes> {
+        if self.suspended {
+            return None;
+        }
+        let held = self.role?.scopes(self.platform);
+        Some(wanted.iter().filter(|scope| may_give(&held, scope)).cloned().collect())
+    }
+
+    /// The same for a client in its own account: what it may was decided when it was registered.
+    pub(super) fn by_client(&self, wanted: &Scopes) -> Option<Scopes> {
+        (!self.suspended).then(|| wanted.iter().filter(|scope| scope.as_str() != ADMIN).cloned().collect())
+    }
+
+    pub(super) fn allows(&self, grant: &Grant) -> Option<Scopes> {
+        if grant.user_id.is_some() { self.by_person(&grant.scopes) } else { self.by_client(&grant.scopes) }
+    }
+}
+
+/// Whether somebody who holds `held` may give `scope` to an application. Scopes of an operator's own routes are in no role:
+/// whoever may issue a key that carries them may give them.
+fn may_give(held: &Scopes, scope: &Scope) -> bool {
+    let known = CLEARWAY_SCOPES.contains(&scope.as_str());
+    let asked = if known { scope.as_str() } else { "write:keys" };
+    scope.as_str() != ADMIN && (held.contains(asked) || held.contains(ADMIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(words: &[&str]) -> Scopes {
+        words.iter().map(|word| word.parse::<Scope>().unwrap()).collect()
+    }
+
+    fn standing(role: Option<Role>, platform: bool, suspended: bool) -> Standing {
+        Standing { suspended, platform, role }
+    }
+
+    #[test]
+    fn a_person_gives_no_more_than_their_role_allows_now() {
+        let wanted = scopes(&["read:keys", "write:keys", "read:acme.orders", ADMIN]);
+        let of = |role, platform| standing(role, platform, false).by_person(&wanted);
+        assert_eq!(of(Some(Role::Viewer), false), Some(scopes(&["read:keys"])));
+        let developers = scopes(&["read:keys", "write:keys", "read:acme.orders"]);
+        assert_eq!(of(Some(Role::Developer), false), Some(developers.clone()));
+        assert_eq!(of(Some(Role::Owner), true), Some(developers), "nobody gives the platform away");
+        assert_eq!(of(None, false), None);
+        assert_eq!(standing(Some(Role::Owner), false, true).by_person(&wanted), None);
+    }
+}

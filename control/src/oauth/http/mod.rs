@@ -1,0 +1,49 @@
+//! `/oauth` and what `/.well-known` says of it: the protocol's own endpoints, which answer in its words and in no envelope;
+//! and `/api/v1/oauth`, where an account looks after its applications and after those that have access to it.
+
+mod authorize;
+mod clients;
+mod forms;
+mod grants;
+mod metadata;
+mod page;
+mod sign_in;
+mod tokens;
+
+use axum::{
+    Extension, Router,
+    routing::{get, post},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::pace::Pace;
+use crate::http::Api;
+
+/// What the endpoints share besides [`Api`]. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Oauth {
+    pub(super) pace: Pace,
+}
+
+/// The management API, below `/api/v1`.
+pub fn routes() -> OpenApiRouter<Api> {
+    clients::routes().merge(grants::routes())
+}
+
+/// The protocol. It is described by its metadata (RFC 8414), not by the API's document.
+pub fn protocol() -> Router<Api> {
+    Router::new()
+        .route("/oauth/authorize", get(authorize::ask).post(authorize::decide))
+        .route("/oauth/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/oauth/token", post(tokens::token))
+        .route("/oauth/revoke", post(tokens::revoke))
+        .route("/oauth/introspect", post(tokens::introspect))
+        .route("/oauth/jwks", get(metadata::jwks))
+        .route("/.well-known/oauth-authorization-server", get(metadata::read))
+        .layer(Extension(Oauth::default()))
+}
+
+/// Who issues the tokens: where people find the gateway. Without a slash at its end, as it is compared letter by letter.
+pub(super) fn issuer(api: &Api) -> String {
+    api.public_url.trim_end_matches('/').to_owned()
+}

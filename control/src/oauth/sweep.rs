@@ -1,0 +1,28 @@
+//! What time has made useless, and the next signing key.
+
+use super::{
+    signing,
+    store::{clients, codes, grants, refresh, revocations},
+};
+use crate::{
+    db::{self, Db},
+    secrets::Secrets,
+    world::World,
+};
+
+/// How long a grant that has ended can still be looked up.
+const KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// One bounded sweep; how many rows it took.
+pub async fn sweep(db: &Db, world: &World, secrets: &Secrets) -> db::Result<u64> {
+    let now_ms = world.now_ms();
+    let mut rows = signing::rotate(db, world, secrets).await?;
+    rows += clients::sweep_secrets(db, now_ms).await?;
+    rows += revocations::sweep(db, now_ms).await?;
+    rows += codes::sweep(db, now_ms - KEPT_MS).await?;
+    rows += refresh::sweep(db, now_ms - KEPT_MS).await?;
+    let mut tx = db.begin().await?;
+    rows += grants::sweep(&mut tx, now_ms - KEPT_MS).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
