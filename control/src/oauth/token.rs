@@ -41,8 +41,10 @@ pub(super) fn access(
     grant: &Grant,
     scopes: &Scopes,
 ) -> Result<Access, SigningError> {
-    let now_s = world.now_ms().div_euclid(1_000);
-    let exp = now_s + client.access_lifetime;
+    let now_ms = world.now_ms();
+    let now_s = now_ms.div_euclid(1_000);
+    // Not a moment less than was promised.
+    let exp = (now_ms + 999).div_euclid(1_000) + client.access_lifetime;
     let subject = grant.user_id.map_or_else(|| client.id.to_string(), |id| id.to_string());
     let claims = json!({
         "iss": issuer,
