@@ -138,6 +138,10 @@ ids! {
     GrantId = "grant";
     /// An access token, as its `jti`.
     TokenId = "tok";
+    /// What a developer shows beside apps.
+    ProjectId = "prj";
+    /// What an account asks whoever runs Clearway.
+    TicketId = "tkt";
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub mod sync;
 pub use code::ErrorCode;
 pub use id::{
     AccountId, AppId, AppVersionId, AuditId, ClientId, DeliveryId, EventId, GrantId, InstallationId, InvitationId, KeyId, MailId,
-    ProductId, ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId, TokenId, UserId, WebhookId,
-    WebhookSecretId,
+    ProductId, ProjectId, ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId, TicketId, TokenId, UserId,
+    WebhookId, WebhookSecretId,
 };
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;

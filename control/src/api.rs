@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, apps, audit, auth, catalogue, certificates, deliveries, events,
     http::{self, Api},
-    installations, keys, mail, members, oauth, plans, products, profile, proxies, reviews, routes as gateway, stores, usage,
-    webhooks,
+    installations, keys, mail, members, oauth, plans, portfolio, products, profile, proxies, reviews, routes as gateway, stores,
+    tickets, usage, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -34,6 +34,7 @@ use crate::{
         (name = "stores", description = "Stores and their products; every change of a product is an event"),
         (name = "apps", description = "Apps that an account offers to others: writing, submitting and publishing them"),
         (name = "marketplace", description = "The catalogue of apps, which anybody may read; installing and rating them"),
+        (name = "support", description = "Tickets: what an account asks whoever runs Clearway"),
         (name = "analytics", description = "What the gateway admitted"),
         (name = "audit", description = "What was done, by whom and from where"),
         (name = "billing", description = "Plans"),
@@ -84,6 +85,8 @@ fn parts() -> (Router<Api>, Value) {
         .merge(catalogue::routes())
         .merge(installations::routes())
         .merge(reviews::routes())
+        .merge(portfolio::routes())
+        .merge(tickets::routes())
         .merge(stores::routes())
         .merge(products::routes())
         .merge(deliveries::routes())

@@ -1,6 +1,6 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts apps audit auth catalogue certificates events installations keys members plans products profile proxies reviews routes sessions stores usage
+//! Vertical features (`accounts apps audit auth catalogue certificates events installations keys members plans portfolio products profile proxies reviews routes sessions stores tickets usage
 //! users webhooks`) over thin plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
@@ -28,6 +28,7 @@ pub mod migrate;
 pub mod oauth;
 pub mod passwords;
 pub mod plans;
+pub mod portfolio;
 pub mod products;
 pub mod profile;
 pub mod proxies;
@@ -37,6 +38,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod stores;
 pub mod sync;
+pub mod tickets;
 pub mod token;
 pub mod usage;
 pub mod users;

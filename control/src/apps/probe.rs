@@ -46,10 +46,10 @@ pub async fn check_until(api: Api, mut stop: watch::Receiver<bool>) {
     let mut submitted = api.db.listen(SUBMITTED);
     loop {
         submitted.mark_unchanged();
-        let checked = match api.db.alone(CHECKING).await {
-            Ok(Some(_alone)) => sweep(&api).await,
-            Ok(None) => Ok(0),
-            Err(error) => Err(error),
+        // One that is cut off is begun anew by whoever checks next.
+        let checked = tokio::select! {
+            checked = alone(&api) => checked,
+            _ = stop.wait_for(|stop| *stop) => return,
         };
         match checked {
             Ok(0) => {}
@@ -61,6 +61,13 @@ pub async fn check_until(api: Api, mut stop: watch::Receiver<bool>) {
             Ok(()) = submitted.changed() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
+    }
+}
+
+async fn alone(api: &Api) -> db::Result<u64> {
+    match api.db.alone(CHECKING).await? {
+        Some(_alone) => sweep(api).await,
+        None => Ok(0),
     }
 }
 

@@ -132,6 +132,11 @@ impl State {
         }
     }
 
+    /// Whether everybody may read the page of an app that is so.
+    pub const fn is_shown(self) -> bool {
+        matches!(self, Self::Active | Self::Deprecated)
+    }
+
     fn by(self, table: &[(State, Act, State)], act: Act) -> Result<State, Refused> {
         let found = table.iter().find(|(from, what, _)| *from == self && *what == act);
         found.map(|(_, _, to)| *to).ok_or(Refused { state: self, act })

@@ -106,11 +106,12 @@ pub async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: AppId) ->
 }
 
 /// [`find`] with its versions, and nobody else changes the app until this transaction ends. SQLite has one writer anyway.
+/// Installing, which refers to it, does not wait.
 pub(super) async fn lock(tx: &mut Tx, account: Option<AccountId>, id: AppId) -> db::Result<Option<Whole>> {
     let locked = tx
         .query(PerEngine {
             sqlite: "SELECT id FROM apps WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
-            postgres: "SELECT id FROM apps WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2) FOR UPDATE",
+            postgres: "SELECT id FROM apps WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2) FOR NO KEY UPDATE",
         })
         .bind(id.to_string())
         .bind(account.map(|id| id.to_string()))

@@ -7,21 +7,19 @@
 //!
 //! Who wrote an app, and its way here, is `apps`.
 
-mod browse;
-mod collections;
-mod days;
 mod http;
 mod listing;
-mod search;
 mod store;
-mod trend;
 mod words;
 
-pub use browse::{Filter, browse};
-pub use days::{Day, note};
 pub use http::routes;
 pub use listing::{Entry, Listing, Place, Sort, rank};
-pub use search::{CANDIDATES_MAX, search, suggest};
-pub use store::{find, installed, lock, put, rated, set_featured, set_listed};
-pub use trend::sweep;
+pub use store::{
+    browse::{Filter, browse},
+    days::{Day, note},
+    find, installed, lock, put, rated,
+    search::{CANDIDATES_MAX, search, suggest},
+    set_featured, set_listed,
+    trend::sweep,
+};
 pub use words::Wanted;

@@ -1,4 +1,10 @@
-//! What writes to `app_listings`, and reading one of them.
+//! What writes to `app_listings`, and reading one of them. How many are found is in [`browse`] and [`search`].
+
+pub(super) mod browse;
+pub(super) mod collections;
+pub(super) mod days;
+pub(super) mod search;
+pub(super) mod trend;
 
 use clearway_config::{AccountId, AppId};
 use sqlx::{FromRow, types::Json};

@@ -29,8 +29,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use answer::{Answer, Answered, List, issue};
 pub use caller::{
     ACCOUNT_HEADER, AdminPlatform, Browser, CSRF_HEADER, Caller, DeleteApps, Held, HeldSession, KeyDirectory, Permit, Person,
-    Principal, ReadAnalytics, ReadApps, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores, ReadWebhooks, SessionDirectory,
-    Wanted, WriteApps, WriteEvents, WriteKeys, WriteMarketplace, WriteStores, WriteWebhooks,
+    Principal, ReadAnalytics, ReadApps, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores, ReadUser, ReadWebhooks,
+    SessionDirectory, Wanted, WriteApps, WriteEvents, WriteKeys, WriteMarketplace, WriteStores, WriteUser, WriteWebhooks,
 };
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};

@@ -39,6 +39,8 @@ const SESSION_ONLY: &[ErrorCode] = &[
     ErrorCode::SignInBusy,
     ErrorCode::OneTimeTokenInvalid,
 ];
+/// Where nobody has to say who they are: they are counted by address.
+const BY_ADDRESS: &[ErrorCode] = &[ErrorCode::RateLimitExceeded, ErrorCode::ConcurrencyExceeded];
 /// Where people sign in, or are about to.
 const SIGN_IN: &[ErrorCode] = &[
     ErrorCode::CredentialsInvalid,
@@ -111,9 +113,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
         codes.extend(WITH_SESSION);
     } else {
         operation.insert("security".into(), json!([]));
-        if path.starts_with("/api/v1/auth/") {
-            codes.extend(SIGN_IN);
-        }
+        codes.extend(if path.starts_with("/api/v1/auth/") { SIGN_IN } else { BY_ADDRESS });
     }
     if operation.contains_key("requestBody") || method == "post" {
         codes.extend(WITH_BODY);

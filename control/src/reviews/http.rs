@@ -13,7 +13,7 @@ use super::{
     store,
 };
 use crate::{
-    catalogue,
+    apps, catalogue,
     http::{
         AdminPlatform, Answer, Answered, Api, ApiError, Body, Fields, Form, Id, Ids, IfMatch, List, PageParams, Paging, Permit,
         Query, Repeatable, Turn, WriteMarketplace,
@@ -183,7 +183,8 @@ fn shown(review: Review) -> Answered {
     responses((status = 200, description = "A page of reviews", body = Success<List<ReviewView>>)))]
 async fn list(State(api): State<Api>, Id(id): Id<AppId>, Query(paging): Query<Paging<ReviewId>>) -> Answered {
     let listing = catalogue::find(&api.db, &id.to_string()).await?.ok_or_else(ApiError::not_found)?;
-    let page = store::list(&api.db, id, paging).await?;
+    let app = apps::find(&api.db, None, id).await?.filter(|app| app.state.is_shown()).ok_or_else(ApiError::not_found)?;
+    let page = store::list(&api.db, app.id, paging).await?;
     Answer::ok(&List::of(page.map(ReviewView::from), Some(listing.rating_count)))
 }
 

@@ -27,6 +27,7 @@ mod marketplace;
 mod members;
 mod migrate;
 mod oauth;
+mod portfolio;
 mod process;
 mod profile;
 mod routes;

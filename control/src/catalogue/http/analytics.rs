@@ -7,9 +7,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    super::{
+    super::store::{
+        self,
         days::{self, Counted},
-        store,
         trend::DAY_MS,
     },
     view::rating,

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    super::{
+    super::store::{
+        self,
         collections::{self, APPS_MAX, COLLECTIONS_MAX, Collection, Slug},
-        store,
     },
     view::ListingView,
 };

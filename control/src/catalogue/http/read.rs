@@ -9,16 +9,18 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     super::{
-        browse::{Filter, browse, categories},
         listing::{Place, Sort},
-        search::{search, suggest},
-        store,
+        store::{
+            self,
+            browse::{Filter, browse, categories},
+            search::{search, suggest},
+        },
         words::Wanted,
     },
     view::{ListingView, PageView},
 };
 use crate::{
-    apps::{self, Category, PriceModel, State},
+    apps::{self, Category, PriceModel},
     http::{
         Answer, Answered, Api, ApiError, Fields, Form, List, PageParams, Paging, Query,
         fields::{Wrong, number, parsed, text},
@@ -78,13 +80,10 @@ impl Form for SearchForm {
             installs_min: installs_min?.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             featured: featured?.unwrap_or_default(),
         };
-        Some(Self { wanted: wanted(q?)?, filter, sort: sort?, paging: paging? })
+        // Punctuation alone is no words, and finds as if nothing had been typed.
+        let wanted = q?.as_deref().and_then(Wanted::read);
+        Some(Self { wanted, filter, sort: sort?, paging: paging? })
     }
-}
-
-/// What was typed; punctuation alone is no words, and then finds as if nothing had been typed.
-fn wanted(q: Option<String>) -> Option<Option<Wanted>> {
-    Some(q.as_deref().and_then(Wanted::read))
 }
 
 /// In thousandths.
@@ -209,10 +208,10 @@ async fn list_categories(Given(api): Given<Api>) -> Answered {
 async fn read(Given(api): Given<Api>, Path(id): Path<String>) -> Answered {
     let listing = store::find(&api.db, &id).await?.ok_or_else(ApiError::not_found)?;
     let app = apps::find(&api.db, None, listing.app_id).await?.ok_or_else(ApiError::not_found)?;
-    match app.state {
-        State::Suspended | State::Removed => Err(ApiError::not_found()),
-        state => Answer::ok(&PageView::new(listing, state.as_str())),
+    if !app.state.is_shown() {
+        return Err(ApiError::not_found());
     }
+    Answer::ok(&PageView::new(listing, app.state.as_str()))
 }
 
 #[cfg(test)]

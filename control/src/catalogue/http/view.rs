@@ -52,7 +52,7 @@ pub(super) struct DeveloperView {
 pub(super) struct PageView {
     #[serde(flatten)]
     listing: ListingView,
-    /// `active`, or `deprecated`, `suspended` or `removed`: then it cannot be installed.
+    /// `active`, or `deprecated`: then it cannot be installed any more.
     #[schema(value_type = String)]
     status: &'static str,
     description: String,

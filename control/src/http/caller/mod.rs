@@ -149,12 +149,14 @@ wanted! {
     ReadEvents = "read:events";
     ReadKeys = "read:keys";
     ReadStores = "read:stores";
+    ReadUser = "read:user";
     ReadWebhooks = "read:webhooks";
     WriteApps = "write:apps";
     WriteEvents = "write:events";
     WriteKeys = "write:keys";
     WriteMarketplace = "write:marketplace";
     WriteStores = "write:stores";
+    WriteUser = "write:user";
     WriteWebhooks = "write:webhooks";
 }
 

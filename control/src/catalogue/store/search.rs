@@ -1,9 +1,11 @@
 //! Searching by words, and what to suggest while somebody types.
 
 use super::{
+    super::{
+        listing::{Listing, Place, Sort},
+        words::Wanted,
+    },
     browse::{Filter, page},
-    listing::{Listing, Place, Sort},
-    words::Wanted,
 };
 use crate::{
     apps::{Category, PriceModel},
@@ -14,7 +16,7 @@ use crate::{
 /// The apps that match best, which are sorted and filtered then: what a search costs is bounded by it.
 pub const CANDIDATES_MAX: i64 = 1_000;
 /// Apps that are suggested.
-pub(super) const SUGGESTIONS_MAX: i64 = 10;
+pub(in super::super) const SUGGESTIONS_MAX: i64 = 10;
 
 /// Those that are listed and hold a word for each that is wanted, which begins with it.
 pub async fn search(

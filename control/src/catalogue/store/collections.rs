@@ -5,22 +5,22 @@ use std::{fmt, str::FromStr};
 use clearway_config::AppId;
 use sqlx::FromRow;
 
-use super::{listing::Listing, store::Row};
+use super::{super::listing::Listing, Row};
 use crate::db::{self, Db, On, Tx};
 
 /// Collections at most.
-pub(super) const COLLECTIONS_MAX: i64 = 100;
+pub(in super::super) const COLLECTIONS_MAX: i64 = 100;
 /// Apps of one collection.
-pub(super) const APPS_MAX: usize = 50;
+pub(in super::super) const APPS_MAX: usize = 50;
 const SLUG_CHARS_MAX: usize = 60;
 
 /// What a collection is called in its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Slug(String);
+pub(in super::super) struct Slug(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {SLUG_CHARS_MAX} letters a to z, digits and -")]
-pub(super) struct MalformedSlug;
+pub(in super::super) struct MalformedSlug;
 
 impl FromStr for Slug {
     type Err = MalformedSlug;
@@ -39,19 +39,19 @@ impl fmt::Display for Slug {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub(super) struct Collection {
-    pub(super) slug: String,
-    pub(super) title: String,
-    pub(super) summary: String,
+pub(in super::super) struct Collection {
+    pub(in super::super) slug: String,
+    pub(in super::super) title: String,
+    pub(in super::super) summary: String,
     /// Where it stands among the others, from the smallest.
-    pub(super) position: i64,
-    pub(super) version: i64,
-    pub(super) created_at: i64,
-    pub(super) updated_at: i64,
+    pub(in super::super) position: i64,
+    pub(in super::super) version: i64,
+    pub(in super::super) created_at: i64,
+    pub(in super::super) updated_at: i64,
 }
 
 /// In their order.
-pub(super) async fn list(db: &Db) -> db::Result<Vec<Collection>> {
+pub(in super::super) async fn list(db: &Db) -> db::Result<Vec<Collection>> {
     db.query(
         "SELECT slug, title, summary, position, version, created_at, updated_at FROM app_collections
          ORDER BY position, slug LIMIT $1",
@@ -61,19 +61,19 @@ pub(super) async fn list(db: &Db) -> db::Result<Vec<Collection>> {
     .await
 }
 
-pub(super) async fn find<'c>(on: impl On<'c>, slug: &Slug) -> db::Result<Option<Collection>> {
+pub(in super::super) async fn find<'c>(on: impl On<'c>, slug: &Slug) -> db::Result<Option<Collection>> {
     on.query("SELECT slug, title, summary, position, version, created_at, updated_at FROM app_collections WHERE slug = $1")
         .bind(slug.to_string())
         .optional()
         .await
 }
 
-pub(super) async fn count(tx: &mut Tx) -> db::Result<i64> {
+pub(in super::super) async fn count(tx: &mut Tx) -> db::Result<i64> {
     tx.query("SELECT count(*) FROM app_collections").scalar().await
 }
 
 /// Its apps that are listed, in its order.
-pub(super) async fn apps<'c>(on: impl On<'c>, slug: &Slug) -> db::Result<Vec<Listing>> {
+pub(in super::super) async fn apps<'c>(on: impl On<'c>, slug: &Slug) -> db::Result<Vec<Listing>> {
     let rows = on
         .query(
             "SELECT e.position AS sort_key, l.number, l.app_id, l.account_id, a.name AS developer, l.slug, l.name, l.summary,
@@ -93,7 +93,7 @@ pub(super) async fn apps<'c>(on: impl On<'c>, slug: &Slug) -> db::Result<Vec<Lis
 }
 
 /// Writes it and its apps, in place of those there were.
-pub(super) async fn put(tx: &mut Tx, collection: &Collection, apps: &[AppId]) -> db::Result<()> {
+pub(in super::super) async fn put(tx: &mut Tx, collection: &Collection, apps: &[AppId]) -> db::Result<()> {
     let of = collection.clone();
     tx.query(
         "INSERT INTO app_collections (slug, title, summary, position, version, created_at, updated_at)
@@ -123,7 +123,7 @@ pub(super) async fn put(tx: &mut Tx, collection: &Collection, apps: &[AppId]) ->
     Ok(())
 }
 
-pub(super) async fn delete(tx: &mut Tx, slug: &Slug) -> db::Result<()> {
+pub(in super::super) async fn delete(tx: &mut Tx, slug: &Slug) -> db::Result<()> {
     clear(tx, &slug.to_string()).await?;
     tx.query("DELETE FROM app_collections WHERE slug = $1").bind(slug.to_string()).execute().await.map(|_| ())
 }

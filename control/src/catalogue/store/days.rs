@@ -17,13 +17,13 @@ pub struct Day {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub(super) struct Counted {
+pub(in super::super) struct Counted {
     /// Days since 1970 UTC.
-    pub(super) day: i64,
-    pub(super) installs: i64,
-    pub(super) uninstalls: i64,
-    pub(super) reviews: i64,
-    pub(super) rating_sum: i64,
+    pub(in super::super) day: i64,
+    pub(in super::super) installs: i64,
+    pub(in super::super) uninstalls: i64,
+    pub(in super::super) reviews: i64,
+    pub(in super::super) rating_sum: i64,
 }
 
 /// Adds to what happened today.
@@ -46,7 +46,7 @@ pub async fn note(tx: &mut Tx, app: AppId, now_ms: i64, more: Day) -> db::Result
 }
 
 /// Days on which something happened, from `first` on.
-pub(super) async fn since<'c>(on: impl On<'c>, app: AppId, first: i64, limit: i64) -> db::Result<Vec<Counted>> {
+pub(in super::super) async fn since<'c>(on: impl On<'c>, app: AppId, first: i64, limit: i64) -> db::Result<Vec<Counted>> {
     on.query(
         "SELECT day, installs, uninstalls, reviews, rating_sum FROM app_days
          WHERE app_id = $1 AND day >= $2

@@ -9,7 +9,7 @@ use crate::{
 const DAYS: i64 = 14;
 /// Listings that one sweep changes.
 const BATCH: i64 = 500;
-pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+pub(in super::super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// Corrects what days have changed; how many listings that was.
 pub async fn sweep(db: &Db, world: &World) -> db::Result<u64> {

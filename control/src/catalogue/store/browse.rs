@@ -1,8 +1,8 @@
 //! The catalogue without words: listings in an order that has an index, so that a page costs a page.
 
 use super::{
-    listing::{Listing, Place, Sort},
-    store::Row,
+    super::listing::{Listing, Place, Sort},
+    Row,
 };
 use crate::{
     apps::{Category, PriceModel},
@@ -101,13 +101,13 @@ pub async fn browse(db: &Db, filter: Filter, sort: Sort, paging: Paging<Place>) 
     page(rows, paging.limit)
 }
 
-pub(super) fn page(rows: Vec<Row>, limit: u32) -> db::Result<Page<Listing, Place>> {
+pub(in super::super) fn page(rows: Vec<Row>, limit: u32) -> db::Result<Page<Listing, Place>> {
     let Page { items, next } = cut(rows, limit, Row::place);
     let items = items.into_iter().map(Listing::try_from).collect::<db::Result<Vec<_>>>()?;
     Ok(Page { items, next })
 }
 
 /// How many are listed in each category.
-pub(super) async fn categories(db: &Db) -> db::Result<Vec<(String, i64)>> {
+pub(in super::super) async fn categories(db: &Db) -> db::Result<Vec<(String, i64)>> {
     db.query("SELECT category, count(*) FROM app_listings WHERE listed GROUP BY category ORDER BY category LIMIT 100").all().await
 }
