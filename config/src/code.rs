@@ -112,6 +112,8 @@ codes! {
     TokenInvalid = "token_invalid", 401;
     /// The token has expired, or is older than its issuer's tokens are taken.
     TokenExpired = "token_expired", 401;
+    /// The token, or the access that it is of, was revoked.
+    TokenRevoked = "token_revoked", 401;
     /// The token is not valid yet.
     TokenNotYetValid = "token_not_yet_valid", 401;
     /// The token is meant for another audience.

@@ -274,6 +274,7 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
         egress_settings: Arc::new(settings.egress.clone()),
         keys: Arc::new(Directory::default()),
         sessions: Arc::new(sessions::Directory),
+        tokens: Arc::new(oauth::Bearers::new(&settings.control.public_url)),
         metrics,
         mail: Outbox::default(),
         passwords,

@@ -336,6 +336,7 @@ fn who(actor: &Actor) -> String {
     match actor {
         Actor::Caller(Caller { principal: Principal::Key(id), .. }) => id.to_string(),
         Actor::Caller(Caller { principal: Principal::User { id, .. }, .. }) | Actor::User { id, .. } => id.to_string(),
+        Actor::Caller(Caller { principal: Principal::App { client_id, .. }, .. }) => client_id.to_string(),
         Actor::System => "checks".to_owned(),
     }
 }

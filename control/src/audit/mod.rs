@@ -37,6 +37,7 @@ impl Actor {
     pub fn person(&self) -> Option<UserId> {
         match self {
             Actor::Caller(Caller { principal: Principal::User { id, .. }, .. }) | Actor::User { id, .. } => Some(*id),
+            // An application is not the person who let it act.
             Actor::Caller(_) | Actor::System => None,
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Entry {
 }
 
 pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor, event: Event<'_>) -> db::Result<()> {
-    let mut impersonator = None;
+    let (mut impersonator, mut client) = (None, None);
     let (kind, actor_id, address, request_id) = match actor {
         Actor::Caller(caller) => {
             let (kind, id) = match caller.principal {
@@ -36,6 +36,10 @@ pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor,
                 Principal::User { id, impersonator: admin, .. } => {
                     impersonator = admin;
                     ("user", id.to_string())
+                }
+                Principal::App { client_id, user_id } => {
+                    client = Some(client_id);
+                    user_id.map_or_else(|| ("system", client_id.to_string()), |id| ("user", id.to_string()))
                 }
             };
             (kind, id, Some(caller.address), Some(caller.request_id))
@@ -47,8 +51,8 @@ pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor,
     tx.query(
         "INSERT INTO audit_log
              (id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes,
-              impersonator_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+              impersonator_id, client_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(id.to_string())
     .bind(event.account_id.to_string())
@@ -62,6 +66,7 @@ pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor,
     .bind(event.object_id.to_owned())
     .bind(Json(changes))
     .bind(impersonator.map(|id| id.to_string()))
+    .bind(client.map(|id| id.to_string()))
     .execute()
     .await
     .map(|_| ())

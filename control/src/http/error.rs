@@ -67,6 +67,11 @@ impl ApiError {
         Self::lacking(scope, format!("Your role in this account lacks the scope {scope}."))
     }
 
+    /// The same of an application's access token.
+    pub fn token_lacks(scope: &Scope) -> Self {
+        Self::lacking(scope, format!("The access token lacks the scope {scope}."))
+    }
+
     fn lacking(scope: &Scope, message: String) -> Self {
         let error = Self::saying(ErrorCode::ScopeMissing, message).with_details(serde_json::json!({ "scope": scope }));
         Self { scope: Some(scope.clone()), ..error }

@@ -28,9 +28,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use answer::{Answer, Answered, List, issue};
 pub use caller::{
-    ACCOUNT_HEADER, AdminPlatform, Browser, CSRF_HEADER, Caller, DeleteApps, Held, HeldSession, KeyDirectory, Permit, Person,
-    Principal, ReadAnalytics, ReadApps, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores, ReadUser, ReadWebhooks,
-    SessionDirectory, Wanted, WriteApps, WriteEvents, WriteKeys, WriteMarketplace, WriteStores, WriteUser, WriteWebhooks,
+    ACCOUNT_HEADER, AdminPlatform, Browser, CSRF_HEADER, Caller, DeleteApps, Held, HeldSession, HeldToken, KeyDirectory, Permit,
+    Person, Principal, ReadAnalytics, ReadApps, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores, ReadUser, ReadWebhooks,
+    SessionDirectory, TokenDirectory, Wanted, WriteApps, WriteEvents, WriteKeys, WriteMarketplace, WriteStores, WriteUser,
+    WriteWebhooks,
 };
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};
@@ -55,6 +56,7 @@ pub struct Api {
     pub egress: Egress,
     pub keys: Arc<dyn KeyDirectory>,
     pub sessions: Arc<dyn SessionDirectory>,
+    pub tokens: Arc<dyn TokenDirectory>,
     pub metrics: Metrics,
     pub mail: Outbox,
     pub passwords: Passwords,

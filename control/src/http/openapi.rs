@@ -1,7 +1,11 @@
 //! What every operation of the OpenAPI document has in common, added in one place instead of pasted over
 //! each: who may call it, what it can be refused with, and the request headers it understands.
 
-use clearway_config::{ErrorCode, session::SESSION_COOKIE};
+use clearway_config::{
+    ErrorCode,
+    scope::{ADMIN, REGISTRY},
+    session::SESSION_COOKIE,
+};
 use serde_json::{Map, Value, json};
 
 /// Refusals that any operation can answer with.
@@ -17,6 +21,7 @@ const WITH_KEY: &[ErrorCode] = &[
     ErrorCode::KeyMissing,
     ErrorCode::KeyMalformed,
     ErrorCode::KeyUnknown,
+    ErrorCode::TokenInvalid,
     ErrorCode::KeyRevoked,
     ErrorCode::KeyExpired,
     ErrorCode::AccountSuspended,
@@ -65,6 +70,7 @@ const IDEMPOTENCY_KEY: &str = "Makes a repetition harmless: the same request und
     `secret: null`; rotate the key if its secret did not arrive. While the first request is being served a second one is \
     refused (409), and so is another request under the same key (422).";
 
+const OAUTH: &str = "An access token of an application that was let act for an account; PKCE by S256 always.";
 const SESSION: &str = "The token of a person who has signed in. What it allows is what their role in the account does. Without \
     `X-Clearway-Account` that is the account which the session was begun for; with it, that one of those where they are a member.";
 const SESSION_IN_COOKIE: &str = "The same token, as browsers keep it. What changes something needs `X-CSRF-Token` beside it.";
@@ -80,9 +86,17 @@ pub fn complete(mut document: Value) -> Value {
             }
         }
     }
+    let given = REGISTRY.iter().filter(|scope| scope.name != ADMIN);
+    let scopes: Map<String, Value> = given.map(|scope| (scope.name.to_owned(), scope.says.into())).collect();
     let schemes = json!({
         "key": { "type": "http", "scheme": "bearer", "bearerFormat": "clw_live_… or clw_test_…", "description": "An API key." },
         "key_header": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in another header." },
+        "oauth": { "type": "oauth2", "description": OAUTH, "flows": {
+            "authorizationCode": {
+                "authorizationUrl": "/oauth/authorize", "tokenUrl": "/oauth/token", "refreshUrl": "/oauth/token", "scopes": scopes
+            },
+            "clientCredentials": { "tokenUrl": "/oauth/token", "scopes": scopes },
+        } },
         "session": { "type": "http", "scheme": "bearer", "bearerFormat": "clws_…", "description": SESSION },
         "session_cookie": { "type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": SESSION_IN_COOKIE },
         "csrf": { "type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "The session's, beside its cookie." },
@@ -104,7 +118,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     let cookie = if method == "get" { json!({ "session_cookie": [] }) } else { json!({ "session_cookie": [], "csrf": [] }) };
     let repeatable = by_key.is_some();
     if let Some(scopes) = by_key {
-        operation.insert("security".into(), json!([{ "key": scopes }, { "key_header": scopes }, { "session": [] }, cookie]));
+        operation.insert(
+            "security".into(),
+            json!([{ "key": scopes }, { "key_header": scopes }, { "oauth": scopes }, { "session": [] }, cookie]),
+        );
         codes.extend(WITH_KEY);
         codes.extend(WITH_SESSION);
     } else if by_session {

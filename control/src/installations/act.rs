@@ -73,6 +73,7 @@ pub async fn install(
         installed_by: match caller.principal {
             Principal::Key(id) => id.to_string(),
             Principal::User { id, .. } => id.to_string(),
+            Principal::App { client_id, .. } => client_id.to_string(),
         },
         version: 1,
         installed_at: now_ms,

@@ -9,6 +9,7 @@ use crate::{
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
     http::ApiError,
+    oauth,
     world::World,
 };
 
@@ -83,6 +84,8 @@ pub(super) async fn remove(
         return Err(MemberError::LastOwner);
     }
     store::remove(tx, account, member).await?;
+    // Applications that acted here for them do so no more.
+    oauth::end_of_person(tx, world, actor, member, Some(account)).await?;
     let action = if id == member { "member.left" } else { "member.removed" };
     note(tx, world, actor, account, action, member, Changes::default().field("role", of, ())).await?;
     Ok(())

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use clearway_config::{
     AccountId, ClientId, GrantId, Scopes, TokenId, UserId,
-    settings::gateway::{
-        Algorithm, Issuer,
-        issuer::{AccountRule, KeyPlace, KeySource},
-    },
+    settings::gateway::{Algorithm, Issuer},
 };
 use clearway_filters::jwt::{Jwks, Token};
 
 use super::{
     revoke::client_generation,
     store::{grants, revocations},
-    token::TYP,
 };
-use crate::{db, http::Api};
+use crate::{
+    db::{self, Db},
+    http::{HeldToken, TokenDirectory},
+};
 
 /// What a good token says.
 #[derive(Debug, Clone)]
@@ -33,13 +33,13 @@ pub(super) struct Access {
 }
 
 /// Reads a token that we have signed and that has not expired. Whether it was revoked is not looked at.
-pub(super) async fn read(api: &Api, text: &str) -> db::Result<Option<Access>> {
-    let keys = super::signing::published(&api.db).await?;
+pub(super) async fn read(db: &Db, issuer: &str, text: &str, now_ms: i64) -> db::Result<Option<Access>> {
+    let keys = super::signing::published(db).await?;
     let Ok(keys) = Jwks::read(keys.to_string().as_bytes(), &[Algorithm::ES256]) else { return Ok(None) };
-    let now_ms = u64::try_from(api.world.now_ms()).unwrap_or(0);
+    let now_ms = u64::try_from(now_ms).unwrap_or(0);
     let read = || {
         let token = Token::read(text.as_bytes()).ok()?;
-        let issuer = issuer(&super::http::issuer(api));
+        let issuer = Issuer::own(issuer, Duration::ZERO);
         if token.issuer() != Some(issuer.issuer.as_str()) {
             return None;
         }
@@ -62,37 +62,39 @@ pub(super) async fn read(api: &Api, text: &str) -> db::Result<Option<Access>> {
 
 /// A token that holds now, and what of it: nothing that it is of was revoked, nobody is suspended, and the person's role
 /// still allows it.
-pub(super) async fn live(api: &Api, text: &str) -> db::Result<Option<(Access, Scopes)>> {
-    let Some(access) = read(api, text).await? else { return Ok(None) };
+pub(super) async fn live(db: &Db, issuer: &str, text: &str, now_ms: i64) -> db::Result<Option<(Access, Scopes)>> {
+    let Some(access) = read(db, issuer, text, now_ms).await? else { return Ok(None) };
     let ids = [access.id.to_string(), client_generation(access.client_id, access.client_generation), access.grant_id.to_string()];
-    if revocations::any(&api.db, [&ids[0], &ids[1], &ids[2]]).await? {
+    if revocations::any(db, [&ids[0], &ids[1], &ids[2]]).await? {
         return Ok(None);
     }
     let user: Option<UserId> = access.subject.parse().ok();
-    let Some(standing) = grants::standing(&api.db, access.account_id, user).await? else { return Ok(None) };
+    let Some(standing) = grants::standing(db, access.account_id, user).await? else { return Ok(None) };
     let allowed = if user.is_some() { standing.by_person(&access.scopes) } else { standing.by_client(&access.scopes) };
     Ok(allowed.map(|scopes| (access, scopes)))
 }
 
-/// Ourselves, as an issuer of tokens.
-fn issuer(name: &str) -> Issuer {
-    Issuer {
-        name: "clearway".into(),
-        issuer: name.to_owned(),
-        audiences: vec![name.to_owned()],
-        // They are here already.
-        keys: KeySource {
-            place: KeyPlace::File(std::path::PathBuf::new()),
-            refresh: Duration::ZERO,
-            refetch_after: Duration::ZERO,
-            stale_for: Duration::ZERO,
-        },
-        algorithms: vec![Algorithm::ES256],
-        account: AccountRule::Claim("account_id".into()),
-        subject_claim: "sub".into(),
-        scope_claim: Some("scope".into()),
-        typ: Some(TYP.into()),
-        leeway: Duration::ZERO,
-        max_age: None,
+/// Verifies what the API's callers show.
+#[derive(Debug, Clone)]
+pub struct Bearers {
+    issuer: String,
+}
+
+impl Bearers {
+    pub fn new(public_url: &str) -> Self {
+        Self { issuer: super::http::issuer_of(public_url) }
+    }
+}
+
+#[async_trait]
+impl TokenDirectory for Bearers {
+    async fn find(&self, db: &Db, token: &str, now_ms: i64) -> db::Result<Option<HeldToken>> {
+        let found = live(db, &self.issuer, token, now_ms).await?;
+        Ok(found.map(|(access, scopes)| HeldToken {
+            client_id: access.client_id,
+            user_id: access.subject.parse().ok(),
+            account_id: access.account_id,
+            scopes,
+        }))
     }
 }

@@ -38,7 +38,7 @@ impl IssuerFeed {
             return Ok(v1::Changes::default());
         }
         let jwks = signing::published(db).await?.to_string().into_bytes();
-        let token_issuer = Some(v1::TokenIssuer { issuer: self.issuer.trim_end_matches('/').to_owned(), jwks });
+        let token_issuer = Some(v1::TokenIssuer { issuer: super::http::issuer_of(&self.issuer), jwks });
         Ok(v1::Changes { token_issuer, ..v1::Changes::default() })
     }
 }

@@ -29,6 +29,7 @@ mod sweep;
 mod token;
 
 pub use self::{
+    bearer::Bearers,
     feed::{IssuerFeed, RevocationFeed, announce},
     http::{Oauth, protocol, routes},
     revoke::{Ended, end_of_person},

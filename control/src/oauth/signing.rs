@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 use super::{ACCESS_LIFETIME_MAX, store::signing as store};
 use crate::{
     db::{self, Db, Tx},
+    http::Api,
     secrets::{Purpose, Secrets},
-    sync::{self, ChangeKind},
+    sync::{self, ChangeKind, Revision, Wait},
     world::World,
 };
 
@@ -46,16 +47,20 @@ pub(super) enum SigningError {
 
 impl Signer {
     /// The key that signs now; the first one is made when it is first asked for.
-    pub(super) async fn current(db: &Db, world: &World, secrets: &Secrets) -> Result<Self, SigningError> {
+    pub(super) async fn current(api: &Api) -> Result<Self, SigningError> {
+        let Api { db, world, secrets, hub, .. } = api;
         let now_ms = world.now_ms();
         let mut keys = store::all(db).await?;
         if keys.is_empty() {
             let mut tx = db.begin().await?;
             store::lock(&mut tx).await?;
-            if store::all(&mut tx).await?.is_empty() {
-                make(&mut tx, secrets, now_ms, now_ms).await?;
-            }
+            let made =
+                if store::all(&mut tx).await?.is_empty() { Some(make(&mut tx, secrets, now_ms, now_ms).await?) } else { None };
             tx.commit().await?;
+            if let Some(revision) = made {
+                // So that proxies know the key before they see what it has signed.
+                hub.propagated(revision, Wait::Briefly).await;
+            }
             keys = store::all(db).await?;
         }
         // Clocks of several processes differ: before any has begun, the oldest is the one.
@@ -117,7 +122,7 @@ pub(super) async fn rotate(db: &Db, world: &World, secrets: &Secrets) -> db::Res
     Ok(changed)
 }
 
-async fn make(tx: &mut Tx, secrets: &Secrets, now_ms: i64, signs_from: i64) -> Result<(), SigningError> {
+async fn make(tx: &mut Tx, secrets: &Secrets, now_ms: i64, signs_from: i64) -> Result<Revision, SigningError> {
     let random = SystemRandom::new();
     let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
     let private = private.map_err(|_| SigningError::Key("it cannot be made"))?;
@@ -132,6 +137,5 @@ async fn make(tx: &mut Tx, secrets: &Secrets, now_ms: i64, signs_from: i64) -> R
     let sealed = secrets.seal(KEY, &id, private.as_ref());
     let stored = store::Stored { id, sealed, jwk: jwk.to_string(), created_at: now_ms, signs_from };
     store::insert(tx, &stored).await?;
-    sync::record(tx, ChangeKind::OauthKeys, ALL, now_ms).await?;
-    Ok(())
+    Ok(sync::record(tx, ChangeKind::OauthKeys, ALL, now_ms).await?)
 }

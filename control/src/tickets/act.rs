@@ -86,6 +86,7 @@ fn author(caller: &Caller) -> String {
     match caller.principal {
         Principal::Key(id) => id.to_string(),
         Principal::User { id, .. } => id.to_string(),
+        Principal::App { client_id, .. } => client_id.to_string(),
     }
 }
 

@@ -277,6 +277,11 @@ async fn redirect_tricks_and_open_redirects_send_nobody_anywhere() {
         }
         stays(&stand.ask(&[("client_id", "client_0000000000000000000000")]).await, 400);
         stays(&stand.ask(&[("client_id", "x")]).await, 400);
+        for fault in [("scope", "write:keys"), ("response_type", "token"), ("code_challenge", "")] {
+            let away = stand.app.anyone().get(&format!("/oauth/authorize?{}", stand.request(&[fault]))).await;
+            let location = away.headers["location"].to_str().unwrap();
+            assert!(location.starts_with("/oauth/sign-in?"), "a link to us leads nobody elsewhere: {location}");
+        }
         let twice = format!("/oauth/authorize?{}&redirect_uri=https%3A%2F%2Fevil.example", stand.request(&[]));
         stays(&stand.app.anyone().header("cookie", &stand.cookie).get(&twice).await, 400);
         for uris in [json!(["http://app.example/"]), json!(["https://*.app.example/"]), json!(["javascript:alert(1)"]), json!([])]
@@ -542,6 +547,29 @@ async fn what_is_switched_off_ends_at_once_and_does_not_come_back() {
         assert!(stand.is_active(text(&anew, "access_token")).await);
         stand.app.with_key(&stand.bearer).delete(&at).await.data();
         stand.app.with_key(&stand.bearer).get(&at).await.refused(404, "not_found");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_application_does_what_it_was_let_and_the_log_names_it() {
+    on_both(async |app: TestApp| {
+        let stand = Stand::new(app).await;
+        let access = text(&stand.tokens().await, "access_token").to_owned();
+        let keys = stand.app.with_key(&access).get("/api/v1/keys").await;
+        assert_eq!(keys.status, StatusCode::OK, "{:#}", keys.body);
+        stand.app.with_key(&access).post("/api/v1/keys", r#"{"name": "x"}"#).await.refused(403, "scope_missing");
+        stand.app.with_key(&access).get("/api/v1/auth/user").await.refused(403, "sign_in_required");
+        stand.app.with_key(&access[..access.len() - 4]).get("/api/v1/keys").await.refused(401, "token_invalid");
+        let mut parts: Vec<_> = access.split('.').map(str::to_owned).collect();
+        parts[0] = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#);
+        parts[2] = String::new();
+        stand.app.with_key(&parts.join(".")).get("/api/v1/keys").await.refused(401, "token_invalid");
+        assert_eq!(stand.post("/oauth/revoke", &[("token", &access)]).await.status, StatusCode::OK);
+        stand.app.with_key(&access).get("/api/v1/keys").await.refused(401, "token_invalid");
+        let late = text(&stand.tokens().await, "access_token").to_owned();
+        stand.app.world.advance(3_601_000);
+        stand.app.with_key(&late).get("/api/v1/keys").await.refused(401, "token_invalid");
     })
     .await;
 }

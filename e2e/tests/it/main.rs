@@ -17,6 +17,7 @@ mod issuer;
 mod journeys;
 mod link;
 mod moving_up;
+mod oauth;
 mod offline;
 mod operating;
 mod people;

@@ -30,6 +30,8 @@ async fn a_session_and_no_credential_at_all_reach_the_control_plane_and_a_wrong_
 
     let document = client.get(format!("{}{open}", word(&up.ready, "gateway"))).send().await.expect("an answer");
     assert_eq!(document.status(), 200, "what is open to anyone is so behind the gateway too");
+    // To its end: the gateway does not stop in the middle of an answer.
+    assert!(!document.bytes().await.expect("the whole document").is_empty());
     assert_eq!(refused(client.get(&keys)).await, (401, "key_missing".into()));
     let session = SessionToken::mint([7; 32]);
     // Only the control plane knows sessions, so that it is who says this.

@@ -37,6 +37,8 @@ pub enum Refusal {
     /// Its signature is wrong, or it is not of the kind that its issuer's tokens are; says what.
     Invalid(&'static str),
     Expired,
+    /// By whoever issued it, before its time.
+    Revoked,
     NotYetValid,
     Audience,
     /// It stands for no account.
@@ -51,6 +53,7 @@ impl Refusal {
             Refusal::KeyUnknown => ErrorCode::TokenKeyUnknown,
             Refusal::Invalid(_) => ErrorCode::TokenInvalid,
             Refusal::Expired => ErrorCode::TokenExpired,
+            Refusal::Revoked => ErrorCode::TokenRevoked,
             Refusal::NotYetValid => ErrorCode::TokenNotYetValid,
             Refusal::Audience => ErrorCode::TokenAudience,
             Refusal::AccountUnknown => ErrorCode::TokenAccountUnknown,

@@ -14,16 +14,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use clearway_config::settings::{
     Gateway,
-    gateway::{ClientCertificate as Mapping, Issuer as Settings},
+    gateway::{ClientCertificate as Mapping, Issuer as Settings, issuer::OWN_ISSUER_INDEX},
 };
 use clearway_filters::{
     Reject,
     jwt::{Refusal, Token},
 };
 
-use crate::{jwks::KeyCache, tls::client::ClientCertificate};
+use crate::{jwks::KeyCache, snapshot::TokenIssuer, tls::client::ClientCertificate};
 use certificates::Certificates;
-use tokens::Tokens;
+use tokens::{By, Tokens};
 
 pub(crate) use addresses::{Addresses, Visit};
 pub(crate) use replays::{Mark, Replays};
@@ -79,16 +79,31 @@ impl Callers {
     ///
     /// A token whose key is not known has the keys fetched, but does not wait for them: it is refused, and
     /// the same token is good a moment later if the issuer has changed its keys.
-    pub(crate) fn token(&self, token: &[u8], accepted: &[usize], now_ms: u64) -> Result<Arc<Verified>, Reject> {
-        let is_accepted = |issuer: usize| accepted.is_empty() || accepted.contains(&issuer);
+    pub(crate) fn token(
+        &self,
+        token: &[u8],
+        accepted: &[usize],
+        own: Option<&Arc<TokenIssuer>>,
+        now_ms: u64,
+    ) -> Result<Arc<Verified>, Reject> {
+        let is_accepted = |issuer: usize| (accepted.is_empty() && issuer != OWN_ISSUER_INDEX) || accepted.contains(&issuer);
         let hash = Tokens::hash(token);
         if let Some(held) = self.tokens.find(&hash, now_ms)
-            && let Some(issuer) = self.issuers.iter().position(|issuer| Arc::ptr_eq(issuer, &held.issuer))
-            && held.issuer.keys.are(&held.keys)
+            && let Some(issuer) = self.still(&held, own)
         {
             return if is_accepted(issuer) { Ok(held) } else { Err(Refusal::IssuerUnknown.into()) };
         }
         let token = Token::read(token)?;
+        if is_accepted(OWN_ISSUER_INDEX)
+            && let Some(own) = own
+            && token.issuer() == Some(own.settings.issuer.as_str())
+        {
+            let claims = token.verify(&own.settings, &own.keys, now_ms)?;
+            let names = names(&token).ok_or(Refusal::Invalid("claims"))?;
+            let verified = Arc::new(Verified::new(hash, By::Own(own.clone(), names), claims));
+            self.tokens.keep(verified.clone());
+            return Ok(verified);
+        }
         let index = token.issuer().and_then(|name| self.by_name.get(name)).copied().filter(|&index| is_accepted(index));
         let issuer = &self.issuers[index.ok_or(Refusal::IssuerUnknown)?];
         let keys = issuer.keys.current().ok_or(Reject::IssuerKeysUnavailable)?;
@@ -97,10 +112,26 @@ impl Callers {
                 issuer.keys.want();
             }
         })?;
-        let verified = Arc::new(Verified::new(hash, issuer.clone(), keys, claims));
+        let verified = Arc::new(Verified::new(hash, By::Issuer(issuer.clone(), keys), claims));
         self.tokens.keep(verified.clone());
         Ok(verified)
     }
+
+    /// Whose a remembered token is, if issuer and keys are still those that it was verified by.
+    fn still(&self, held: &Verified, own: Option<&Arc<TokenIssuer>>) -> Option<usize> {
+        match &held.by {
+            By::Issuer(of, keys) => self.issuers.iter().position(|issuer| Arc::ptr_eq(issuer, of)).filter(|_| of.keys.are(keys)),
+            By::Own(of, _) => own.filter(|own| Arc::ptr_eq(own, of)).map(|_| OWN_ISSUER_INDEX),
+        }
+    }
+}
+
+/// By which one of our own tokens may have been revoked. `None`: it is none of those that control issues.
+fn names(token: &Token<'_>) -> Option<[Box<str>; 3]> {
+    let said = |name: &str| token.claim(name).and_then(|said| said.as_str());
+    let generation = token.claim("client_generation")?.as_i64()?;
+    let client = format!("{}/{generation}", said("client_id")?);
+    Some([said("jti")?.into(), said("grant_id")?.into(), client.into()])
 }
 
 impl Issuer {
@@ -169,7 +200,7 @@ account = "acct_0000000000000000000001"
     #[test]
     fn tokens_can_be_neither_taken_nor_refused_before_their_issuers_keys_are_there() {
         let callers = callers(&["a"], None);
-        let ask = |token: &str| callers.token(token.as_bytes(), &[], NOW_MS).map(drop);
+        let ask = |token: &str| callers.token(token.as_bytes(), &[], None, NOW_MS).map(drop);
         let good = token("a", 1, NOW_S + 60);
         assert_eq!(ask(&good), Err(Reject::IssuerKeysUnavailable));
         give_keys(&callers, &[1]);
@@ -184,12 +215,12 @@ account = "acct_0000000000000000000001"
         let cache = callers.key_caches().next().unwrap();
         assert!(!cache.is_wanted());
         assert_eq!(
-            callers.token(token("a", 2, NOW_S + 60).as_bytes(), &[], NOW_MS).map(drop),
+            callers.token(token("a", 2, NOW_S + 60).as_bytes(), &[], None, NOW_MS).map(drop),
             Err(Reject::Token(Refusal::KeyUnknown))
         );
         assert!(cache.is_wanted());
         give_keys(&callers, &[1, 2]);
-        assert!(callers.token(token("a", 2, NOW_S + 60).as_bytes(), &[], NOW_MS).is_ok());
+        assert!(callers.token(token("a", 2, NOW_S + 60).as_bytes(), &[], None, NOW_MS).is_ok());
     }
 
     #[test]
@@ -197,22 +228,22 @@ account = "acct_0000000000000000000001"
         let before = callers(&["a", "b"], None);
         give_keys(&before, &[1]);
         let good = token("a", 1, NOW_S + 60);
-        let first = before.token(good.as_bytes(), &[], NOW_MS).unwrap();
-        let again = before.token(good.as_bytes(), &[], NOW_MS + 1).unwrap();
+        let first = before.token(good.as_bytes(), &[], None, NOW_MS).unwrap();
+        let again = before.token(good.as_bytes(), &[], None, NOW_MS + 1).unwrap();
         assert!(Arc::ptr_eq(&first, &again), "remembered");
         assert_eq!(
-            before.token(good.as_bytes(), &[1], NOW_MS).map(drop),
+            before.token(good.as_bytes(), &[1], None, NOW_MS).map(drop),
             Err(Reject::Token(Refusal::IssuerUnknown)),
             "another route"
         );
-        assert_eq!(before.token(good.as_bytes(), &[], NOW_MS + 90_000).map(drop), Err(Reject::Token(Refusal::Expired)));
+        assert_eq!(before.token(good.as_bytes(), &[], None, NOW_MS + 90_000).map(drop), Err(Reject::Token(Refusal::Expired)));
 
         let same = callers(&["a", "b"], Some(&before));
-        assert!(Arc::ptr_eq(&same.token(good.as_bytes(), &[], NOW_MS).unwrap(), &first), "a reload changes nothing");
+        assert!(Arc::ptr_eq(&same.token(good.as_bytes(), &[], None, NOW_MS).unwrap(), &first), "a reload changes nothing");
         let gone = callers(&["b"], Some(&before));
-        assert_eq!(gone.token(good.as_bytes(), &[], NOW_MS).map(drop), Err(Reject::Token(Refusal::IssuerUnknown)));
+        assert_eq!(gone.token(good.as_bytes(), &[], None, NOW_MS).map(drop), Err(Reject::Token(Refusal::IssuerUnknown)));
         give_keys(&before, &[2]);
-        assert_eq!(before.token(good.as_bytes(), &[], NOW_MS).map(drop), Err(Reject::Token(Refusal::KeyUnknown)));
+        assert_eq!(before.token(good.as_bytes(), &[], None, NOW_MS).map(drop), Err(Reject::Token(Refusal::KeyUnknown)));
     }
 
     #[test]

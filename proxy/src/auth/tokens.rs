@@ -13,6 +13,8 @@ use clearway_filters::jwt::{Claims, Jwks};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
+use crate::snapshot::TokenIssuer;
+
 /// 16,384 tokens.
 const SETS: usize = 4_096;
 const PLACES: usize = 4;
@@ -27,17 +29,36 @@ type Set = [Option<Arc<Verified>>; PLACES];
 #[derive(Debug)]
 pub(crate) struct Verified {
     hash: [u8; 32],
-    pub(super) issuer: Arc<super::Issuer>,
-    pub(super) keys: Arc<Jwks>,
+    pub(super) by: By,
     pub(crate) claims: Claims,
     account: AtomicU32,
 }
 
+/// Whose token it is, and by which keys that was found out.
+#[derive(Debug)]
+pub(super) enum By {
+    Issuer(Arc<super::Issuer>, Arc<Jwks>),
+    /// Clearway's own; and what may have been revoked of it.
+    Own(Arc<TokenIssuer>, Names),
+}
+
+/// An own token's name, its grant's, and its application's with the generation.
+pub(super) type Names = [Box<str>; 3];
+
 impl Verified {
     const UNKNOWN: u32 = u32::MAX;
 
-    pub(super) fn new(hash: [u8; 32], issuer: Arc<super::Issuer>, keys: Arc<Jwks>, claims: Claims) -> Self {
-        Self { hash, issuer, keys, claims, account: AtomicU32::new(Self::UNKNOWN) }
+    pub(super) fn new(hash: [u8; 32], by: By, claims: Claims) -> Self {
+        Self { hash, by, claims, account: AtomicU32::new(Self::UNKNOWN) }
+    }
+
+    /// What may have been revoked of it; nothing of a token of others.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let names: &[Box<str>] = match &self.by {
+            By::Issuer(..) => &[],
+            By::Own(_, names) => names,
+        };
+        names.iter().map(|name| &**name)
     }
 
     /// Where the snapshot has the account, once that was looked up; accounts keep their places.

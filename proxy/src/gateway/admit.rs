@@ -7,7 +7,7 @@ use clearway_config::{
     AccountId, OnQuotaStoreLoss, PlainKey, Scopes,
     settings::{
         Auth, Route,
-        gateway::{AuthMethod, Policy},
+        gateway::{AuthMethod, Policy, issuer::OWN_ISSUER_INDEX},
     },
 };
 use clearway_filters::{
@@ -167,7 +167,11 @@ impl Caller<'_, '_> {
 
     fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
         facts.auth = Some(AuthMethod::Jwt);
-        let verified = self.on.table.callers.token(token, &self.route.issuers, self.incoming.now_ms)?;
+        let own = self.route.issuers.contains(&OWN_ISSUER_INDEX).then(|| self.on.snapshot.token_issuer()).flatten();
+        let verified = self.on.table.callers.token(token, &self.route.issuers, own.as_ref(), self.incoming.now_ms)?;
+        if self.on.snapshot.are_revoked(verified.names()) {
+            return Err(jwt::Refusal::Revoked.into());
+        }
         let claims = &verified.claims;
         let index = match verified.account_index() {
             Some(index) => index,

@@ -97,6 +97,8 @@ impl Snapshot {
             applied.rows += 1;
             applied.unreadable += usize::from(!understood);
         };
+        changes.token_issuer.iter().for_each(|issuer| note(self.tokens.set_issuer(issuer)));
+        changes.revoked_tokens.iter().for_each(|revoked| note(self.tokens.revoke(revoked)));
         // In the order in which the rows refer to each other.
         changes.plans.iter().for_each(|plan| note(self.change_plan(writer, plan)));
         changes.accounts.iter().for_each(|account| note(self.change_account(writer, account)));

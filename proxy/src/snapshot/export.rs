@@ -52,6 +52,12 @@ impl Snapshot {
 
         self.webhooks.export(CHUNK_WEBHOOKS_MAX, |webhooks| write(v1::Changes { webhooks, ..Default::default() }))?;
 
+        let (token_issuer, revoked) = self.tokens.export();
+        write(v1::Changes { token_issuer, ..Default::default() })?;
+        for revoked in revoked.chunks(CHUNK_CREDENTIALS_MAX) {
+            write(v1::Changes { revoked_tokens: revoked.to_vec(), ..Default::default() })?;
+        }
+
         let mut chunk = Vec::with_capacity(CHUNK_CREDENTIALS_MAX);
         let guard = self.credentials.map.guard();
         for (hash, credential) in self.credentials.map.iter(&guard) {

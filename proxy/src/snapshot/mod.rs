@@ -21,6 +21,7 @@ mod profile;
 mod signers;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub mod webhooks;
 
 use std::sync::{
@@ -37,6 +38,7 @@ use accounts::{Account, Accounts};
 use credentials::{Credential, Credentials};
 use plans::{Plan, Plans};
 use signers::Signers;
+use tokens::Tokens;
 use webhooks::Webhooks;
 
 pub use apply::Applied;
@@ -44,6 +46,7 @@ pub use lease::{Lease, Mode, uptime_ms};
 pub(crate) use objects::CERTIFICATE;
 pub use objects::{Objects, ToldCertificate};
 pub use signers::Signer;
+pub use tokens::TokenIssuer;
 pub use webhooks::Webhook;
 
 /// Internally concurrent: any number of readers, one writer at a time.
@@ -56,6 +59,7 @@ pub struct Snapshot {
     policies: policies::Lists,
     objects: Objects,
     webhooks: Webhooks,
+    tokens: Tokens,
     writer: Mutex<apply::Writer>,
     revision: AtomicU64,
     ready: AtomicBool,
@@ -78,6 +82,7 @@ impl Snapshot {
             policies: policies::Lists::default(),
             objects: Objects::default(),
             webhooks: Webhooks::default(),
+            tokens: Tokens::default(),
             writer: Mutex::default(),
             revision: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -123,6 +128,16 @@ impl Snapshot {
     /// How many webhooks are held.
     pub fn webhooks(&self) -> usize {
         self.webhooks.len()
+    }
+
+    /// Who issues access tokens to applications, once that is known.
+    pub fn token_issuer(&self) -> Option<Arc<TokenIssuer>> {
+        self.tokens.issuer()
+    }
+
+    /// Whether an access token with one of these names was revoked: its own, its grant's, its application's.
+    pub fn are_revoked<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> bool {
+        self.tokens.are_revoked(names)
     }
 
     pub fn lease(&self) -> &Lease {

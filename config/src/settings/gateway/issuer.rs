@@ -17,6 +17,12 @@ use crate::{
 pub const ISSUERS_MAX: usize = 64;
 /// Accounts that one issuer's claim is mapped to at most.
 pub const ACCOUNTS_MAX: usize = 10_000;
+/// What routes call Clearway's own authorization server among the issuers. It is no object: its keys come by sync.
+pub const OWN_ISSUER: &str = "clearway";
+/// Where [`Issuer`]s stand in a list, its place is none of them.
+pub const OWN_ISSUER_INDEX: usize = usize::MAX;
+/// The `typ` of access tokens (RFC 9068, 2.1).
+const ACCESS_TOKEN: &str = "at+jwt";
 const AUDIENCES_MAX: usize = 16;
 const WORD_CHARS_MAX: usize = 256;
 
@@ -184,9 +190,37 @@ pub enum AccountRule {
     Mapped { claim: String, accounts: HashMap<String, AccountId> },
 }
 
+impl Issuer {
+    /// Clearway's own authorization server, whose tokens carry `name` as `iss` and as `aud`.
+    pub fn own(name: &str, leeway: Duration) -> Self {
+        Self {
+            name: OWN_ISSUER.to_owned(),
+            issuer: name.to_owned(),
+            audiences: vec![name.to_owned()],
+            // Nobody fetches them.
+            keys: KeySource {
+                place: KeyPlace::File(PathBuf::new()),
+                refresh: Duration::MAX,
+                refetch_after: Duration::MAX,
+                stale_for: Duration::MAX,
+            },
+            algorithms: vec![Algorithm::ES256],
+            account: AccountRule::Claim("account_id".to_owned()),
+            subject_claim: "sub".to_owned(),
+            scope_claim: Some("scope".to_owned()),
+            typ: Some(ACCESS_TOKEN.to_owned()),
+            leeway,
+            max_age: None,
+        }
+    }
+}
+
 impl IssuerSpec {
     pub fn resolve(&self) -> Result<Issuer, Fault> {
         check_name(&self.name)?;
+        if self.name == OWN_ISSUER {
+            return Err(Fault::at("name", format!("`{OWN_ISSUER}` is Clearway's own authorization server")));
+        }
         word(&self.issuer).within("issuer")?;
         if self.audiences.is_empty() || self.audiences.len() > AUDIENCES_MAX {
             // A token meant for another service would be taken otherwise (RFC 8725, 3.9).

@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    CONTROL_UPSTREAM, Document, ROUTES_MAX, UPSTREAMS_MAX, client_certificate::CLIENT_CERTIFICATES_MAX, host::HostsSpec,
-    issuer::ISSUERS_MAX, policy::POLICIES_MAX, route::RouteSpec,
+    CONTROL_UPSTREAM, Document, ROUTES_MAX, UPSTREAMS_MAX,
+    client_certificate::CLIENT_CERTIFICATES_MAX,
+    host::HostsSpec,
+    issuer::{ISSUERS_MAX, OWN_ISSUER},
+    policy::POLICIES_MAX,
+    route::RouteSpec,
 };
 
 /// What kinds of objects a document holds.
@@ -204,7 +208,7 @@ impl RouteSpec {
         let split = self.split.iter().map(|split| split.upstream.as_str());
         let upstreams = self.upstream.as_deref().into_iter().chain(mirror).chain(split);
         let upstreams = upstreams.filter(|name| *name != CONTROL_UPSTREAM).map(|name| (ObjectKind::Upstream, name));
-        let issuers = self.issuers.iter().map(|name| (ObjectKind::Issuer, name.as_str()));
+        let issuers = self.issuers.iter().filter(|name| *name != OWN_ISSUER).map(|name| (ObjectKind::Issuer, name.as_str()));
         let policies = self.policies.iter().map(|name| (ObjectKind::Policy, name.as_str()));
         upstreams.chain(issuers).chain(policies).collect()
     }

@@ -13,6 +13,7 @@ use super::{
     check_name,
     conditions::Conditions,
     host::{HostPattern, HostsSpec},
+    issuer::{OWN_ISSUER, OWN_ISSUER_INDEX},
     mirror::{Mirror, MirrorSpec},
     path::{PathMatch, PathPattern},
     policy::{Policies, Policy},
@@ -70,7 +71,8 @@ pub struct RouteSpec {
     /// Besides one of the other methods, ask for a client certificate of the same account.
     #[serde(default, skip_serializing_if = "is_false")]
     pub auth_all: bool,
-    /// Names of the issuers whose tokens are taken; all of them unless said.
+    /// Names of the issuers whose tokens are taken; all of [[issuers]] unless said. `clearway` is Clearway's own authorization
+    /// server, whose tokens are taken only where it is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<String>,
     /// What each address may do without a credential; needed where `auth` names `anonymous`.
@@ -111,7 +113,7 @@ pub struct Route {
     pub rewrite: Rewrite,
     pub redirect: Option<Redirect>,
     pub auth: Auth,
-    /// Indices into [`super::Gateway::issuers`] whose tokens are taken; empty is all.
+    /// Indices into [`super::Gateway::issuers`] whose tokens are taken, or [`OWN_ISSUER_INDEX`]; empty is all but that.
     pub issuers: Vec<usize>,
     /// What an address may do without a credential; there where `auth` takes anonymous requests.
     pub anonymous: Option<Limits>,
@@ -198,10 +200,13 @@ impl RouteSpec {
         if !self.issuers.is_empty() && !auth.takes(AuthMethod::Jwt) {
             return Err(Fault::at("issuers", "the route takes no tokens"));
         }
-        if issuers.is_empty() && auth.takes(AuthMethod::Jwt) {
-            return Err(Fault::at("auth", "`jwt` needs at least one of [[issuers]]"));
+        if issuers.is_empty() && self.issuers.is_empty() && auth.takes(AuthMethod::Jwt) {
+            return Err(Fault::at("auth", "`jwt` needs at least one of [[issuers]], or `issuers = [\"clearway\"]`"));
         }
         let index = |(n, name): (usize, &String)| {
+            if name == OWN_ISSUER {
+                return Ok(OWN_ISSUER_INDEX);
+            }
             let found = issuers.get(name).copied();
             found.ok_or_else(|| Fault::new(format!("there is no issuer `{name}`"))).within(n).within("issuers")
         };

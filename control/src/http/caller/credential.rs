@@ -4,7 +4,9 @@ use clearway_config::{
     ErrorCode, PlainKey, SessionToken,
     session::{SESSION_COOKIE, SESSION_PREFIX},
 };
+use clearway_filters::jwt::{TOKEN_BYTES_MAX, is_token};
 use http::{HeaderMap, Method, header};
+use zeroize::Zeroizing;
 
 use crate::http::ApiError;
 
@@ -18,6 +20,8 @@ pub(super) enum Credential {
     Bearer(SessionToken),
     /// Sent by the browser by itself.
     Cookie(SessionToken),
+    /// An application's access token; its form is all that is known of it.
+    Token(Zeroizing<String>),
 }
 
 /// As `Authorization: Bearer` or `X-API-Key`, or the same in both; else the session's cookie. The cookie is sent by
@@ -43,6 +47,10 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Credential, ApiError> {
     if sent.starts_with(SESSION_PREFIX.as_bytes()) && bearer.is_some() {
         let token = SessionToken::parse(sent).map_err(|_| ApiError::new(ErrorCode::SessionUnknown))?;
         return Ok(Credential::Bearer(token));
+    }
+    if bearer.is_some() && is_token(sent) && sent.len() <= TOKEN_BYTES_MAX {
+        let token = std::str::from_utf8(sent).map_err(|_| ApiError::new(ErrorCode::TokenMalformed))?;
+        return Ok(Credential::Token(Zeroizing::new(token.to_owned())));
     }
     PlainKey::parse(sent).map(Credential::Key).map_err(|_| ApiError::new(ErrorCode::KeyMalformed))
 }

@@ -6,12 +6,12 @@
 
 mod credential;
 
-use std::{marker::PhantomData, net::IpAddr, ops::Deref};
+use std::{marker::PhantomData, net::IpAddr, ops::Deref, sync::Arc};
 
 use async_trait::async_trait;
 use axum::extract::FromRequestParts;
 use clearway_config::{
-    AccountId, ErrorCode, KeyHash, KeyId, RequestId, Scope, Scopes, SessionHash, SessionId, UserId, scope::ADMIN,
+    AccountId, ClientId, ErrorCode, KeyHash, KeyId, RequestId, Scope, Scopes, SessionHash, SessionId, UserId, scope::ADMIN,
 };
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
@@ -58,6 +58,24 @@ pub struct HeldSession {
     pub suspended: bool,
 }
 
+/// An application's access token as the checks see it.
+#[derive(Debug, Clone)]
+pub struct HeldToken {
+    pub client_id: ClientId,
+    /// Who agreed; `None` where it acts in its own account.
+    pub user_id: Option<UserId>,
+    pub account_id: AccountId,
+    /// What of it holds now.
+    pub scopes: Scopes,
+}
+
+/// Where access tokens are verified: the feature that issues them.
+#[async_trait]
+pub trait TokenDirectory: Send + Sync {
+    /// What a token stands for; `None` where it is none of ours, has expired or was revoked.
+    async fn find(&self, db: &Db, token: &str, now_ms: i64) -> db::Result<Option<HeldToken>>;
+}
+
 /// Where sessions are looked up: the feature that owns them.
 #[async_trait]
 pub trait SessionDirectory: Send + Sync {
@@ -83,6 +101,12 @@ pub enum Principal {
         /// The admin who acts as this person.
         impersonator: Option<UserId>,
     },
+    /// An application that was let act for an account.
+    App {
+        client_id: ClientId,
+        /// Who agreed; `None` where it acts in its own account.
+        user_id: Option<UserId>,
+    },
 }
 
 /// Someone who has passed every check.
@@ -100,7 +124,7 @@ impl Caller {
     pub fn key_id(&self) -> Option<KeyId> {
         match self.principal {
             Principal::Key(id) => Some(id),
-            Principal::User { .. } => None,
+            Principal::User { .. } | Principal::App { .. } => None,
         }
     }
 
@@ -169,10 +193,11 @@ pub struct Permit<S> {
 }
 
 /// What a caller is looked up by, once its form is right.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Hash {
     Key(KeyHash),
     Session(SessionHash, Option<AccountId>),
+    Token(Arc<Zeroizing<String>>),
 }
 
 impl<S> Deref for Permit<S> {
@@ -186,7 +211,7 @@ impl<S> Deref for Permit<S> {
 impl<S: Wanted> Permit<S> {
     /// Whether the caller may still do it: for requests that wait, and must end when a key is revoked or a session ends.
     pub async fn still(&self, api: &Api) -> Result<(), ApiError> {
-        look_up(api, self.credential, self.caller.address, Some(S::SCOPE)).await.map(|_| ())
+        look_up(api, self.credential.clone(), self.caller.address, Some(S::SCOPE)).await.map(|_| ())
     }
 }
 
@@ -231,7 +256,9 @@ impl FromRequestParts<Api> for Person {
             (Principal::User { id, session_id, impersonator }, Hash::Session(presented, _)) => {
                 Ok(Self { user_id: id, session_id, impersonator, presented, csrf, caller })
             }
-            (Principal::User { .. } | Principal::Key(_), _) => Err(ApiError::new(ErrorCode::SignInRequired)),
+            (Principal::User { .. } | Principal::Key(_) | Principal::App { .. }, _) => {
+                Err(ApiError::new(ErrorCode::SignInRequired))
+            }
         }
     }
 }
@@ -288,7 +315,7 @@ impl FromRequestParts<Api> for Browser {
 fn csrf(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, ApiError> {
     Ok(match credential(headers)? {
         Credential::Cookie(token) => Some(token.csrf()),
-        Credential::Bearer(_) | Credential::Key(_) => None,
+        Credential::Bearer(_) | Credential::Key(_) | Credential::Token(_) => None,
     })
 }
 
@@ -296,13 +323,14 @@ async fn identify(parts: &Parts, api: &Api, wanted: Option<&str>) -> Result<(Cal
     let context = parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context"))?;
     let hash = match credential(&parts.headers)? {
         Credential::Key(key) => Hash::Key(key.hash()),
+        Credential::Token(token) => Hash::Token(Arc::new(token)),
         Credential::Bearer(token) => Hash::Session(token.hash(), named_account(&parts.headers)?),
         Credential::Cookie(token) => {
             check_page(&parts.method, &parts.headers, &token)?;
             Hash::Session(token.hash(), named_account(&parts.headers)?)
         }
     };
-    let (principal, account_id, scopes) = look_up(api, hash, context.address, wanted).await?;
+    let (principal, account_id, scopes) = look_up(api, hash.clone(), context.address, wanted).await?;
     Ok((Caller { principal, account_id, scopes, address: context.address, request_id: context.request_id }, hash))
 }
 
@@ -339,6 +367,14 @@ async fn look_up(
             let scopes = check_session(&held, wanted.as_ref(), now_ms)?;
             let HeldSession { session_id, user_id, impersonator, account_id, .. } = held;
             Ok((Principal::User { id: user_id, session_id, impersonator }, account_id, scopes))
+        }
+        Hash::Token(token) => {
+            let held = api.tokens.find(&api.db, &token, now_ms).await?.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
+            let HeldToken { client_id, user_id, account_id, scopes } = held;
+            if let Some(missing) = wanted.and_then(|wanted| scopes.missing(&Scopes::from(vec![wanted])).cloned()) {
+                return Err(ApiError::token_lacks(&missing));
+            }
+            Ok((Principal::App { client_id, user_id }, account_id, scopes))
         }
     }
 }

@@ -129,6 +129,7 @@ fn owner(caller: &Caller) -> String {
     match caller.principal {
         Principal::Key(id) => id.to_string(),
         Principal::User { id, .. } => format!("{id}/{}", caller.account_id),
+        Principal::App { client_id, .. } => format!("{client_id}/{}", caller.account_id),
     }
 }
 

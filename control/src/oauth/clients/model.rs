@@ -16,6 +16,7 @@ pub(super) const SECRETS_MAX: i64 = 5;
 /// How a client proves at the token endpoint that it is itself (RFC 7591, 2). It does so in this way, and in no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OauthAuthMethod)]
 pub(in crate::oauth) enum AuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
@@ -47,6 +48,7 @@ impl FromStr for AuthMethod {
 /// What a client may ask the token endpoint by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OauthGrantType)]
 pub(in crate::oauth) enum GrantType {
     AuthorizationCode,
     RefreshToken,

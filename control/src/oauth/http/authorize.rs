@@ -53,18 +53,22 @@ pub(super) async fn ask(State(api): State<Api>, Extension(oauth): Extension<Oaut
         Ok(params) => params,
         Err(why) => return unreadable(&why),
     };
-    let asked = match authorize::read(&api, &params, &issuer(&api)).await {
-        Ok(asked) => asked,
-        Err(faulty) => return told(&api, faulty),
-    };
+    let asked = authorize::read(&api, &params, &issuer(&api)).await;
     let browser = Browser::from_request_parts(&mut parts, &api).await;
+    let asked = match (asked, &browser) {
+        (Ok(asked), _) => asked,
+        // Whoever is sent to an application, with whatever news, has signed in here before (RFC 9700, 4.11.2): a link to us
+        // alone does not lead elsewhere.
+        (Err(Faulty::Back { .. }), Err(error)) => return sign_in(&query, error),
+        (Err(faulty), _) => return told(&api, faulty),
+    };
     if asked.silent {
         // Somebody is always asked.
         let word = if browser.is_ok() { "consent_required" } else { "login_required" };
         return back(&api, &asked, &[("error", word)]);
     }
     match browser {
-        Ok(browser) => consent(&api, &params, &asked, &browser).await.unwrap_or_else(failed),
+        Ok(browser) => consent(&api, &params, &asked, &browser).await.unwrap_or_else(|error| failed(&error)),
         Err(error) => sign_in(&query, &error),
     }
 }
@@ -79,13 +83,9 @@ pub(super) async fn decide(State(api): State<Api>, Extension(oauth): Extension<O
         Ok(params) => params,
         Err(why) => return unreadable(&why),
     };
-    let asked = match authorize::read(&api, &params, &issuer(&api)).await {
-        Ok(asked) => asked,
-        Err(faulty) => return told(&api, faulty),
-    };
     let browser = match browser {
         Ok(browser) => browser,
-        Err(error) if error.code().status() == 503 => return failed(error),
+        Err(error) if error.code().status() == 503 => return failed(&error),
         Err(_) => return wrong(StatusCode::FORBIDDEN, "You are signed in no more. Go back to the application, and begin anew."),
     };
     if !browser.sent(params.get("csrf_token").unwrap_or_default()) {
@@ -94,8 +94,12 @@ pub(super) async fn decide(State(api): State<Api>, Extension(oauth): Extension<O
     if browser.impersonator.is_some() {
         return wrong(StatusCode::FORBIDDEN, "Whoever acts as somebody else gives no application access in their name.");
     }
+    let asked = match authorize::read(&api, &params, &issuer(&api)).await {
+        Ok(asked) => asked,
+        Err(faulty) => return told(&api, faulty),
+    };
     match params.get("decision") {
-        Some("allow") => allow(&api, &params, &asked, &browser).await.unwrap_or_else(failed),
+        Some("allow") => allow(&api, &params, &asked, &browser).await.unwrap_or_else(|error| failed(&error)),
         // Whatever is not a clear yes is a no.
         _ => back(&api, &asked, &[("error", "access_denied")]),
     }
@@ -182,7 +186,7 @@ fn told(api: &Api, faulty: Faulty) -> Response {
         Faulty::Back { redirect_uri, state, word, says } => {
             answered(api, &redirect_uri, state.as_deref(), &[("error", word), ("error_description", says)])
         }
-        Faulty::Store(error) => failed(db_error(error)),
+        Faulty::Store(error) => failed(&db_error(error)),
     }
 }
 
@@ -198,15 +202,11 @@ fn sign_in(query: &str, error: &ApiError) -> Response {
             let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &here).finish();
             see_other(&format!("/oauth/sign-in?{query}"))
         }
-        _ => failed_with(error),
+        _ => failed(error),
     }
 }
 
-fn failed(error: ApiError) -> Response {
-    failed_with(&error)
-}
-
-fn failed_with(error: &ApiError) -> Response {
+fn failed(error: &ApiError) -> Response {
     match error.code().status() {
         404 => wrong(StatusCode::NOT_FOUND, "There is no such account of yours."),
         503 => wrong(StatusCode::SERVICE_UNAVAILABLE, "Clearway cannot be used at the moment. Try again soon."),

@@ -203,15 +203,8 @@ fn homepage(value: &Value) -> Result<String, Wrong> {
 }
 
 fn grant_types(value: &Value) -> Result<Vec<GrantType>, Wrong> {
-    let mut types = fields::list(GrantType::ALL.len(), fields::parsed::<GrantType>)(value)?;
-    let mut seen = Vec::new();
-    types.retain(|kind| {
-        !seen.contains(kind) && {
-            seen.push(*kind);
-            true
-        }
-    });
-    Ok(types)
+    let named = fields::list(GrantType::ALL.len(), fields::parsed::<GrantType>)(value)?;
+    Ok(GrantType::ALL.into_iter().filter(|kind| named.contains(kind)).collect())
 }
 
 fn redirect_uris(value: &Value) -> Result<Vec<String>, Wrong> {

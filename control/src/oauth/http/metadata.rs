@@ -49,7 +49,7 @@ pub(super) async fn read(State(api): State<Api>) -> Response {
 
 pub(super) async fn jwks(State(api): State<Api>) -> Result<Response, Refusal> {
     // Whoever asks before anything was signed is shown the key that will sign.
-    Signer::current(&api.db, &api.world, &api.secrets).await.map_err(unsigned)?;
+    Signer::current(&api).await.map_err(unsigned)?;
     let keys = signing::published(&api.db).await?;
     let headers = [(header::CACHE_CONTROL, CACHED), (header::CONTENT_TYPE, "application/jwk-set+json")];
     Ok((headers, keys.to_string()).into_response())

@@ -45,5 +45,9 @@ pub fn protocol() -> Router<Api> {
 
 /// Who issues the tokens: where people find the gateway. Without a slash at its end, as it is compared letter by letter.
 pub(super) fn issuer(api: &Api) -> String {
-    api.public_url.trim_end_matches('/').to_owned()
+    issuer_of(&api.public_url)
+}
+
+pub(super) fn issuer_of(public_url: &str) -> String {
+    public_url.trim_end_matches('/').to_owned()
 }

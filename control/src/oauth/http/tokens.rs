@@ -34,12 +34,12 @@ use crate::{
 };
 
 /// A request of a client that is itself.
-struct From {
+struct Call {
     client: Client,
     params: Params,
 }
 
-async fn from(api: &Api, oauth: &Oauth, request: Request) -> Result<From, Refusal> {
+async fn call(api: &Api, oauth: &Oauth, request: Request) -> Result<Call, Refusal> {
     let context = request.extensions().get::<Context>().cloned();
     let context = context.ok_or_else(|| Refusal::new(Word::ServerError, "Try again."))?;
     if !oauth.pace.admit(context.address, api.world.now_ms()) {
@@ -48,7 +48,7 @@ async fn from(api: &Api, oauth: &Oauth, request: Request) -> Result<From, Refusa
     let headers: HeaderMap = request.headers().clone();
     let params = Params::of_body(request).await?;
     let client = client_auth::authenticate(api, &oauth.pace, context.address, &headers, &params).await?;
-    Ok(From { client, params })
+    Ok(Call { client, params })
 }
 
 pub(super) async fn token(
@@ -56,7 +56,7 @@ pub(super) async fn token(
     Extension(oauth): Extension<Oauth>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let From { client, params } = from(&api, &oauth, request).await?;
+    let Call { client, params } = call(&api, &oauth, request).await?;
     let missing = |name: &str| Refusal::new(Word::InvalidRequest, format!("{name} is missing."));
     if params.get("resource").is_some_and(|resource| resource != issuer(&api)) {
         return Err(Refusal::new(Word::InvalidTarget, "The only resource is the issuer itself."));
@@ -69,7 +69,7 @@ pub(super) async fn token(
         return Err(Refusal::new(Word::UnauthorizedClient, "The client is not registered for this grant type."));
     }
     // Before the transaction: the first key is made in one of its own.
-    let signer = Signer::current(&api.db, &api.world, &api.secrets).await.map_err(unsigned)?;
+    let signer = Signer::current(&api).await.map_err(unsigned)?;
     let mut tx = api.db.begin().await?;
     let shown = match grant_type {
         GrantType::AuthorizationCode => {
@@ -87,7 +87,7 @@ pub(super) async fn token(
         }
         GrantType::ClientCredentials => {
             let asked = asked(&client, &params)?.unwrap_or_else(|| client.scopes.clone());
-            Shown::Issued(by_itself(&mut tx, &api, &signer, &client, asked).await?)
+            Shown::Issued(by_itself(&mut tx, &api, &signer, &client, &asked).await?)
         }
     };
     tx.commit().await?;
@@ -106,10 +106,10 @@ fn asked(client: &Client, params: &Params) -> Result<Option<Scopes>, Refusal> {
 }
 
 /// A client in its own account (RFC 6749, 4.4): a grant that ends with its one token.
-async fn by_itself(tx: &mut Tx, api: &Api, signer: &Signer, client: &Client, asked: Scopes) -> Result<Issued, Refusal> {
+async fn by_itself(tx: &mut Tx, api: &Api, signer: &Signer, client: &Client, asked: &Scopes) -> Result<Issued, Refusal> {
     let now_ms = api.world.now_ms();
     let standing = grants::standing(&mut *tx, client.account_id, None).await?;
-    let scopes = standing.and_then(|standing| standing.by_client(&asked)).ok_or_else(Refusal::invalid_grant)?;
+    let scopes = standing.and_then(|standing| standing.by_client(asked)).ok_or_else(Refusal::invalid_grant)?;
     let grant = Grant {
         id: api.world.id(GrantId::new),
         client_id: client.id,
@@ -139,7 +139,7 @@ pub(super) async fn revoke(
     Extension(oauth): Extension<Oauth>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let From { client, params } = from(&api, &oauth, request).await?;
+    let Call { client, params } = call(&api, &oauth, request).await?;
     let token = params.get("token").ok_or_else(|| Refusal::new(Word::InvalidRequest, "token is missing."))?;
     let mut tx = api.db.begin().await?;
     let ended = if let Some(refresh) = Opaque::parse(Kind::Refresh, token) {
@@ -151,7 +151,7 @@ pub(super) async fn revoke(
             None => Ended::default(),
         }
     } else {
-        match bearer::read(&api, token).await? {
+        match bearer::read(&api.db, &issuer(&api), token, api.world.now_ms()).await? {
             Some(access) if access.client_id == client.id => {
                 let revision = ending::end_token(&mut tx, access.id, api.world.now_ms()).await?;
                 Ended { grants: 0, revision: Some(revision) }
@@ -170,14 +170,14 @@ pub(super) async fn introspect(
     Extension(oauth): Extension<Oauth>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let From { client, params } = from(&api, &oauth, request).await?;
+    let Call { client, params } = call(&api, &oauth, request).await?;
     if !client.is_confidential() {
         return Err(Refusal::new(Word::UnauthorizedClient, "Only clients with a secret may ask."));
     }
     let token = params.get("token").ok_or_else(|| Refusal::new(Word::InvalidRequest, "token is missing."))?;
     let said = match Opaque::parse(Kind::Refresh, token) {
         Some(refresh) => of_refresh(&api, &client, &refresh).await?,
-        None => match bearer::live(&api, token).await? {
+        None => match bearer::live(&api.db, &issuer(&api), token, api.world.now_ms()).await? {
             Some((access, scopes)) if access.client_id == client.id => Some(of_access(&api, &access, &scopes)),
             _ => None,
         },

@@ -9,8 +9,10 @@ use crate::{
     oauth::grants::{Grant, Standing},
 };
 
-/// Rows that one statement ends or removes at most.
+/// Rows that one statement reads at most.
 const AT_ONCE_MAX: i64 = 1_000;
+/// Grants that one sweep removes at most: each takes several statements.
+const SWEEP_MAX: i64 = 200;
 
 #[derive(Debug, FromRow)]
 struct Row {
@@ -176,7 +178,7 @@ pub(in crate::oauth) async fn standing<'c>(
     Ok(Some(Standing { suspended, platform: row.platform, role }))
 }
 
-/// Removes grants that ended, by themselves or otherwise, before a moment, with what is left of them; a thousand at most.
+/// Removes grants that ended, by themselves or otherwise, before a moment, with what is left of them; two hundred at most.
 pub(in crate::oauth) async fn sweep(tx: &mut Tx, before: i64) -> db::Result<u64> {
     let ids: Vec<(String,)> = tx
         .query(PerEngine {
@@ -184,7 +186,7 @@ pub(in crate::oauth) async fn sweep(tx: &mut Tx, before: i64) -> db::Result<u64>
             postgres: "SELECT id FROM oauth_grants WHERE expires_at < $1 OR revoked_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED",
         })
         .bind(before)
-        .bind(AT_ONCE_MAX)
+        .bind(SWEEP_MAX)
         .all()
         .await?;
     for (id,) in &ids {

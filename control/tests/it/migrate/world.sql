@@ -102,6 +102,7 @@ INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge
 VALUES (randomblob(32), 'grant_1', 'client_1', 'https://a.example/', 'x', 1, 2, NULL);
 INSERT INTO oauth_refresh_tokens (hash, grant_id, replaces, created_at, expires_at, used_at, repeats, sealed_answer)
 VALUES (zeroblob(32), 'grant_1', NULL, 1, 2, 3, 1, x'00ff'), (randomblob(32), 'grant_1', zeroblob(32), 1, 2, NULL, 0, NULL);
+UPDATE audit_log SET client_id = 'client_1' WHERE id = 'audit_000001';
 INSERT INTO oauth_revocations (id, until, created_at) VALUES ('grant_2', 9, 1);
 INSERT INTO projects (id, account_id, title, summary, description, url, tags, app_id, version, published_at, created_at, updated_at)
 VALUES ('prj_1', 'acct_1', 'Dashboard', '', 'a' || char(10), NULL, '["charts","é"]', 'app_1', 2, 5, 1, 1);
