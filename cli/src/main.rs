@@ -4,6 +4,7 @@
 //! else is a REST call.
 
 mod api;
+mod audit;
 mod certificates;
 mod gateway;
 mod keys;
@@ -45,6 +46,9 @@ enum Command {
     /// List, put and delete the certificates that the gateways show their clients.
     #[command(subcommand)]
     Certificates(certificates::Command),
+    /// Verify that nothing in the audit log was changed.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// For whoever writes a receiver of webhooks: listen, trigger, verify.
     #[command(subcommand)]
     Webhooks(webhooks::Command),
@@ -85,6 +89,11 @@ impl Fatal {
         Self { message: String::new(), status: 1 }
     }
 
+    /// What was verified is not what it was.
+    fn unlike(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 2 }
+    }
+
     /// Not a failure: what was compared is not the same.
     fn differs() -> Self {
         Self { message: String::new(), status: 2 }
@@ -100,6 +109,7 @@ async fn main() -> ExitCode {
         Command::Keys(command) => keys::run(command).await,
         Command::Mail(command) => mail::run(command).await,
         Command::Certificates(command) => certificates::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Webhooks(command) => webhooks::run(command).await,
         Command::Proxies(args) => proxies::run(args).await,
         Command::Top(args) => top::run(args).await,

@@ -3,6 +3,7 @@
 //! Nothing here performs network IO, reads a clock or knows a runtime. The only files it reads are
 //! settings files, once, at the caller's request.
 
+pub mod audit;
 mod base62;
 pub mod code;
 pub mod egress;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     accounts::AccountFeed,
-    api, apps,
+    api, apps, audit,
     certificates::CertificateFeed,
     data_dir::{DataDir, DataDirError},
     db::{self, Db, Location, OpenError, copy::CopyError},
@@ -184,6 +184,7 @@ impl App {
         tasks.spawn(jobs::sweep_until(api.clone(), stopping.clone()));
         tasks.spawn(apps::check_until(api.clone(), stopping.clone()));
         tasks.spawn(deliveries::sweep_until(api.clone(), stopping.clone()));
+        tasks.spawn(audit::link_until(api.db.clone(), stopping.clone()));
         let outlet = Arc::new(api.egress.clone());
         let dispatcher = Dispatcher::new(api.db.clone(), api.world.clone(), api.metrics.clone(), outlet, Arc::default());
         let dispatcher = dispatcher.mailing(api.mail.clone());

@@ -8,13 +8,13 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ACTIONS, Change, store};
+use super::{ACTIONS, Change, chain, store};
 use crate::http::{
     Answer, Answered, Api, Fields, Form, List, PageParams, Paging, Permit, Query, ReadAudit, fields, time::rfc3339,
 };
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).merge(chain::routes())
 }
 
 #[derive(Debug, IntoParams)]

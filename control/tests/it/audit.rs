@@ -1,3 +1,7 @@
+use clearway_config::audit::{ChainedEntry, Link};
+use clearway_control::audit::link_once;
+use serde_json::{Value, json};
+
 use crate::app::{TestApp, on_both, pretty};
 
 #[tokio::test]
@@ -229,6 +233,37 @@ async fn an_account_sees_its_own_entries_and_an_admin_all() {
         let cursor = first.data()["next_cursor"].as_str().unwrap();
         let second = app.admin().get(&format!("/api/v1/audit?limit=2&cursor={cursor}")).await;
         assert_ne!(first.data()["items"], second.data()["items"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_runs_clearway_reads_the_chain_and_computes_it_anew() {
+    on_both(async |app: TestApp| {
+        let (_, mine) = app.account(&["read:audit"]).await;
+        link_once(&app.api.db).await.unwrap();
+        let chain = "/api/v1/admin/audit/chain";
+        app.with_key(&mine).get(chain).await.refused(403, "scope_missing");
+        let (mut number, mut link) = (0, Link::first());
+        loop {
+            let page = app.admin().get(&format!("{chain}?after={number}&limit=2")).await;
+            let items = page.data()["items"].as_array().unwrap();
+            for item in items {
+                let entry: ChainedEntry = serde_json::from_value(item["entry"].clone()).unwrap();
+                number += 1;
+                link = link.next(number, &entry);
+                assert_eq!((&item["number"], &item["link"]), (&json!(number), &json!(link.to_string())));
+            }
+            let end = json!({"waiting": 0, "lost": 0, "strange": 0});
+            assert_eq!(page.data()["unlinked"], if items.len() < 2 { end } else { Value::Null });
+            if items.len() < 2 {
+                break;
+            }
+        }
+        assert!(number >= 4, "{number}");
+        for wrong in ["limit=0", "limit=1001", "after=-1", "after=x"] {
+            app.admin().get(&format!("{chain}?{wrong}")).await.refused(400, "validation_error");
+        }
     })
     .await;
 }

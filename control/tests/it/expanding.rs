@@ -12,6 +12,9 @@ use crate::databases::Engine;
 const BEFORE_FLEETS: i64 = 9;
 const FOLDERS: [&str; 2] = ["../migrations/sqlite", "../migrations/postgres"];
 
+/// What no version has ever changed or deleted: a migration may have the database refuse it.
+const ONLY_ADDED_TO: &str = "AUDIT_LOG";
+
 /// What a migration has made so far: nobody else uses it yet.
 #[derive(Debug, Default)]
 struct Made {
@@ -36,6 +39,9 @@ fn fault(statement: &str, made: &mut Made) -> Option<String> {
         }
         ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => made.tables.contains(&(*table).to_owned()),
         ["UPDATE", table, "SET", column, "=", ..] => made.columns.contains(&format!("{table}.{column}")),
+        ["CREATE", "TRIGGER", _, "BEFORE", "UPDATE" | "DELETE" | "TRUNCATE", "ON", table, ..]
+        | ["CREATE", "TRIGGER", _, "BEFORE", "UPDATE", "OR", "DELETE", "ON", table, ..] => *table == ONLY_ADDED_TO,
+        ["CREATE", "TRIGGER", _, "AFTER", "INSERT", ..] | ["CREATE", "FUNCTION", ..] => true,
         ["CREATE", "INDEX", ..] | ["INSERT", "INTO", ..] => true,
         _ => false,
     };
@@ -44,7 +50,20 @@ fn fault(statement: &str, made: &mut Made) -> Option<String> {
 
 fn statements(text: &str) -> Vec<String> {
     let code: String = text.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
-    code.split(';').map(|statement| statement.trim().to_owned()).filter(|statement| !statement.is_empty()).collect()
+    let mut statements: Vec<String> = Vec::new();
+    for part in code.split(';') {
+        match statements.last_mut().filter(|begun| goes_on(begun)) {
+            Some(begun) => begun.push_str(part),
+            None => statements.push(part.trim().to_owned()),
+        }
+    }
+    statements.into_iter().filter(|statement| !statement.is_empty()).collect()
+}
+
+/// Whether a semicolon does not end it: within quotes, or within what a trigger does.
+fn goes_on(statement: &str) -> bool {
+    let quoted = statement.matches('\'').count() % 2 == 1;
+    quoted || (statement.starts_with("CREATE TRIGGER") && statement.contains(" BEGIN ") && !statement.ends_with("END"))
 }
 
 #[test]
@@ -78,10 +97,13 @@ fn what_older_processes_would_stumble_over_is_found() {
         "CREATE UNIQUE INDEX keys_name ON keys (name)",
         "UPDATE keys SET name = ''",
         "DELETE FROM keys",
+        "CREATE TRIGGER keys_kept BEFORE DELETE ON keys BEGIN SELECT 1; END",
     ] {
         assert!(fault(bad, &mut Made::default()).is_some(), "{bad}");
     }
     assert_eq!(statements("-- one; two\nCREATE TABLE a (b TEXT);\n\n-- three\nCREATE INDEX c ON a (b);").len(), 2);
+    let bodies = "CREATE TRIGGER a AFTER INSERT ON b BEGIN SELECT 1; END;\nCREATE FUNCTION c() AS 'BEGIN RETURN NULL; END';";
+    assert_eq!(statements(bodies).len(), 2);
 }
 
 /// Of one set, those through `last`.

@@ -121,8 +121,11 @@ impl Target {
         Ok(rows.into_iter().collect())
     }
 
+    /// What is copied happened elsewhere: what triggers made of it there is among it.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, CopyError> {
-        self.connection.begin().await.map_err(CopyError::Target)
+        let mut tx = self.connection.begin().await.map_err(CopyError::Target)?;
+        sqlx::query("SET LOCAL clearway.copying = 'yes'").execute(&mut *tx).await.map_err(CopyError::Target)?;
+        Ok(tx)
     }
 
     /// Lets the planner know what has come. That is no part of the copy: the database does it by itself, later.

@@ -34,6 +34,8 @@ WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
 SELECT printf('audit_%06d', i), 'acct_1', i * 1000003 + i, 'system', '', 'key.issued', 'key', 'key_' || i,
        json_object('name', json_array(hex(randomblob(60)), i), 'nested', json_object('ok', json('true'), 'no', json('null')))
 FROM n;
+INSERT INTO audit_chain (number, audit_id, link) VALUES (1, 'audit_000001', randomblob(32));
+DELETE FROM audit_unchained WHERE audit_id <> 'audit_000002';
 INSERT INTO changes (revision, kind, subject_id, created_at) VALUES (41, 'key', 'key_1', 1), (42, 'gateway', 'route/a', 2);
 INSERT INTO proxies (id, name, version, revision, lease_ms, created_at, last_seen_at, refused)
 VALUES ('proxy_1', 'edge', '0.1.0', 42, NULL, 1, 2, '{"revision":1}');
