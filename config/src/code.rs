@@ -90,6 +90,8 @@ codes! {
     SignInRequired = "sign_in_required", 403;
     /// Address and password do not belong together, or the address has not been proved yet.
     CredentialsInvalid = "credentials_invalid", 401;
+    /// The code is not one of the authenticator app now, was used already, and is no recovery code.
+    SecondFactorInvalid = "second_factor_invalid", 401;
     /// Too many attempts for this address, or from this one: `retry_after` in the details says for how many seconds. A device on which the person has signed in before is counted by itself; a mailed link signs in elsewhere.
     SignInLocked = "sign_in_locked", 429;
     /// More passwords are being looked at than can be at once. Try again in a moment.

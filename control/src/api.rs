@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    accounts, apps, audit, auth, catalogue, certificates, deliveries, events,
+    accounts, apps, audit, auth, catalogue, certificates, deliveries, events, factors,
     http::{self, Api},
     installations, keys, mail, members, oauth, plans, portfolio, products, profile, proxies, reviews, routes as gateway, stores,
     tickets, usage, webhooks,
@@ -70,6 +70,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(auth::routes())
         .merge(profile::routes())
         .merge(members::routes())
+        .merge(factors::routes())
         .merge(keys::routes())
         .merge(usage::routes())
         .merge(audit::routes())

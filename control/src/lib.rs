@@ -1,6 +1,6 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts apps audit auth catalogue certificates events installations keys members plans portfolio products profile proxies reviews routes sessions stores tickets usage
+//! Vertical features (`accounts apps audit auth catalogue certificates events factors installations keys members plans portfolio products profile proxies reviews routes sessions stores tickets usage
 //! users webhooks`) over thin plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
@@ -17,6 +17,7 @@ pub mod db;
 pub mod deliveries;
 pub mod egress;
 pub mod events;
+pub mod factors;
 pub mod http;
 pub mod installations;
 pub mod jobs;

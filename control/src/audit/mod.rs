@@ -180,6 +180,7 @@ pub const ACTIONS: &[&str] = &[
     "ticket.written",
     "user.created",
     "user.password_changed",
+    "user.second_factor_changed",
     "user.updated",
     "webhook.created",
     "webhook.deleted",

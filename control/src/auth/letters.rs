@@ -79,6 +79,18 @@ impl Letters<'_> {
         )
     }
 
+    pub fn second_factor_changed(&self, to: &str, what: &str) -> Mail {
+        let base = self.public_url.trim_end_matches('/');
+        mail(
+            to,
+            "Your second factor was changed",
+            format!(
+                "{what} If this was not you, somebody has your password: have it reset at {base}/portal/reset-password at\n\
+             once.\n"
+            ),
+        )
+    }
+
     pub fn change_email(&self, to: &str, token: &Once) -> Mail {
         let link = self.link("change-email", token);
         mail(

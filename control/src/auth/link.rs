@@ -4,7 +4,7 @@ use clearway_config::ErrorCode;
 
 use super::{
     Letters, NewToken, Once, Purpose, Visitor, attempts,
-    login::{self, SignedIn},
+    login::{self, Step},
     store,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) async fn ask(api: &Api, visitor: &Visitor, email: &str) -> Result<(),
 }
 
 /// Begins a session for whom the token was mailed to.
-pub(super) async fn follow(api: &Api, visitor: &Visitor, token: &Once, device: Option<&Once>) -> Result<SignedIn, ApiError> {
+pub(super) async fn follow(api: &Api, visitor: &Visitor, token: &Once, device: Option<&Once>) -> Result<Step, ApiError> {
     let unusable = || ApiError::new(ErrorCode::OneTimeTokenInvalid);
     let device = device.or(visitor.device.as_ref());
     let owner = store::token(&api.db, &token.hash(), Purpose::SignIn, api.world.now_ms()).await?.map(|(user, _)| user);
@@ -48,7 +48,7 @@ pub(super) async fn follow(api: &Api, visitor: &Visitor, token: &Once, device: O
         store::take_token(&mut tx, &token.hash(), Purpose::SignIn, api.world.now_ms()).await?.ok_or_else(unusable)?;
     // It proves the address that it was sent to, which may not be the person's any more.
     let user = users::find(&mut tx, id).await?.filter(|user| user.email == email).ok_or_else(unusable)?;
-    let signed_in = login::begin(&mut tx, api, visitor, user, device, false).await?;
+    let step = login::first(&mut tx, api, visitor, user, device).await?;
     tx.commit().await?;
-    Ok(signed_in)
+    Ok(step)
 }

@@ -4,10 +4,16 @@
 use clearway_config::{ErrorCode, UserId};
 use zeroize::Zeroizing;
 
-use super::{Once, Visitor, attempts, attempts::Guesser, devices};
+use super::{
+    Once, Visitor, attempts,
+    attempts::Guesser,
+    devices,
+    ticket::{self, Ticket},
+};
 use crate::{
     audit::{self, Changes, Event},
     db::Tx,
+    factors,
     http::{Api, ApiError},
     members,
     passwords::Verdict,
@@ -35,8 +41,16 @@ pub(super) struct SignedIn {
     pub(super) device: Option<Once>,
 }
 
+/// What a first step has come to.
+#[derive(Debug)]
+pub(super) enum Step {
+    SignedIn(Box<SignedIn>),
+    /// A second factor is asked for.
+    Waits(Ticket),
+}
+
 /// Begins a session for whom address and password are right. Everything else is the one answer, after the same work.
-pub(super) async fn login(api: &Api, visitor: &Visitor, attempt: Attempt) -> Result<SignedIn, ApiError> {
+pub(super) async fn login(api: &Api, visitor: &Visitor, attempt: Attempt) -> Result<Step, ApiError> {
     let Attempt { email, password, device } = attempt;
     let device = device.as_ref().or(visitor.device.as_ref());
     let found = users::find_by_email(&api.db, &email).await?;
@@ -58,9 +72,9 @@ pub(super) async fn login(api: &Api, visitor: &Visitor, attempt: Attempt) -> Res
     if let Some(better) = better {
         users::replace_hash(&mut tx, user.id, &user.password_hash, better).await?;
     }
-    let signed_in = begin(&mut tx, api, visitor, user, device, false).await?;
+    let step = first(&mut tx, api, visitor, user, device).await?;
     tx.commit().await?;
-    Ok(signed_in)
+    Ok(step)
 }
 
 /// The device, if this person has signed in on it before.
@@ -68,6 +82,20 @@ pub(super) async fn known<'d>(api: &Api, device: Option<&'d Once>, user: Option<
     let Some(device) = device else { return Ok(None) };
     let owner = devices::owner(&api.db, &api.world, device).await?;
     Ok((owner.is_some() && owner == user).then_some(device))
+}
+
+/// A session, or a ticket for it where the person is asked for a second factor.
+pub(super) async fn first(
+    tx: &mut Tx,
+    api: &Api,
+    visitor: &Visitor,
+    user: User,
+    device: Option<&Once>,
+) -> Result<Step, ApiError> {
+    if factors::is_on(&mut *tx, user.id).await? {
+        return Ok(Step::Waits(ticket::give(tx, api, &user).await?));
+    }
+    Ok(Step::SignedIn(Box::new(begin(tx, api, visitor, user, device, false).await?)))
 }
 
 /// Begins a session for a person who has shown enough.

@@ -16,13 +16,14 @@ mod register;
 mod reset;
 mod store;
 mod sweep;
+mod ticket;
 mod view;
 mod visitor;
 
 pub use self::{
     attempts::count_mail,
-    confirm::{confirm, themselves},
-    http::{NAME_CHARS_MAX, email, password, routes, sign_in_by_form},
+    confirm::{confirm, confirm_fully, themselves},
+    http::{FormStep, NAME_CHARS_MAX, code_by_form, email, password, routes, sign_in_by_form},
     letters::Letters,
     once::Once,
     register::{open, weak},

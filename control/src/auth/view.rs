@@ -4,7 +4,7 @@ use clearway_config::AccountId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::login::SignedIn;
+use super::{login::SignedIn, ticket::Ticket};
 use crate::{
     http::time::rfc3339,
     members::{Membership, Role},
@@ -105,9 +105,17 @@ impl SessionGiven {
 
 /// What a sign-in has come to.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(super) enum SignInView {
+    /// A session has begun.
+    SignedIn(Box<SignedInView>),
+    /// Password or link were right, and a code is asked for, by `/auth/second-factor`.
+    SecondFactorRequired(TicketView),
+}
+
+/// Somebody who has signed in.
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SignedInView {
-    /// `signed_in`.
-    status: &'static str,
     user: UserView,
     session: SessionGiven,
     /// Send it as `device_token` the next time: guesses of strangers do not lock this device out then. Null where it is
@@ -115,14 +123,32 @@ pub(super) struct SignedInView {
     device_token: Option<String>,
 }
 
-impl SignedInView {
-    pub(super) fn new(signed_in: &SignedIn, cookie: bool) -> Self {
-        Self {
-            status: "signed_in",
+/// What to send to `/auth/second-factor` beside a code.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TicketView {
+    /// Good until a right code came with it.
+    ticket: String,
+    /// What will do: `totp`, a code of the app, or `recovery_code`.
+    methods: [&'static str; 2],
+    /// Within five minutes.
+    expires_at: String,
+}
+
+impl SignInView {
+    pub(super) fn signed_in(signed_in: &SignedIn, cookie: bool) -> Self {
+        Self::SignedIn(Box::new(SignedInView {
             user: (&signed_in.user).into(),
             session: SessionGiven::new(&signed_in.begun, cookie),
             device_token: signed_in.device.as_ref().filter(|_| !cookie).map(|device| device.reveal().to_owned()),
-        }
+        }))
+    }
+
+    pub(super) fn waits(ticket: &Ticket) -> Self {
+        Self::SecondFactorRequired(TicketView {
+            ticket: ticket.token.reveal().to_owned(),
+            methods: ["totp", "recovery_code"],
+            expires_at: rfc3339(ticket.expires_at),
+        })
     }
 }
 

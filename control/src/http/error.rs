@@ -100,7 +100,7 @@ impl ApiError {
         let challenge = match (self.code.status(), &self.scope) {
             (401, _) if self.code == ErrorCode::KeyMissing => Some(String::new()),
             // Neither is asked for as a bearer.
-            (401, _) if self.code == ErrorCode::CredentialsInvalid => None,
+            (401, _) if matches!(self.code, ErrorCode::CredentialsInvalid | ErrorCode::SecondFactorInvalid) => None,
             (401, _) => Some(", error=\"invalid_token\"".to_owned()),
             (_, Some(scope)) => Some(format!(", error=\"insufficient_scope\", scope=\"{scope}\"")),
             _ => None,

@@ -40,6 +40,7 @@ const SESSION_ONLY: &[ErrorCode] = &[
     ErrorCode::SignInRequired,
     ErrorCode::ScopeMissing,
     ErrorCode::CredentialsInvalid,
+    ErrorCode::SecondFactorInvalid,
     ErrorCode::SignInLocked,
     ErrorCode::SignInBusy,
     ErrorCode::OneTimeTokenInvalid,
@@ -49,6 +50,7 @@ const BY_ADDRESS: &[ErrorCode] = &[ErrorCode::RateLimitExceeded, ErrorCode::Conc
 /// Where people sign in, or are about to.
 const SIGN_IN: &[ErrorCode] = &[
     ErrorCode::CredentialsInvalid,
+    ErrorCode::SecondFactorInvalid,
     ErrorCode::SignInLocked,
     ErrorCode::SignInBusy,
     ErrorCode::OneTimeTokenInvalid,

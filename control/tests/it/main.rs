@@ -20,6 +20,7 @@ mod certificates;
 mod deliveries;
 mod events;
 mod expanding;
+mod factors;
 mod generated;
 mod idempotency;
 mod keys;

@@ -15,6 +15,8 @@ use crate::{
 
 /// Characters in an address (RFC 5321, 4.5.3.1.3).
 const EMAIL_CHARS_MAX: usize = 254;
+/// Characters in a code of a second factor, with what stands between its groups.
+const CODE_CHARS_MAX: usize = 32;
 /// Characters in a person's name.
 pub const NAME_CHARS_MAX: usize = 100;
 
@@ -141,6 +143,36 @@ impl Form for FollowForm {
         let cookie = fields.optional("cookie", fields::yes_or_no);
         let device_token = fields.optional("device_token", Once::read);
         Some(Self { token: token?, cookie: cookie?, device_token: device_token? })
+    }
+}
+
+#[derive(ToSchema)]
+#[schema(example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4", "code": "287082"}))]
+pub(super) struct FactorForm {
+    /// From the first step.
+    #[schema(value_type = String, min_length = 43, max_length = 43)]
+    pub(super) ticket: Once,
+    /// Of the authenticator app, or a recovery code.
+    pub(super) code: String,
+    /// As for signing in.
+    pub(super) cookie: Option<bool>,
+    /// As for signing in.
+    #[schema(value_type = Option<String>)]
+    pub(super) device_token: Option<Once>,
+}
+
+/// A code of the second factor, in whatever form.
+pub(super) fn factor_code(value: &Value) -> Result<String, Wrong> {
+    fields::text(CODE_CHARS_MAX)(value)
+}
+
+impl Form for FactorForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let ticket = fields.required("ticket", Once::read);
+        let code = fields.required("code", factor_code);
+        let cookie = fields.optional("cookie", fields::yes_or_no);
+        let device_token = fields.optional("device_token", Once::read);
+        Some(Self { ticket: ticket?, code: code?, cookie: cookie?, device_token: device_token? })
     }
 }
 

@@ -7,15 +7,16 @@ use clearway_config::{ErrorCode, SessionToken, envelope::Success, session::SESSI
 use http::{HeaderValue, StatusCode, header};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::forms::{EmailForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
+use self::forms::{EmailForm, FactorForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
+use self::forms::factor_code;
 pub use self::forms::{NAME_CHARS_MAX, email, password};
 use super::{
     Once, Visitor,
     devices::{DEVICE_COOKIE, KNOWN_MS},
     link, login,
-    login::SignedIn,
-    register, reset,
-    view::{CurrentView, Done, MembershipView, RegisteredView, SessionGiven, SignedInView},
+    login::{SignedIn, Step},
+    register, reset, ticket,
+    view::{CurrentView, Done, MembershipView, RegisteredView, SessionGiven, SignInView},
 };
 use crate::{
     audit::{self, Actor, Changes, Event},
@@ -34,6 +35,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(verify_email))
         .routes(routes!(resend))
         .routes(routes!(sign_in))
+        .routes(routes!(second_step))
         .routes(routes!(ask_link))
         .routes(routes!(follow_link))
         .routes(routes!(ask_reset))
@@ -84,14 +86,27 @@ async fn resend(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<Em
 /// on which the person has signed in before are counted each for itself and go on, and `/auth/sign-in-link` is the way in
 /// for others.
 #[utoipa::path(post, path = "/auth/login", operation_id = "auth_login", tag = "auth", request_body = LoginForm,
-    responses((status = 200, description = "The session", body = Success<SignedInView>)))]
+    responses((status = 200, description = "The session", body = Success<SignInView>)))]
 async fn sign_in(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<LoginForm>) -> Answered {
     let LoginForm { email, password, cookie, device_token } = form;
     let cookie = cookie.unwrap_or(false);
     if cookie {
         visitor.may_get_cookie()?;
     }
-    let signed_in = login::login(&api, &visitor, login::Attempt { email, password, device: device_token }).await?;
+    step_answer(login::login(&api, &visitor, login::Attempt { email, password, device: device_token }).await?, cookie)
+}
+
+/// Show the second factor
+///
+/// For who was answered `second_factor_required`: the ticket, within five minutes, and a code of the app or a recovery code.
+#[utoipa::path(post, path = "/auth/second-factor", operation_id = "auth_second_factor", tag = "auth", request_body = FactorForm,
+    responses((status = 200, description = "The session", body = Success<SignInView>)))]
+async fn second_step(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<FactorForm>) -> Answered {
+    let cookie = form.cookie.unwrap_or(false);
+    if cookie {
+        visitor.may_get_cookie()?;
+    }
+    let signed_in = ticket::redeem(&api, &visitor, &form.ticket, &form.code, form.device_token.as_ref()).await?;
     signed_in_answer(&signed_in, cookie)
 }
 
@@ -107,14 +122,13 @@ async fn ask_link(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<
 
 /// Sign in by a mailed link
 #[utoipa::path(post, path = "/auth/sign-in-link/confirm", operation_id = "auth_follow_link", tag = "auth",
-    request_body = FollowForm, responses((status = 200, description = "The session", body = Success<SignedInView>)))]
+    request_body = FollowForm, responses((status = 200, description = "The session", body = Success<SignInView>)))]
 async fn follow_link(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<FollowForm>) -> Answered {
     let cookie = form.cookie.unwrap_or(false);
     if cookie {
         visitor.may_get_cookie()?;
     }
-    let signed_in = link::follow(&api, &visitor, &form.token, form.device_token.as_ref()).await?;
-    signed_in_answer(&signed_in, cookie)
+    step_answer(link::follow(&api, &visitor, &form.token, form.device_token.as_ref()).await?, cookie)
 }
 
 /// Ask for a new password
@@ -197,23 +211,53 @@ async fn current(State(api): State<Api>, person: Person) -> Answered {
     Ok(Answer::ok(&view)?.no_store())
 }
 
-/// For a page of ours that has no script: signs in by address and password, and gives the cookies to set.
-pub async fn sign_in_by_form(api: &Api, visitor: &Visitor, address: &str, secret: &str) -> Result<Vec<HeaderValue>, ApiError> {
+/// What a sign-in by a page of ours has come to.
+#[derive(Debug)]
+pub enum FormStep {
+    /// The cookies to set.
+    SignedIn(Vec<HeaderValue>),
+    /// A code is asked for, and comes with this ticket.
+    Code(Once),
+}
+
+/// For a page of ours that has no script: signs in by address and password.
+pub async fn sign_in_by_form(api: &Api, visitor: &Visitor, address: &str, secret: &str) -> Result<FormStep, ApiError> {
     visitor.may_get_cookie()?;
     let refused = |_| ApiError::new(ErrorCode::CredentialsInvalid);
     let email = email(&address.into()).map_err(refused)?;
     let password = password(&secret.into()).map_err(refused)?;
-    let signed_in = login::login(api, visitor, login::Attempt { email, password, device: None }).await?;
+    Ok(match login::login(api, visitor, login::Attempt { email, password, device: None }).await? {
+        Step::SignedIn(signed_in) => FormStep::SignedIn(cookies(&signed_in)),
+        Step::Waits(ticket) => FormStep::Code(ticket.token),
+    })
+}
+
+/// The second step of [`sign_in_by_form`]: the cookies to set.
+pub async fn code_by_form(api: &Api, visitor: &Visitor, ticket: &str, code: &str) -> Result<Vec<HeaderValue>, ApiError> {
+    visitor.may_get_cookie()?;
+    let ticket = Once::parse(ticket).ok_or_else(|| ApiError::new(ErrorCode::OneTimeTokenInvalid))?;
+    let code = factor_code(&code.into()).map_err(|_| ApiError::new(ErrorCode::SecondFactorInvalid))?;
+    Ok(cookies(&ticket::redeem(api, visitor, &ticket, &code, None).await?))
+}
+
+fn cookies(signed_in: &SignedIn) -> Vec<HeaderValue> {
     let session = session_cookie(&signed_in.begun.token);
-    Ok(std::iter::once(session).chain(signed_in.device.as_ref().map(device_cookie)).collect())
+    std::iter::once(session).chain(signed_in.device.as_ref().map(device_cookie)).collect()
 }
 
 fn mailed() -> Answered {
     Answer::with_status(StatusCode::ACCEPTED, &Done { status: "mailed" })
 }
 
+fn step_answer(step: Step, cookie: bool) -> Answered {
+    match step {
+        Step::SignedIn(signed_in) => signed_in_answer(&signed_in, cookie),
+        Step::Waits(ticket) => Ok(Answer::ok(&SignInView::waits(&ticket))?.no_store()),
+    }
+}
+
 fn signed_in_answer(signed_in: &SignedIn, cookie: bool) -> Answered {
-    let mut answer = Answer::ok(&SignedInView::new(signed_in, cookie))?.no_store();
+    let mut answer = Answer::ok(&SignInView::signed_in(signed_in, cookie))?.no_store();
     if cookie {
         answer = answer.header(header::SET_COOKIE, session_cookie(&signed_in.begun.token));
         if let Some(device) = &signed_in.device {

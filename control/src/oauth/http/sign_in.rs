@@ -6,6 +6,7 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     response::Response,
 };
+use clearway_config::ErrorCode;
 use http::{StatusCode, header};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     page::{Escaped, hidden, page, see_other, wrong},
 };
 use crate::{
-    auth::{Visitor, sign_in_by_form},
+    auth::{FormStep, Visitor, code_by_form, sign_in_by_form},
     http::Api,
     oauth::params::Params,
 };
@@ -48,18 +49,28 @@ pub(super) async fn sign_in(State(api): State<Api>, Extension(oauth): Extension<
         Err(why) => return unreadable(&why),
     };
     let Some(return_to) = return_to(&params) else { return lost() };
-    let (email, password) = (params.get("email").unwrap_or_default(), params.get("password").unwrap_or_default());
-    match sign_in_by_form(&api, &visitor, email, password).await {
-        Ok(cookies) => {
+    let said = |name: &str| params.get(name).unwrap_or_default();
+    let ticket = params.get("ticket");
+    let step = match ticket {
+        Some(ticket) => code_by_form(&api, &visitor, ticket, said("code")).await.map(FormStep::SignedIn),
+        None => sign_in_by_form(&api, &visitor, said("email"), said("password")).await,
+    };
+    match step {
+        Ok(FormStep::SignedIn(cookies)) => {
             let mut response = see_other(return_to);
             for cookie in cookies {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
             }
             response
         }
+        Ok(FormStep::Code(ticket)) => code_form(StatusCode::OK, return_to, ticket.reveal(), None),
         Err(error) => {
             let status = StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            form(status, return_to, Some(error.code().meaning()))
+            let says = Some(error.code().meaning());
+            match ticket.filter(|_| error.code() == ErrorCode::SecondFactorInvalid) {
+                Some(ticket) => code_form(status, return_to, ticket, says),
+                None => form(status, return_to, says),
+            }
         }
     }
 }
@@ -74,13 +85,30 @@ fn lost() -> Response {
     wrong(StatusCode::BAD_REQUEST, "It is not known where to go afterwards. Go back to the application, and begin anew.")
 }
 
-fn form(status: StatusCode, return_to: &str, wrong: Option<&str>) -> Response {
+fn begun(return_to: &str, wrong: Option<&str>) -> String {
     let mut body = String::new();
     if let Some(says) = wrong {
         body.push_str(&format!("<p class=\"wrong\">{}</p>\n", Escaped(says)));
     }
     body.push_str("<form method=\"post\" action=\"/oauth/sign-in\">\n");
     hidden(&mut body, "return_to", return_to);
+    body
+}
+
+/// For whoever is asked for a second factor.
+fn code_form(status: StatusCode, return_to: &str, ticket: &str, wrong: Option<&str>) -> Response {
+    let mut body = begun(return_to, wrong);
+    hidden(&mut body, "ticket", ticket);
+    body.push_str(
+        "<label for=\"code\">Code of your app, or a recovery code</label>\n\
+         <input id=\"code\" name=\"code\" autocomplete=\"one-time-code\" required maxlength=\"32\">\n\
+         <button>Sign in</button>\n</form>\n",
+    );
+    page(status, "Sign in", &body, None)
+}
+
+fn form(status: StatusCode, return_to: &str, wrong: Option<&str>) -> Response {
+    let mut body = begun(return_to, wrong);
     body.push_str(
         "<label for=\"email\">Address</label>\n\
          <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"username\" required maxlength=\"254\">\n\

@@ -18,6 +18,8 @@ INSERT INTO registrations (hash, email, name, password_hash, created_at, expires
 INSERT INTO user_tokens (hash, user_id, purpose, email, created_at, expires_at) VALUES (randomblob(32), 'user_1', 'reset_password', 'a@example.com', 1, 2);
 INSERT INTO invitations (id, account_id, email, role, hash, invited_by, created_at, expires_at)
 VALUES ('inv_1', 'acct_1', 'b@example.com', 'viewer', randomblob(32), 'user_1', 1, 2);
+INSERT INTO totp_factors (user_id, seed, last_step, created_at, confirmed_at) VALUES ('user_1', x'00ff', 7, 1, 2);
+INSERT INTO recovery_codes (hash, user_id, created_at) VALUES (randomblob(32), 'user_1', 1);
 INSERT INTO counted_attempts (subject, count, began_at, ends_at) VALUES (randomblob(32), 3, 1, 2);
 INSERT INTO devices (hash, user_id, created_at, last_used_at) VALUES (randomblob(32), 'user_1', 1, 2);
 INSERT INTO mailbox (id, recipient, subject, body, created_at) VALUES ('mail_2', 'a@example.com', 'x', 'lines
