@@ -1,7 +1,8 @@
 //! Clearway's control plane: accounts, keys, plans, usage, and telling proxies of every change.
 //!
-//! Vertical features (`accounts apps audit auth catalogue certificates events factors installations keys members plans portfolio products profile proxies reviews routes sessions stores tickets usage
-//! users webhooks`) over thin plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
+//! Vertical features (`accounts apps audit auth catalogue certificates events factors impersonation installations keys members
+//! oauth plans portfolio privacy products profile proxies reviews routes sessions stores tickets usage users webhooks`) over thin
+//! plumbing (`db egress http jobs mail passwords secrets sync`). Plumbing imports no feature; features use one another only
 //! through what their `mod.rs` shows.
 
 pub mod accounts;
@@ -19,6 +20,7 @@ pub mod egress;
 pub mod events;
 pub mod factors;
 pub mod http;
+pub mod impersonation;
 pub mod installations;
 pub mod jobs;
 pub mod keys;
@@ -30,6 +32,7 @@ pub mod oauth;
 pub mod passwords;
 pub mod plans;
 pub mod portfolio;
+pub mod privacy;
 pub mod products;
 pub mod profile;
 pub mod proxies;

@@ -9,7 +9,7 @@ use clearway_config::{AccountId, ErrorCode, SubscriptionId};
 
 pub use feed::AccountFeed;
 pub use http::routes;
-pub use store::{lock, mark_platform};
+pub use store::{is_platform, lock, mark_platform, rename, totals};
 
 use crate::{
     audit::{self, Actor, Changes, Event},
@@ -69,7 +69,8 @@ pub async fn open(
     let id = world.id(AccountId::new);
     store::insert(tx, id, &name, now_ms).await?;
     store::subscribe(tx, world.id(SubscriptionId::new), id, &plan, now_ms).await?;
-    let changes = Changes::default().field("name", (), &name).field("plan", (), &plan);
+    // Without the name, which may be a person's.
+    let changes = Changes::default().field("plan", (), &plan);
     let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
     let created = AccountCreated { account: (&account).into(), created_at: Time(now_ms) };
     let revision = note(tx, world, actor, "account.created", id, changes, &[NewEvent::of(id, &created)]).await?;

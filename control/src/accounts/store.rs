@@ -58,6 +58,17 @@ pub async fn mark_platform(tx: &mut Tx, id: AccountId) -> db::Result<()> {
     .map(|_| ())
 }
 
+/// Whether it is the account of whoever runs Clearway.
+pub async fn is_platform<'c>(on: impl On<'c>, id: AccountId) -> db::Result<bool> {
+    let count: i64 = on.query("SELECT count(*) FROM accounts WHERE id = $1 AND platform").bind(id.to_string()).scalar().await?;
+    Ok(count == 1)
+}
+
+/// Another name.
+pub async fn rename(tx: &mut Tx, id: AccountId, name: &str) -> db::Result<()> {
+    tx.query("UPDATE accounts SET name = $2 WHERE id = $1").bind(id.to_string()).bind(name.to_owned()).execute().await.map(|_| ())
+}
+
 pub(super) async fn subscribe(tx: &mut Tx, id: SubscriptionId, account: AccountId, plan: &str, now_ms: i64) -> db::Result<()> {
     tx.query("INSERT INTO subscriptions (id, account_id, plan, started_at) VALUES ($1, $2, $3, $4)")
         .bind(id.to_string())
@@ -229,4 +240,12 @@ impl TryFrom<AccountRow> for Account {
         let policies = names(&policies)?;
         Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max, policies, brand })
     }
+}
+
+/// How many there are, how many of them are suspended, and how many were opened since a moment.
+pub async fn totals<'c>(on: impl On<'c>, since: i64) -> db::Result<(i64, i64, i64)> {
+    on.query("SELECT count(*), count(suspended_at), count(CASE WHEN created_at >= $1 THEN 1 END) FROM accounts")
+        .bind(since)
+        .one()
+        .await
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use clearway_config::{AccountId, AuditId, envelope::Success};
+use clearway_config::{AccountId, AuditId, UserId, envelope::Success};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ACTIONS, Change, chain, store};
-use crate::http::{
-    Answer, Answered, Api, Fields, Form, List, PageParams, Paging, Permit, Query, ReadAudit, fields, time::rfc3339,
+use crate::{
+    db::{self, On},
+    http::{Answer, Answered, Api, Fields, Form, List, PageParams, Paging, Permit, Query, ReadAudit, fields, time::rfc3339},
 };
 
 pub fn routes() -> OpenApiRouter<Api> {
@@ -53,7 +54,7 @@ impl Form for ListQuery {
 
 /// One entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AuditView {
+pub struct AuditView {
     /// `aud_…`
     id: String,
     account_id: String,
@@ -105,6 +106,11 @@ impl From<store::Entry> for AuditView {
             request_id: entry.request_id,
         }
     }
+}
+
+/// What a person did, and what was done about them, newest first.
+pub async fn of_person<'c>(on: impl On<'c>, user: UserId, max: i64) -> db::Result<Vec<AuditView>> {
+    Ok(store::of_person(on, user, max).await?.into_iter().map(AuditView::from).collect())
 }
 
 /// List what was done

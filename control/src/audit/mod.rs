@@ -2,7 +2,8 @@
 //! of the act, so that neither exists without the other, and is never changed or removed: the database itself refuses
 //! that, and [`chain`] makes it evident where the database was got round.
 //!
-//! It never holds a secret: of a key's secrets only the shown beginning.
+//! It never holds a secret: of a key's secrets only the shown beginning. People stand in it by their ids, without names and
+//! mail addresses, because it is kept when they are erased.
 
 mod chain;
 mod http;
@@ -18,7 +19,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use chain::{link_once, link_until};
-pub use http::routes;
+pub use http::{AuditView, of_person, routes};
 
 use crate::{
     db::{self, Tx},
@@ -75,6 +76,12 @@ impl Changes {
         if change.before != change.after {
             self.0.insert(name.to_owned(), change);
         }
+        self
+    }
+
+    /// Notes that something of a person is another now, and not what: the log outlives the person.
+    pub fn of_person(mut self, name: &str) -> Self {
+        self.0.insert(name.to_owned(), Change { before: Value::Null, after: Value::from("changed") });
         self
     }
 
@@ -172,6 +179,7 @@ pub const ACTIONS: &[&str] = &[
     "review.updated",
     "session.begun",
     "session.ended",
+    "session.impersonated",
     "store.created",
     "store.deleted",
     "store.updated",
@@ -179,8 +187,11 @@ pub const ACTIONS: &[&str] = &[
     "ticket.opened",
     "ticket.written",
     "user.created",
+    "user.erased",
     "user.password_changed",
+    "user.resumed",
     "user.second_factor_changed",
+    "user.suspended",
     "user.updated",
     "webhook.created",
     "webhook.deleted",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clearway_config::{AccountId, AuditId};
+use clearway_config::{AccountId, AuditId, UserId};
 use sqlx::{FromRow, types::Json};
 
 use super::{Actor, Change, Changes, Event};
@@ -101,4 +101,22 @@ pub(super) async fn list<'c>(
         .all::<Entry>()
         .await?;
     Ok(cut(rows, paging.limit, |entry| entry.id.clone()))
+}
+
+/// Of which a person is the actor or the object, newest first.
+pub(super) async fn of_person<'c>(on: impl On<'c>, user: UserId, max: i64) -> db::Result<Vec<Entry>> {
+    on.query(
+        "SELECT id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes,
+                impersonator_id
+         FROM audit_log
+         WHERE id IN (SELECT id FROM (SELECT id FROM audit_log WHERE actor_id = $1 ORDER BY id DESC LIMIT $2) acted
+                      UNION
+                      SELECT id FROM (SELECT id FROM audit_log WHERE object_id = $1 ORDER BY id DESC LIMIT $2) was_acted_on)
+         ORDER BY id DESC
+         LIMIT $2",
+    )
+    .bind(user.to_string())
+    .bind(max)
+    .all()
+    .await
 }

@@ -91,6 +91,24 @@ impl Letters<'_> {
         )
     }
 
+    pub fn impersonated(&self, to: &str, reason: &str, until: &str) -> Mail {
+        let base = self.public_url.trim_end_matches('/');
+        mail(
+            to,
+            "Somebody acts for you",
+            format!(
+                "Whoever runs {base} acts in your account until {until}, as you would, to help or to look into\n\
+             something. The reason given: {reason}\n\nWhat is done is in your account's audit log.\n"
+            ),
+        )
+    }
+
+    pub fn erased(&self, to: &str) -> Mail {
+        let base = self.public_url.trim_end_matches('/');
+        let body = format!("What {base} had stored of you was erased, as you or whoever runs the service has asked for.\n");
+        mail(to, "You were erased", body)
+    }
+
     pub fn change_email(&self, to: &str, token: &Once) -> Mail {
         let link = self.link("change-email", token);
         mail(

@@ -27,8 +27,8 @@ pub use self::{
     letters::Letters,
     once::Once,
     register::{open, weak},
-    store::{NewToken, Purpose, forget_tokens, insert_token, take_token},
+    store::{NewToken, Purpose, devices, forget_person, forget_tokens, insert_token, take_token},
     sweep::sweep,
-    view::{Done, UserView},
+    view::{Done, MembershipView, UserView},
     visitor::Visitor,
 };

@@ -102,7 +102,7 @@ pub async fn open(
     users::insert(tx, &NewUser { id, account: account.id, email, name, password_hash, now_ms }).await?;
     members::join(tx, account.id, id, Role::Owner, now_ms).await?;
     let object_id = id.to_string();
-    let changes = Changes::default().field("email", (), email).field("role", (), Role::Owner);
+    let changes = Changes::default().field("role", (), Role::Owner);
     let event = Event { action: "user.created", account_id: account.id, object_kind: "user", object_id: &object_id, changes };
     audit::record(tx, world, &actor, event).await?;
     let user = events::User { user_id: object_id, role: Role::Owner.as_str().to_owned() };

@@ -211,6 +211,22 @@ pub(super) async fn insert_device(tx: &mut Tx, hash: &[u8; 32], user: UserId, no
     .map(|_| ())
 }
 
+/// Since when and until when each of a person's devices was used, those used last first.
+pub async fn devices<'c>(on: impl On<'c>, user: UserId, max: i64) -> db::Result<Vec<(i64, i64)>> {
+    on.query("SELECT created_at, last_used_at FROM devices WHERE user_id = $1 ORDER BY last_used_at DESC, hash LIMIT $2")
+        .bind(user.to_string())
+        .bind(max)
+        .all()
+        .await
+}
+
+/// Nothing is left by which a person could sign in or prove the address.
+pub async fn forget_person(tx: &mut Tx, user: UserId, email: &str) -> db::Result<()> {
+    forget_tokens(tx, user).await?;
+    forget_registrations(tx, email).await?;
+    tx.query("DELETE FROM devices WHERE user_id = $1").bind(user.to_string()).execute().await.map(|_| ())
+}
+
 /// Removes what has run out, a thousand rows of each kind at most.
 pub(super) async fn sweep(db: &Db, now_ms: i64, devices_used_before: i64) -> db::Result<u64> {
     let mut rows = 0;

@@ -42,7 +42,7 @@ impl From<&User> for UserView {
 
 /// An account where a person is a member.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MembershipView {
+pub struct MembershipView {
     account_id: String,
     /// The account's name.
     name: String,

@@ -34,6 +34,6 @@ pub use model::{Key, NewKey, Secret, Status};
 pub use revoke::revoke;
 pub use rotate::{RotateError, Rotated, rotate};
 pub use signing::SigningSecret;
-pub use store::{find_active_named, lock};
+pub use store::{count_all, find_active_named, forget_addresses, lock};
 pub use sweep::sweep;
 pub use update::{KeyUpdate, LimitsUpdate, UpdateError, Updated, update};

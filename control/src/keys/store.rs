@@ -348,3 +348,17 @@ pub(super) fn limits(per_second: Option<i64>, per_day: Option<i64>, per_month: O
 fn signed(limit: Option<u64>) -> Option<i64> {
     limit.map(|n| i64::try_from(n).unwrap_or(i64::MAX))
 }
+
+/// Forgets from where an account's keys were last used.
+pub async fn forget_addresses(tx: &mut Tx, account: AccountId) -> db::Result<()> {
+    tx.query("UPDATE key_uses SET last_used_address = NULL WHERE key_id IN (SELECT id FROM api_keys WHERE account_id = $1)")
+        .bind(account.to_string())
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// Keys that were not revoked, of all accounts.
+pub async fn count_all<'c>(on: impl On<'c>) -> db::Result<i64> {
+    on.query("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL").scalar().await
+}

@@ -91,3 +91,8 @@ impl TryFrom<Row> for Kept {
         Ok(Self { id: db::decode("mailbox.id", &id)?, to: recipient, subject, body, created_at })
     }
 }
+
+/// Forgets the mails to an address.
+pub(super) async fn forget(tx: &mut Tx, recipient: &str) -> db::Result<()> {
+    tx.query("DELETE FROM mailbox WHERE recipient = $1").bind(recipient.to_owned()).execute().await.map(|_| ())
+}

@@ -23,7 +23,7 @@ pub use mailbox_store::sweep;
 pub use server::{MailError, PASSWORD, Server};
 
 use crate::{
-    db::{self, Signal, Tx},
+    db::{self, On, Signal, Tx},
     world::World,
 };
 
@@ -74,4 +74,15 @@ impl Outbox {
         tx.announce(SENT);
         Ok(())
     }
+}
+
+/// Forgets the mails to an address, handed to a server or not.
+pub async fn forget(tx: &mut Tx, recipient: &str) -> db::Result<()> {
+    store::forget(tx, recipient).await?;
+    mailbox_store::forget(tx, recipient).await
+}
+
+/// What waits for an address or stays in the local mailbox: subjects, and since when, newest first.
+pub async fn to<'c>(on: impl On<'c>, recipient: &str, max: i64) -> db::Result<Vec<(String, i64)>> {
+    store::to(on, recipient, max).await
 }

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::db::{self, Db, PerEngine, Tx};
+use crate::db::{self, Db, On, PerEngine, Tx};
 
 /// A mail that is to be handed over now.
 #[derive(Debug, FromRow)]
@@ -52,4 +52,25 @@ pub(super) async fn remove(db: &Db, id: &str) -> db::Result<()> {
 
 pub(super) async fn put_off(db: &Db, id: &str, due_at: i64) -> db::Result<()> {
     db.query("UPDATE mails SET due_at = $2 WHERE id = $1").bind(id.to_owned()).bind(due_at).execute().await.map(|_| ())
+}
+
+/// Mails to an address that nobody was handed yet.
+pub(super) async fn forget(tx: &mut Tx, recipient: &str) -> db::Result<()> {
+    tx.query("DELETE FROM mails WHERE recipient = $1").bind(recipient.to_owned()).execute().await.map(|_| ())
+}
+
+/// Subjects of the mails to an address, handed to nobody yet or kept here, newest first.
+pub(super) async fn to<'c>(on: impl On<'c>, recipient: &str, max: i64) -> db::Result<Vec<(String, i64)>> {
+    on.query(
+        "SELECT subject, created_at
+         FROM (SELECT id, subject, created_at FROM mails WHERE recipient = $1
+               UNION ALL
+               SELECT id, subject, created_at FROM mailbox WHERE recipient = $1) every
+         ORDER BY created_at DESC, id
+         LIMIT $2",
+    )
+    .bind(recipient.to_owned())
+    .bind(max)
+    .all()
+    .await
 }

@@ -59,7 +59,7 @@ pub(super) async fn invite(api: &Api, person: &Person, email: String, role: Role
         expires_at: now_ms + GOOD_MS,
     };
     store::put_invitation(&mut tx, &invitation, &token.hash()).await?;
-    let changes = Changes::default().field("email", (), &invitation.email).field("role", (), role);
+    let changes = Changes::default().field("role", (), role);
     note(&mut tx, api, &Actor::from(&**person), &invitation, "invitation.created", changes).await?;
     let from = users::find(&mut tx, person.user_id).await?.map(|user| user.email).unwrap_or_default();
     let letters = Letters { public_url: &api.public_url };
@@ -77,7 +77,7 @@ pub(super) async fn revoke(api: &Api, person: &Person, id: InvitationId) -> Resu
         return Err(act::MemberError::NotAllowed.into());
     }
     let gone = store::remove_invitation(&mut tx, person.account_id, id).await?.ok_or_else(ApiError::not_found)?;
-    let changes = Changes::default().field("email", &gone.email, ());
+    let changes = Changes::default().field("role", gone.role, ());
     note(&mut tx, api, &Actor::from(&**person), &gone, "invitation.revoked", changes).await?;
     Ok(tx.commit().await?)
 }

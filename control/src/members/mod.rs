@@ -10,4 +10,6 @@ mod store;
 
 pub use http::routes;
 pub use role::{Role, UnknownRole};
-pub use store::{Membership, addresses, home, insert as join, of_person, sweep};
+pub use store::{
+    Membership, addresses, counts, forget_person, home, insert as join, invitations_of, of_person, runs_platform, sweep,
+};

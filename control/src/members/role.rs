@@ -23,6 +23,9 @@ pub enum Role {
     Viewer,
 }
 
+/// What nobody does who acts as somebody else: it would outlast the session in which they do.
+const NOT_FOR_IMPERSONATORS: &[&str] =
+    &["delete:apps", "write:apps", "write:billing", "write:keys", "write:marketplace", "write:webhooks"];
 /// What developers only read.
 const NOT_FOR_DEVELOPERS: &[&str] = &["write:billing"];
 
@@ -41,6 +44,13 @@ impl Role {
     /// Whether it may say who the account's members are.
     pub const fn manages(self) -> bool {
         matches!(self, Self::Owner | Self::Admin)
+    }
+
+    /// What it allows an admin who acts as somebody that has it. Never to act on other accounts.
+    pub fn scopes_of_impersonator(self) -> Scopes {
+        let own = self.scopes(false);
+        let allowed: Vec<&str> = own.iter().map(Scope::as_str).filter(|scope| !NOT_FOR_IMPERSONATORS.contains(scope)).collect();
+        scopes(&allowed)
     }
 
     /// What it allows; `platform` where the account is that of whoever runs Clearway, whose owners and admins may act

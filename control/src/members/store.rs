@@ -126,6 +126,50 @@ pub(super) async fn role<'c>(on: impl On<'c>, account: AccountId, user: UserId) 
     row.map(|(role,)| db::decode("memberships.role", &role)).transpose()
 }
 
+/// How many members the account has, and how many of them are owners.
+pub async fn counts(tx: &mut Tx, account: AccountId) -> db::Result<(i64, i64)> {
+    tx.query(
+        "SELECT count(*), CAST(COALESCE(SUM(CASE WHEN role = 'owner' THEN 1 ELSE 0 END), 0) AS BIGINT)
+         FROM memberships
+         WHERE account_id = $1",
+    )
+    .bind(account.to_string())
+    .one()
+    .await
+}
+
+/// Whether somebody may act on every account: an owner or admin of the platform's, neither of them suspended.
+pub async fn runs_platform<'c>(on: impl On<'c>, user: UserId) -> db::Result<bool> {
+    let count: i64 = on
+        .query(
+            "SELECT count(*)
+             FROM memberships m JOIN accounts a ON a.id = m.account_id JOIN users u ON u.id = m.user_id
+             WHERE m.user_id = $1 AND m.role IN ('owner', 'admin') AND a.platform
+               AND a.suspended_at IS NULL AND u.suspended_at IS NULL",
+        )
+        .bind(user.to_string())
+        .scalar()
+        .await?;
+    Ok(count > 0)
+}
+
+/// The person is a member of no account any more, and nobody invites the address.
+pub async fn forget_person(tx: &mut Tx, user: UserId, email: &str) -> db::Result<()> {
+    tx.query("DELETE FROM memberships WHERE user_id = $1").bind(user.to_string()).execute().await?;
+    tx.query("DELETE FROM invitations WHERE email = $1").bind(email.to_owned()).execute().await.map(|_| ())
+}
+
+/// Who invites an address to what: account, role, since when and until when.
+pub async fn invitations_of<'c>(on: impl On<'c>, email: &str, max: i64) -> db::Result<Vec<(String, String, i64, i64)>> {
+    on.query(
+        "SELECT account_id, role, created_at, expires_at FROM invitations WHERE email = $1 ORDER BY created_at DESC, id LIMIT $2",
+    )
+    .bind(email.to_owned())
+    .bind(max)
+    .all()
+    .await
+}
+
 /// How many owners the account has.
 pub(super) async fn owners(tx: &mut Tx, account: AccountId) -> db::Result<i64> {
     tx.query("SELECT count(*) FROM memberships WHERE account_id = $1 AND role = 'owner'").bind(account.to_string()).scalar().await

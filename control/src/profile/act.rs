@@ -16,9 +16,12 @@ use crate::{
 const GOOD_MS: i64 = 60 * 60 * 1_000;
 
 /// Another name, of the version that its editor has seen.
-pub(super) async fn rename(api: &Api, person: &Person, name: &str, seen: Option<i64>) -> Result<User, ApiError> {
+pub async fn rename(api: &Api, actor: &Actor, id: UserId, name: &str, seen: Option<i64>) -> Result<User, ApiError> {
     let mut tx = api.db.begin().await?;
-    let old = locked(&mut tx, person.user_id).await?;
+    let old = locked(&mut tx, id).await?;
+    if old.erased_at.is_some() {
+        return Err(ApiError::not_found());
+    }
     if seen.is_some_and(|seen| seen != old.version) {
         return Err(ApiError::new(ErrorCode::PreconditionFailed));
     }
@@ -26,7 +29,10 @@ pub(super) async fn rename(api: &Api, person: &Person, name: &str, seen: Option<
         return Ok(old);
     }
     users::rename(&mut tx, old.id, name).await?;
-    note(&mut tx, api, person, "user.updated", Changes::default().field("name", &old.name, name)).await?;
+    let object_id = id.to_string();
+    let changes = Changes::default().of_person("name");
+    let event = Event { action: "user.updated", account_id: old.account_id, object_kind: "user", object_id: &object_id, changes };
+    audit::record(&mut tx, &api.world, actor, event).await?;
     let user = locked(&mut tx, old.id).await?;
     tx.commit().await?;
     Ok(user)
@@ -92,7 +98,7 @@ pub(super) async fn take_email(api: &Api, person: &Person, token: &Once) -> Resu
     }
     // What was mailed to the old address proves nothing any more.
     forget_tokens(&mut tx, owner).await?;
-    note(&mut tx, api, person, "user.updated", Changes::default().field("email", &old.email, &email)).await?;
+    note(&mut tx, api, person, "user.updated", Changes::default().of_person("email")).await?;
     let letters = Letters { public_url: &api.public_url };
     api.mail.send(&mut tx, &api.world, &letters.email_changed(&old.email, &email)).await?;
     let user = locked(&mut tx, owner).await?;

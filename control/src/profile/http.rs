@@ -11,6 +11,7 @@ use super::{
     sessions_http,
 };
 use crate::{
+    audit::Actor,
     auth::{Done, UserView},
     http::{Answer, Answered, Api, ApiError, Body, IfMatch, Person, tagged},
     users,
@@ -38,7 +39,7 @@ async fn read(State(api): State<Api>, person: Person) -> Answered {
     params(("If-Match" = Option<String>, Header, description = "The `ETag` of the person that was read; another is refused")),
     security(("session" = [])), responses((status = 200, description = "The person as they are now", body = Success<UserView>)))]
 async fn update(State(api): State<Api>, person: Person, seen: IfMatch, Body(form, _): Body<NameForm>) -> Answered {
-    let user = act::rename(&api, &person, &form.name, seen.0).await?;
+    let user = act::rename(&api, &Actor::from(&*person), person.user_id, &form.name, seen.0).await?;
     Ok(tagged(Answer::ok(&UserView::from(&user))?, user.version))
 }
 

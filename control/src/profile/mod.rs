@@ -5,4 +5,5 @@ mod forms;
 mod http;
 mod sessions_http;
 
+pub use act::rename;
 pub use http::routes;

@@ -7,7 +7,7 @@ use super::{IDLE_MS, NOTED_EVERY_MS, store};
 use crate::{
     db::{self, Db},
     http::{HeldSession, SessionDirectory},
-    members::Role,
+    members::{self, Role},
 };
 
 /// The sessions in the database.
@@ -31,7 +31,7 @@ impl SessionDirectory for Directory {
             impersonator: row.impersonator_id.as_deref().map(|id| db::decode("sessions.impersonator_id", id)).transpose()?,
             account_id: db::decode("accounts.id", &row.account_id)?,
             scopes: scopes(&row)?,
-            ended: row.ended_at.is_some(),
+            ended: row.ended_at.is_some() || !may_go_on(db, &row).await?,
             expires_at,
             suspended: row.user_suspended_at.or(row.account_suspended_at).is_some(),
         };
@@ -43,8 +43,16 @@ impl SessionDirectory for Directory {
     }
 }
 
+/// Whoever acts as somebody else does so for as long as they run the platform.
+async fn may_go_on(db: &Db, row: &store::Row) -> db::Result<bool> {
+    match &row.impersonator_id {
+        Some(id) => members::runs_platform(db, db::decode("sessions.impersonator_id", id)?).await,
+        None => Ok(true),
+    }
+}
+
 fn scopes(row: &store::Row) -> db::Result<Option<Scopes>> {
     let Some(role) = &row.role else { return Ok(None) };
     let role: Role = db::decode("memberships.role", role)?;
-    Ok(Some(role.scopes(row.platform)))
+    Ok(Some(if row.impersonator_id.is_some() { role.scopes_of_impersonator() } else { role.scopes(row.platform) }))
 }

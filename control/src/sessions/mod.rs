@@ -13,7 +13,7 @@ use clearway_config::{AccountId, SessionId, SessionToken, UserId};
 
 pub use self::{
     directory::Directory,
-    store::{Listed, end, end_all, list, sweep},
+    store::{Listed, all, end, end_all, end_impersonations, forget, list, sweep},
 };
 use crate::{
     db::{self, Tx},

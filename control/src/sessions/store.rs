@@ -137,6 +137,37 @@ pub async fn end_all(tx: &mut Tx, user: UserId, but: Option<SessionId>, now_ms: 
     .await
 }
 
+/// Ends those in which a person acts as somebody else; how many were in force.
+pub async fn end_impersonations(tx: &mut Tx, impersonator: UserId, now_ms: i64) -> db::Result<u64> {
+    tx.query("UPDATE sessions SET ended_at = $2 WHERE impersonator_id = $1 AND ended_at IS NULL")
+        .bind(impersonator.to_string())
+        .bind(now_ms)
+        .execute()
+        .await
+}
+
+/// Removes a person's sessions, and those in which they acted as somebody else.
+pub async fn forget(tx: &mut Tx, user: UserId) -> db::Result<()> {
+    tx.query("DELETE FROM sessions WHERE user_id = $1 OR impersonator_id = $1").bind(user.to_string()).execute().await.map(|_| ())
+}
+
+/// A person's sessions, in force or not, newest first.
+pub async fn all<'c>(on: impl On<'c>, user: UserId, max: i64) -> db::Result<Vec<Listed>> {
+    let rows: Vec<ListedRow> = on
+        .query(
+            "SELECT id, address, user_agent, impersonator_id IS NOT NULL AS impersonated, created_at, last_used_at, expires_at
+             FROM sessions
+             WHERE user_id = $1
+             ORDER BY id DESC
+             LIMIT $2",
+        )
+        .bind(user.to_string())
+        .bind(max)
+        .all()
+        .await?;
+    rows.into_iter().map(listed).collect()
+}
+
 /// Removes sessions that ended by themselves before a moment, or were ended before it; a thousand at most.
 pub async fn sweep(db: &Db, before: i64) -> db::Result<u64> {
     db.query(PerEngine {
@@ -193,17 +224,18 @@ pub async fn list(db: &Db, user: UserId, paging: Paging<SessionId>, now_ms: i64)
         .bind(i64::from(paging.offset))
         .all::<ListedRow>()
         .await?;
-    let listed = |row: ListedRow| {
-        Ok(Listed {
-            id: db::decode("sessions.id", &row.id)?,
-            address: row.address,
-            user_agent: row.user_agent,
-            impersonated: row.impersonated,
-            created_at: row.created_at,
-            last_used_at: row.last_used_at,
-            expires_at: row.expires_at,
-        })
-    };
     let sessions = rows.into_iter().map(listed).collect::<db::Result<Vec<_>>>()?;
     Ok(cut(sessions, paging.limit, |session| session.id))
+}
+
+fn listed(row: ListedRow) -> db::Result<Listed> {
+    Ok(Listed {
+        id: db::decode("sessions.id", &row.id)?,
+        address: row.address,
+        user_agent: row.user_agent,
+        impersonated: row.impersonated,
+        created_at: row.created_at,
+        last_used_at: row.last_used_at,
+        expires_at: row.expires_at,
+    })
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::store;
+use super::{platform, store};
 use crate::http::{
     Answer, Answered, Api, ApiError, Fields, Form, Paging, Permit, Query, ReadAnalytics,
     fields::parsed,
@@ -22,7 +22,7 @@ const DAYS_MAX: i64 = 400;
 const DAYS_DEFAULT: i64 = 30;
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(usage))
+    OpenApiRouter::new().routes(routes!(usage)).merge(platform::routes())
 }
 
 #[derive(Debug, IntoParams)]
@@ -86,10 +86,10 @@ struct UsageView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct DayView {
+pub(super) struct DayView {
     /// A UTC date.
-    date: String,
-    admitted: i64,
+    pub(super) date: String,
+    pub(super) admitted: i64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -2,6 +2,7 @@
 //! ledger; the greatest is kept, so that a batch may come twice or late. The sum over ledgers is the truth.
 
 mod http;
+mod platform;
 mod reached;
 mod sink;
 mod store;

@@ -297,3 +297,35 @@ pub(super) async fn keys<'c>(
         .await?;
     Ok(cut(rows, limit, |row| row.id.clone()))
 }
+
+/// All accounts' days, those without requests left out.
+pub(super) async fn platform_days<'c>(on: impl On<'c>, from: i64, to: i64) -> db::Result<Vec<DayTotal>> {
+    on.query(
+        "SELECT day, CAST(SUM(admitted) AS BIGINT) AS admitted
+         FROM usage_days
+         WHERE subject_kind = 'account' AND day BETWEEN $1 AND $2
+         GROUP BY day
+         ORDER BY day",
+    )
+    .bind(from)
+    .bind(to)
+    .all()
+    .await
+}
+
+/// The accounts that were admitted most over the days, with their names.
+pub(super) async fn busiest<'c>(on: impl On<'c>, from: i64, to: i64, max: i64) -> db::Result<Vec<KeyTotal>> {
+    on.query(
+        "SELECT a.id, a.name, CAST(SUM(u.admitted) AS BIGINT) AS admitted
+         FROM usage_days u JOIN accounts a ON a.id = u.subject_id
+         WHERE u.subject_kind = 'account' AND u.day BETWEEN $1 AND $2
+         GROUP BY a.id, a.name
+         ORDER BY 3 DESC, a.id
+         LIMIT $3",
+    )
+    .bind(from)
+    .bind(to)
+    .bind(max)
+    .all()
+    .await
+}

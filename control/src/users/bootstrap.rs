@@ -70,7 +70,7 @@ pub async fn bootstrap(
     members::join(&mut tx, account.id, user, Role::Owner, now_ms).await?;
     accounts::mark_platform(&mut tx, account.id).await?;
     let object_id = user.to_string();
-    let changes = Changes::default().field("email", (), email).field("role", (), "owner");
+    let changes = Changes::default().field("role", (), "owner");
     let event = Event { action: "user.created", account_id: account.id, object_kind: "user", object_id: &object_id, changes };
     audit::record(&mut tx, world, &Actor::System, event).await?;
     let admin: Scope = ADMIN.parse().expect("the admin's scope is well formed");

@@ -16,6 +16,8 @@ pub struct User {
     pub created_at: i64,
     pub password_changed_at: Option<i64>,
     pub suspended_at: Option<i64>,
+    /// From then on nothing here says who it was.
+    pub erased_at: Option<i64>,
     /// Counted up by every change of name or address.
     pub version: i64,
 }

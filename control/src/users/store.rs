@@ -4,7 +4,10 @@ use clearway_config::{AccountId, UserId};
 use sqlx::FromRow;
 
 use super::model::{NewUser, User};
-use crate::db::{self, On, PerEngine, Tx};
+use crate::{
+    db::{self, Db, On, Page, PerEngine, Tx, cut},
+    http::Paging,
+};
 
 #[derive(Debug, FromRow)]
 struct FirstRow {
@@ -22,6 +25,7 @@ struct Row {
     created_at: i64,
     password_changed_at: Option<i64>,
     suspended_at: Option<i64>,
+    erased_at: Option<i64>,
     version: i64,
 }
 
@@ -49,7 +53,7 @@ pub async fn insert(tx: &mut Tx, new: &NewUser<'_>) -> db::Result<()> {
 pub async fn find<'c>(on: impl On<'c>, id: UserId) -> db::Result<Option<User>> {
     let row = on
         .query(
-            "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, version
+            "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, erased_at, version
              FROM users
              WHERE id = $1",
         )
@@ -63,7 +67,7 @@ pub async fn find<'c>(on: impl On<'c>, id: UserId) -> db::Result<Option<User>> {
 pub async fn find_by_email<'c>(on: impl On<'c>, email: &str) -> db::Result<Option<User>> {
     let row = on
         .query(
-            "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, version
+            "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, erased_at, version
              FROM users
              WHERE email = $1",
         )
@@ -132,6 +136,89 @@ pub async fn set_email(tx: &mut Tx, id: UserId, email: &str, now_ms: i64) -> db:
         .map(|_| ())
 }
 
+/// Nothing of the row says any more who it was, and nobody signs in by it. The address is one that cannot be.
+pub async fn erase(tx: &mut Tx, id: UserId, now_ms: i64) -> db::Result<()> {
+    tx.query(
+        "UPDATE users
+         SET email = $2, name = '', password_hash = '', suspended_at = COALESCE(suspended_at, $3), erased_at = $3,
+             version = version + 1
+         WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .bind(format!("{}@erased.invalid", id.to_string().to_lowercase()))
+    .bind(now_ms)
+    .execute()
+    .await
+    .map(|_| ())
+}
+
+/// Suspends a person, or resumes them.
+pub(super) async fn set_suspended(tx: &mut Tx, id: UserId, suspended_at: Option<i64>) -> db::Result<()> {
+    tx.query("UPDATE users SET suspended_at = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(suspended_at)
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// Newest first. `search` is in the address or the name, or is the id.
+pub(super) async fn list(
+    db: &Db,
+    search: Option<String>,
+    status: Option<&'static str>,
+    paging: Paging<UserId>,
+) -> db::Result<Page<User, UserId>> {
+    let pattern = search.as_deref().map(within);
+    let rows = db
+        .query(
+            "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, erased_at, version
+             FROM users
+             WHERE (CAST($1 AS TEXT) IS NULL OR id < $1)
+               AND (CAST($2 AS TEXT) IS NULL OR id = $2 OR email LIKE $3 ESCAPE '!' OR lower(name) LIKE $3 ESCAPE '!')
+               AND (CAST($4 AS TEXT) IS NULL
+                    OR $4 = CASE WHEN erased_at IS NOT NULL THEN 'erased' WHEN suspended_at IS NOT NULL THEN 'suspended'
+                                 ELSE 'active' END)
+             ORDER BY id DESC
+             LIMIT $5 OFFSET $6",
+        )
+        .bind(paging.cursor.map(|id| id.to_string()))
+        .bind(search)
+        .bind(pattern)
+        .bind(status.map(str::to_owned))
+        .bind(i64::from(paging.limit) + 1)
+        .bind(i64::from(paging.offset))
+        .all::<Row>()
+        .await?;
+    let users = rows.into_iter().map(User::try_from).collect::<db::Result<Vec<_>>>()?;
+    Ok(cut(users, paging.limit, |user| user.id))
+}
+
+/// How many there are, how many of them are suspended, and how many came since a moment; without those who were erased.
+pub async fn totals<'c>(on: impl On<'c>, since: i64) -> db::Result<(i64, i64, i64)> {
+    on.query(
+        "SELECT count(*), count(suspended_at), count(CASE WHEN created_at >= $1 THEN 1 END)
+         FROM users
+         WHERE erased_at IS NULL",
+    )
+    .bind(since)
+    .one()
+    .await
+}
+
+/// A pattern for what holds `text` somewhere, whatever the case.
+fn within(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
 /// The first admin: address and account.
 pub(super) async fn first(tx: &mut Tx) -> db::Result<Option<(String, AccountId)>> {
     let row = tx.query("SELECT email, account_id FROM users ORDER BY created_at, id LIMIT 1").optional::<FirstRow>().await?;
@@ -151,6 +238,7 @@ impl TryFrom<Row> for User {
             created_at: row.created_at,
             password_changed_at: row.password_changed_at,
             suspended_at: row.suspended_at,
+            erased_at: row.erased_at,
             version: row.version,
         })
     }

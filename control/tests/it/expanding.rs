@@ -31,7 +31,8 @@ fn fault(statement: &str, made: &mut Made) -> Option<String> {
             made.columns.push(format!("{table}.{column}"));
             let never_null = definition.windows(2).any(|pair| pair == ["NOT", "NULL"]);
             let may = |word: &str| definition.contains(&word);
-            (!never_null || may("DEFAULT")) && !may("UNIQUE") && !may("REFERENCES")
+            let filled = may("DEFAULT") || may("GENERATED");
+            (!never_null || filled) && !may("UNIQUE") && !may("REFERENCES")
         }
         ["CREATE", "TABLE", table, ..] => {
             made.tables.push((*table).to_owned());
@@ -39,9 +40,13 @@ fn fault(statement: &str, made: &mut Made) -> Option<String> {
         }
         ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => made.tables.contains(&(*table).to_owned()),
         ["UPDATE", table, "SET", column, "=", ..] => made.columns.contains(&format!("{table}.{column}")),
-        ["CREATE", "TRIGGER", _, "BEFORE", "UPDATE" | "DELETE" | "TRUNCATE", "ON", table, ..]
-        | ["CREATE", "TRIGGER", _, "BEFORE", "UPDATE", "OR", "DELETE", "ON", table, ..] => *table == ONLY_ADDED_TO,
-        ["CREATE", "TRIGGER", _, "AFTER", "INSERT", ..] | ["CREATE", "FUNCTION", ..] => true,
+        ["CREATE", "TRIGGER", _, when, what @ ..] => {
+            let table = what.iter().skip_while(|word| **word != "ON").nth(1).copied().unwrap_or_default();
+            let refuses = *when == "BEFORE" && !what.contains(&"INSERT");
+            let follows = *when == "AFTER" && what.first() == Some(&"INSERT");
+            made.tables.contains(&table.to_owned()) || follows || (refuses && table == ONLY_ADDED_TO)
+        }
+        ["CREATE", "FUNCTION", ..] | ["CREATE", "VIRTUAL", "TABLE", ..] => true,
         ["CREATE", "INDEX", ..] | ["INSERT", "INTO", ..] => true,
         _ => false,
     };
@@ -53,7 +58,7 @@ fn statements(text: &str) -> Vec<String> {
     let mut statements: Vec<String> = Vec::new();
     for part in code.split(';') {
         match statements.last_mut().filter(|begun| goes_on(begun)) {
-            Some(begun) => begun.push_str(part),
+            Some(begun) => begun.push_str(part.trim_end()),
             None => statements.push(part.trim().to_owned()),
         }
     }
@@ -63,7 +68,8 @@ fn statements(text: &str) -> Vec<String> {
 /// Whether a semicolon does not end it: within quotes, or within what a trigger does.
 fn goes_on(statement: &str) -> bool {
     let quoted = statement.matches('\'').count() % 2 == 1;
-    quoted || (statement.starts_with("CREATE TRIGGER") && statement.contains(" BEGIN ") && !statement.ends_with("END"))
+    let begun = statement.starts_with("CREATE TRIGGER") && statement.split_whitespace().any(|word| word == "BEGIN");
+    quoted || (begun && statement.split_whitespace().next_back() != Some("END"))
 }
 
 #[test]

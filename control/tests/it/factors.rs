@@ -162,3 +162,31 @@ async fn the_seed_is_sealed_and_codes_are_kept_as_hashes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_page_that_applications_send_people_to_asks_for_the_code_too() {
+    on_both(async |app: TestApp| {
+        let (secret, _) = turned_on(&app).await;
+        let to = "/oauth/authorize?client_id=x";
+        let send = async |fields: Vec<(&str, &str)>| {
+            let escaped = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
+            let fields: Vec<_> = fields.into_iter().map(|(name, value)| format!("&{name}={}", escaped(value))).collect();
+            let client = app.anyone().header("content-type", "application/x-www-form-urlencoded");
+            client.post("/oauth/sign-in", &format!("return_to={}{}", escaped(to), fields.concat())).await
+        };
+        let asked = send(vec![("email", "ann@example.com"), ("password", PASSWORD)]).await;
+        let page = asked.body.as_str().unwrap();
+        assert!(asked.status == 200 && !asked.headers.contains_key("set-cookie"), "{page}");
+        let (_, rest) = page.split_once("name=\"ticket\" value=\"").unwrap();
+        let ticket = rest.split_once('"').unwrap().0;
+        let wrong = send(vec![("ticket", ticket), ("code", "000000")]).await;
+        assert!(wrong.status == 401 && wrong.body.as_str().unwrap().contains(ticket), "{:?}", wrong.body);
+        let right = code(&secret, app.world.now_ms());
+        let signed_in = send(vec![("ticket", ticket), ("code", &right)]).await;
+        assert_eq!((signed_in.status.as_u16(), signed_in.headers["location"].to_str().unwrap()), (303, to));
+        let cookie = signed_in.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.starts_with("__Host-clearway_session="));
+        assert!(send(vec![("ticket", ticket), ("code", &right)]).await.status.is_client_error());
+    })
+    .await;
+}

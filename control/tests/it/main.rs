@@ -10,6 +10,7 @@ use clearway_control::db;
 mod databases;
 
 mod accounts;
+mod admin_users;
 mod app;
 mod audit;
 mod auth;
@@ -29,6 +30,7 @@ mod members;
 mod migrate;
 mod oauth;
 mod portfolio;
+mod privacy;
 mod process;
 mod profile;
 mod routes;

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     auth::Once,
+    factors::CODE_CHARS_MAX,
     http::{
         Fields, Form,
         fields::{self, Wrong},
@@ -15,8 +16,6 @@ use crate::{
 
 /// Characters in an address (RFC 5321, 4.5.3.1.3).
 const EMAIL_CHARS_MAX: usize = 254;
-/// Characters in a code of a second factor, with what stands between its groups.
-const CODE_CHARS_MAX: usize = 32;
 /// Characters in a person's name.
 pub const NAME_CHARS_MAX: usize = 100;
 

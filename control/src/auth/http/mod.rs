@@ -7,8 +7,8 @@ use clearway_config::{ErrorCode, SessionToken, envelope::Success, session::SESSI
 use http::{HeaderValue, StatusCode, header};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::forms::{EmailForm, FactorForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
 use self::forms::factor_code;
+use self::forms::{EmailForm, FactorForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
 pub use self::forms::{NAME_CHARS_MAX, email, password};
 use super::{
     Once, Visitor,

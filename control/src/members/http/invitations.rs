@@ -89,6 +89,7 @@ async fn create(State(api): State<Api>, person: Person, Body(form, _): Body<Invi
     params(("id" = String, Path, description = "The invitation's id, `inv_…`")), security(("session" = [])),
     responses((status = 200, description = "It is no longer good", body = Success<Revoked>)))]
 async fn revoke(State(api): State<Api>, person: Person, Id(id): Id<InvitationId>) -> Answered {
+    themselves(&person)?;
     invite::revoke(&api, &person, id).await?;
     Answer::ok(&Revoked { id: id.to_string() })
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audit::Actor,
-    auth::confirm,
+    auth::{confirm, themselves},
     http::{Answer, Answered, Api, Body, Id, List, PageParams, Paging, Person, Query, time::rfc3339},
 };
 
@@ -78,6 +78,7 @@ async fn list(State(api): State<Api>, person: Person, Query(paging): Query<Pagin
     params(("id" = String, Path, description = "The person's id, `user_…`")), security(("session" = [])),
     responses((status = 200, description = "The member's role", body = Success<Changed>)))]
 async fn change_role(State(api): State<Api>, person: Person, Id(id): Id<UserId>, Body(form, _): Body<RoleForm>) -> Answered {
+    themselves(&person)?;
     let mut tx = api.db.begin().await?;
     act::change_role(&mut tx, &api.world, &Actor::from(&*person), person.account_id, id, form.role).await?;
     tx.commit().await?;
@@ -91,6 +92,7 @@ async fn change_role(State(api): State<Api>, person: Person, Id(id): Id<UserId>,
     params(("id" = String, Path, description = "The person's id, `user_…`")), security(("session" = [])),
     responses((status = 200, description = "They are no member any more", body = Success<Changed>)))]
 async fn remove(State(api): State<Api>, person: Person, Id(id): Id<UserId>) -> Answered {
+    themselves(&person)?;
     let mut tx = api.db.begin().await?;
     act::remove(&mut tx, &api.world, &Actor::from(&*person), person.account_id, id).await?;
     tx.commit().await?;
