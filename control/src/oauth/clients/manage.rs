@@ -205,9 +205,12 @@ async fn seen(tx: &mut Tx, bounds: Option<AccountId>, id: ClientId, expected: Op
     Ok(found)
 }
 
+/// One field of a client, for the audit log.
+type Field = fn(&Client) -> serde_json::Value;
+
 fn described(old: Option<&Client>, new: Option<&Client>) -> Changes {
-    let both = |of: fn(&Client) -> serde_json::Value| (old.map(of), new.map(of));
-    let fields: [(&str, fn(&Client) -> serde_json::Value); 8] = [
+    let both = |of: Field| (old.map(of), new.map(of));
+    let fields: [(&str, Field); 8] = [
         ("name", |c| c.name.clone().into()),
         ("homepage", |c| c.homepage.clone().into()),
         ("grant_types", |c| serde_json::json!(c.grant_types)),
