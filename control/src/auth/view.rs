@@ -110,7 +110,7 @@ pub(super) enum SignInView {
     /// A session has begun.
     SignedIn(Box<SignedInView>),
     /// Password or link were right, and a code is asked for, by `/auth/second-factor`.
-    SecondFactorRequired(TicketView),
+    SecondFactorRequired(FactorTicketView),
 }
 
 /// Somebody who has signed in.
@@ -125,7 +125,7 @@ pub(super) struct SignedInView {
 
 /// What to send to `/auth/second-factor` beside a code.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TicketView {
+pub(super) struct FactorTicketView {
     /// Good until a right code came with it.
     ticket: String,
     /// What will do: `totp`, a code of the app, or `recovery_code`.
@@ -144,7 +144,7 @@ impl SignInView {
     }
 
     pub(super) fn waits(ticket: &Ticket) -> Self {
-        Self::SecondFactorRequired(TicketView {
+        Self::SecondFactorRequired(FactorTicketView {
             ticket: ticket.token.reveal().to_owned(),
             methods: ["totp", "recovery_code"],
             expires_at: rfc3339(ticket.expires_at),
