@@ -27,6 +27,9 @@ pub struct ChainedEntry {
     pub actor_id: String,
     /// The admin who acted as this user.
     pub impersonator_id: Option<String>,
+    /// The application that acted, for the actor or by itself.
+    #[serde(default)]
+    pub client_id: Option<String>,
     pub address: Option<String>,
     pub request_id: Option<String>,
     pub action: String,
@@ -89,6 +92,7 @@ impl Link {
             said(&entry.actor_kind),
             said(&entry.actor_id),
             entry.impersonator_id.clone(),
+            entry.client_id.clone(),
             entry.address.clone(),
             entry.request_id.clone(),
             said(&entry.action),
@@ -179,6 +183,7 @@ mod tests {
             actor_kind: "user".into(),
             actor_id: "user_1".into(),
             impersonator_id: None,
+            client_id: None,
             address: Some("192.0.2.7".into()),
             request_id: None,
             action: "key.created".into(),
@@ -205,6 +210,7 @@ mod tests {
         change(&|entry| entry.actor_kind.push('x'));
         change(&|entry| entry.actor_id.push('x'));
         change(&|entry| entry.impersonator_id = Some(String::new()));
+        change(&|entry| entry.client_id = Some(String::new()));
         change(&|entry| entry.address = None);
         change(&|entry| entry.request_id = Some("req_1".into()));
         change(&|entry| entry.action.push('x'));

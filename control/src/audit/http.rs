@@ -79,6 +79,9 @@ struct ActorView {
     /// The admin who acted as this user.
     #[serde(skip_serializing_if = "Option::is_none")]
     impersonator_id: Option<String>,
+    /// The application that acted, for the actor or by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,6 +102,7 @@ impl From<store::Entry> for AuditView {
                 id: entry.actor_id,
                 address: entry.address,
                 impersonator_id: entry.impersonator_id,
+                client_id: entry.client_id,
             },
             action: entry.action,
             object: ObjectView { kind: entry.object_kind, id: entry.object_id },

@@ -25,6 +25,7 @@ pub(super) struct Entry {
     pub(super) object_id: String,
     pub(super) changes: Json<BTreeMap<String, Change>>,
     pub(super) impersonator_id: Option<String>,
+    pub(super) client_id: Option<String>,
 }
 
 pub(super) async fn insert(tx: &mut Tx, id: AuditId, now_ms: i64, actor: &Actor, event: Event<'_>) -> db::Result<()> {
@@ -83,7 +84,7 @@ pub(super) async fn list<'c>(
     let rows = on
         .query(
             "SELECT id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes,
-                    impersonator_id
+                    impersonator_id, client_id
              FROM audit_log
              WHERE (CAST($1 AS TEXT) IS NULL OR account_id = $1)
                AND (CAST($2 AS TEXT) IS NULL OR object_id = $2)
@@ -107,7 +108,7 @@ pub(super) async fn list<'c>(
 pub(super) async fn of_person<'c>(on: impl On<'c>, user: UserId, max: i64) -> db::Result<Vec<Entry>> {
     on.query(
         "SELECT id, account_id, at, actor_kind, actor_id, address, request_id, action, object_kind, object_id, changes,
-                impersonator_id
+                impersonator_id, client_id
          FROM audit_log
          WHERE id IN (SELECT id FROM (SELECT id FROM audit_log WHERE actor_id = $1 ORDER BY id DESC LIMIT $2) acted
                       UNION

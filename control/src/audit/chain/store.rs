@@ -22,6 +22,7 @@ struct EntryRow {
     actor_kind: Option<String>,
     actor_id: Option<String>,
     impersonator_id: Option<String>,
+    client_id: Option<String>,
     address: Option<String>,
     request_id: Option<String>,
     action: Option<String>,
@@ -39,6 +40,7 @@ impl EntryRow {
             actor_kind: self.actor_kind?,
             actor_id: self.actor_id?,
             impersonator_id: self.impersonator_id,
+            client_id: self.client_id,
             address: self.address,
             request_id: self.request_id,
             action: self.action?,
@@ -61,8 +63,8 @@ struct LinkRow {
 pub(super) async fn unchained(tx: &mut Tx, limit: i64) -> db::Result<Vec<ChainedEntry>> {
     let rows: Vec<EntryRow> = tx
         .query(
-            "SELECT l.id, l.account_id, l.at, l.actor_kind, l.actor_id, l.impersonator_id, l.address,
-                    l.request_id, l.action, l.object_kind, l.object_id, l.changes
+            "SELECT l.id, l.account_id, l.at, l.actor_kind, l.actor_id, l.impersonator_id, l.client_id,
+                    l.address, l.request_id, l.action, l.object_kind, l.object_id, l.changes
              FROM audit_unchained u JOIN audit_log l ON l.id = u.audit_id
              ORDER BY l.id
              LIMIT $1",
@@ -120,8 +122,8 @@ pub(super) async fn insert_link(tx: &mut Tx, number: u64, id: &str, link: &Link)
 pub(super) async fn links_after(db: &Db, after: u64, limit: u64) -> db::Result<Vec<(u64, Link, Option<ChainedEntry>)>> {
     let rows: Vec<LinkRow> = db
         .query(
-            "SELECT c.number, c.link, l.id, l.account_id, l.at, l.actor_kind, l.actor_id, l.impersonator_id, l.address,
-                    l.request_id, l.action, l.object_kind, l.object_id, l.changes
+            "SELECT c.number, c.link, l.id, l.account_id, l.at, l.actor_kind, l.actor_id, l.impersonator_id, l.client_id,
+                    l.address, l.request_id, l.action, l.object_kind, l.object_id, l.changes
              FROM audit_chain c LEFT JOIN audit_log l ON l.id = c.audit_id
              WHERE c.number > $1
              ORDER BY c.number

@@ -31,10 +31,11 @@ VALUES ('sec_1', 'key_1', randomblob(32), 'clw_live_…', 1, x'00ff0a5c4e'), ('s
 INSERT INTO key_uses (key_id, last_used_at, last_used_address) VALUES ('key_1', 1, NULL);
 INSERT INTO usage_days (proxy_id, ledger_id, subject_kind, subject_id, day, admitted)
 VALUES ('proxy_1', x'', 'account', 'acct_1', 20000, 9223372036854775807);
-INSERT INTO audit_log (id, account_id, at, actor_kind, actor_id, action, object_kind, object_id, changes)
+INSERT INTO audit_log (id, account_id, at, actor_kind, actor_id, action, object_kind, object_id, changes, client_id)
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
 SELECT printf('audit_%06d', i), 'acct_1', i * 1000003 + i, 'system', '', 'key.issued', 'key', 'key_' || i,
-       json_object('name', json_array(hex(randomblob(60)), i), 'nested', json_object('ok', json('true'), 'no', json('null')))
+       json_object('name', json_array(hex(randomblob(60)), i), 'nested', json_object('ok', json('true'), 'no', json('null'))),
+       iif(i = 1, 'client_1', NULL)
 FROM n;
 INSERT INTO audit_chain (number, audit_id, link) VALUES (1, 'audit_000001', randomblob(32));
 DELETE FROM audit_unchained WHERE audit_id <> 'audit_000002';
@@ -106,7 +107,6 @@ INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge
 VALUES (randomblob(32), 'grant_1', 'client_1', 'https://a.example/', 'x', 1, 2, NULL);
 INSERT INTO oauth_refresh_tokens (hash, grant_id, replaces, created_at, expires_at, used_at, repeats, sealed_answer)
 VALUES (zeroblob(32), 'grant_1', NULL, 1, 2, 3, 1, x'00ff'), (randomblob(32), 'grant_1', zeroblob(32), 1, 2, NULL, 0, NULL);
-UPDATE audit_log SET client_id = 'client_1' WHERE id = 'audit_000001';
 INSERT INTO oauth_revocations (id, until, created_at) VALUES ('grant_2', 9, 1);
 INSERT INTO projects (id, account_id, title, summary, description, url, tags, app_id, version, published_at, created_at, updated_at)
 VALUES ('prj_1', 'acct_1', 'Dashboard', '', 'a' || char(10), NULL, '["charts","é"]', 'app_1', 2, 5, 1, 1);
