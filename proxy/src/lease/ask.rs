@@ -211,8 +211,8 @@ pub(super) fn take_in(
         if given.tokens > 0 || given.share > 0 || holding.second != given.second {
             holding.second_beyond = given.left;
         }
-        let wanted = asked.want_share > asked.share || asked.want_tokens > 0;
-        let nothing = wanted && grown == 0 && given.tokens == 0 && (given.left == 0 || given.share > 0);
+        // Who has some left, and waits for another limit, may be given less and is short of nothing.
+        let nothing = asked.bare && grown == 0 && given.tokens == 0 && (given.left == 0 || given.share > 0);
         rechecks.second.answered(now.uptime_ms, nothing, |_| Rechecks::second_ms(asked.limit));
         (added.tokens, added.share) = (u64::from(given.tokens), u64::from(grown));
     }
@@ -224,4 +224,29 @@ pub(super) fn take_in(
         added.slots = u64::from(more);
     }
     added
+}
+
+#[cfg(test)]
+mod tests {
+    use clearway_filters::{lease::SecondGiven, quota::Room};
+
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_renewed_smaller_is_no_sign_that_the_second_is_used_up() {
+        let now = Now::at(1_770_724_800_000).with_uptime(1_000);
+        let ask = SecondAsk { limit: 5_000_000, share: 64, want_share: 24, want_tokens: 1, bare: false };
+        let given = SecondGiven { share: 24, until_ms: now.ms + 2_000, tokens: 0, second: now.second, left: 4_999_976 };
+        let forbids = |bare: bool| {
+            let asked = Asks { second: Some(SecondAsk { bare, ..ask }), ..Asks::default() };
+            let given = Given { second: Some(given), ..Given::default() };
+            let answered = Answered { asked: &asked, given: &given, sent_ms: 990, said_ms: now.ms };
+            let (mut holding, mut rechecks) = (Holding { share: 64, ..Holding::default() }, Rechecks::default());
+            take_in(&answered, &now, &Windows::default(), &mut holding, &mut rechecks);
+            let spent = Room { second: 0, day: Room::UNBOUND, month: Room::UNBOUND, concurrent: Room::UNBOUND };
+            rechecks.forbid(&spent, now.uptime_ms)
+        };
+        assert!(!forbids(false), "some was left, and something else was waited for");
+        assert!(forbids(true), "none was left, and none was added");
+    }
 }
