@@ -90,8 +90,12 @@ codes! {
     SignInRequired = "sign_in_required", 403;
     /// Address and password do not belong together, or the address has not been proved yet.
     CredentialsInvalid = "credentials_invalid", 401;
-    /// The code is not one of the authenticator app now, was used already, and is no recovery code.
+    /// The code is not one of the authenticator app now, was used already, and is no recovery code; or the passkey's answer is not the one that was asked for.
     SecondFactorInvalid = "second_factor_invalid", 401;
+    /// What the authenticator has made is not for this site, not to a challenge that was given out within five minutes, or of a kind that is not taken; `details` says which.
+    PasskeyInvalid = "passkey_invalid", 400;
+    /// There are no passkeys here: `control.public_url` must begin with https:// and name a host, or be http://localhost.
+    PasskeysUnavailable = "passkeys_unavailable", 409;
     /// Too many attempts for this address, or from this one: `retry_after` in the details says for how many seconds. A device on which the person has signed in before is counted by itself; a mailed link signs in elsewhere.
     SignInLocked = "sign_in_locked", 429;
     /// More passwords are being looked at than can be at once. Try again in a moment.
@@ -100,6 +104,16 @@ codes! {
     OneTimeTokenInvalid = "one_time_token_invalid", 400;
     /// Nobody can register here by themselves; ask whoever runs this, or a member of an account, to be invited.
     RegistrationClosed = "registration_closed", 403;
+    /// What the provider sent back belongs to no sign-in that this browser has begun within the last ten minutes, or was used already. Begin anew.
+    ProviderAnswerUnknown = "provider_answer_unknown", 400;
+    /// The person was not let in by the provider, or has changed their mind there.
+    ProviderDenied = "provider_denied", 403;
+    /// The provider cannot be reached, or what it says cannot be believed. Trying again may help; if it does not, whoever runs this finds the reason in the log.
+    ProviderUnusable = "provider_unusable", 502;
+    /// The provider vouches for no address of this person: prove one there, or register here by address and password.
+    ProviderAddressUnverified = "provider_address_unverified", 403;
+    /// An account here has the provider's address already. Sign in to it as usual, and link the provider there.
+    IdentityUnlinked = "identity_unlinked", 409;
     /// The route asks callers to identify themselves and the request carries no credential; WWW-Authenticate names what would do.
     CredentialMissing = "credential_missing", 401;
     /// The request carries a credential of a kind that this route does not take; WWW-Authenticate names what would do.

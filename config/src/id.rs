@@ -120,6 +120,10 @@ ids! {
     ProductId = "prod";
     /// A person's sign-in, from its beginning to its end.
     SessionId = "ses";
+    /// Who a person is at a sign-in provider.
+    IdentityId = "ident";
+    /// A key in one of a person's authenticators.
+    PasskeyId = "pky";
     /// Somebody who is asked to join an account.
     InvitationId = "inv";
     /// A mail on its way, or in the local mailbox.

@@ -20,9 +20,9 @@ pub mod sync;
 
 pub use code::ErrorCode;
 pub use id::{
-    AccountId, AppId, AppVersionId, AuditId, ClientId, DeliveryId, EventId, GrantId, InstallationId, InvitationId, KeyId, MailId,
-    ProductId, ProjectId, ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId, TicketId, TokenId, UserId,
-    WebhookId, WebhookSecretId,
+    AccountId, AppId, AppVersionId, AuditId, ClientId, DeliveryId, EventId, GrantId, IdentityId, InstallationId, InvitationId,
+    KeyId, MailId, PasskeyId, ProductId, ProjectId, ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId,
+    TicketId, TokenId, UserId, WebhookId, WebhookSecretId,
 };
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;

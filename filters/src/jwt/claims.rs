@@ -11,29 +11,30 @@ use serde_json::Value;
 
 use super::{Claims, Refusal, object::Object};
 
+/// Bytes in a path that a token is limited to, at most.
+const RESOURCE_PATH_BYTES_MAX: usize = 512;
 /// Bytes in a subject at most.
 const SUBJECT_BYTES_MAX: usize = 256;
 
 pub(super) fn read(claims: &Object, issuer: &Issuer, now_ms: u64) -> Result<Claims, Refusal> {
-    let refused_from_ms = check_times(claims, issuer, now_ms)?;
-    if !is_meant_for(claims, &issuer.audiences) {
-        return Err(Refusal::Audience);
-    }
+    let refused_from_ms = check_times(claims, issuer.leeway, issuer.max_age, now_ms)?;
+    let below = below(claims, issuer)?;
     Ok(Claims {
         subject: subject(claims, &issuer.subject_claim)?,
         scopes: scopes(claims, issuer.scope_claim.as_deref()),
         account: account(claims, &issuer.account).ok_or(Refusal::AccountUnknown)?,
         refused_from_ms,
+        below,
     })
 }
 
 /// RFC 7519, 4.1.4 to 4.1.6. Says from when on the token is refused. One without an end is never taken.
-fn check_times(claims: &Object, issuer: &Issuer, now_ms: u64) -> Result<u64, Refusal> {
-    let leeway_ms = millis(issuer.leeway);
+pub(super) fn check_times(claims: &Object, leeway: Duration, max_age: Option<Duration>, now_ms: u64) -> Result<u64, Refusal> {
+    let leeway_ms = millis(leeway);
     let at = |name: &'static str| claims.get(name).map(|date| date_ms(date).ok_or(Refusal::Invalid(name))).transpose();
     let (expires, from, issued) = (at("exp")?.ok_or(Refusal::Invalid("exp"))?, at("nbf")?, at("iat")?);
     let mut refused_from_ms = expires.saturating_add(leeway_ms);
-    if let Some(max_age) = issuer.max_age {
+    if let Some(max_age) = max_age {
         let oldest = issued.ok_or(Refusal::Invalid("iat"))?.saturating_add(millis(max_age)).saturating_add(leeway_ms);
         refused_from_ms = refused_from_ms.min(oldest);
     }
@@ -60,13 +61,28 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn is_meant_for(claims: &Object, audiences: &[String]) -> bool {
-    let is_ours = |value: &Value| value.as_str().is_some_and(|said| audiences.iter().any(|audience| audience == said));
+/// Whom it is meant for: `None` is all that the issuer's tokens are taken for, and otherwise only what is below a path.
+fn below(claims: &Object, issuer: &Issuer) -> Result<Option<Box<str>>, Refusal> {
+    let is_ours = |value: &Value| value.as_str().is_some_and(|said| issuer.audiences.iter().any(|audience| audience == said));
     match claims.get("aud") {
-        Some(Value::Array(several)) => several.iter().any(is_ours),
-        Some(one) => is_ours(one),
-        None => false,
+        Some(Value::Array(several)) if several.iter().any(is_ours) => Ok(None),
+        Some(one) if is_ours(one) => Ok(None),
+        Some(Value::String(said)) if issuer.resources => {
+            let path = issuer.audiences.iter().find_map(|audience| said.strip_prefix(audience.as_str()));
+            path.filter(|path| is_resource_path(path)).map(|path| Some(path.into())).ok_or(Refusal::Audience)
+        }
+        _ => Err(Refusal::Audience),
     }
+}
+
+/// Whether a path is one that a token can be limited to: in its one spelling, of letters, digits, `-`, `.`, `_` and `~`, without
+/// a slash at its end.
+pub fn is_resource_path(path: &str) -> bool {
+    let segment = |text: &str| {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+        plain && !matches!(text, "" | "." | "..")
+    };
+    path.len() <= RESOURCE_PATH_BYTES_MAX && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(segment))
 }
 
 fn subject(claims: &Object, claim: &str) -> Result<Option<String>, Refusal> {

@@ -7,6 +7,7 @@
 //! Where keys come from, and how long a verified token is remembered, is the proxy's business.
 
 mod claims;
+mod id_token;
 mod jwks;
 mod object;
 #[cfg(test)]
@@ -19,6 +20,8 @@ use clearway_config::{
 };
 use serde_json::Value;
 
+pub use claims::is_resource_path;
+pub use id_token::Expected;
 pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksFault, KEYS_MAX};
 use object::Object;
 
@@ -70,6 +73,21 @@ pub struct Claims {
     pub scopes: Scopes,
     /// From when on it is refused, in milliseconds since 1970: leeway and the issuer's `max_age` are in it.
     pub refused_from_ms: u64,
+    /// Where it is good alone (RFC 8707): this path and everything below it. `None`: everywhere.
+    pub below: Option<Box<str>>,
+}
+
+impl Claims {
+    /// Whether it is meant for a request with this path, in its one spelling.
+    pub fn covers(&self, path: &str) -> bool {
+        covers(self.below.as_deref(), path)
+    }
+}
+
+/// Whether a path is the one that a token is limited to, or below it.
+pub fn covers(below: Option<&str>, path: &str) -> bool {
+    let inside = |below: &str| path.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    below.is_none_or(inside)
 }
 
 /// A token that has been taken apart. Nothing of it is to be believed yet.

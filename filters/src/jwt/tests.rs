@@ -281,3 +281,88 @@ proptest! {
         prop_assert!(stand.verify(&bad).is_err());
     }
 }
+
+#[test]
+fn an_id_token_is_its_issuers_word_to_one_client_about_one_request() {
+    let stand = stand();
+    let expected = Expected { issuer: "https://login.example", client_id: "clearway", nonce: "once" };
+    let verify = |header: &Value, changes: &Value| {
+        let mut claims = with(&json!({ "aud": "clearway", "nonce": "once" }));
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let token = stand.sign(header, &claims);
+        Token::read(token.as_bytes())?.verify_id_token(expected, &stand.jwks, NOW_MS)
+    };
+    let header = json!({ "alg": "EdDSA", "kid": "ed" });
+    for good in [
+        json!({}),
+        json!({ "aud": ["clearway"] }),
+        json!({ "azp": "clearway" }),
+        json!({ "aud": ["another", "clearway"], "azp": "clearway" }),
+        json!({ "exp": NOW_S - 59 }),
+    ] {
+        assert_eq!(verify(&header, &good), Ok(()), "{good}");
+    }
+    for (changes, refusal) in [
+        (json!({ "iss": "https://login.example/" }), Refusal::IssuerUnknown),
+        (json!({ "nonce": "twice" }), Refusal::Invalid("nonce")),
+        (json!({ "nonce": null }), Refusal::Invalid("nonce")),
+        (json!({ "aud": "another" }), Refusal::Audience),
+        (json!({ "aud": null }), Refusal::Audience),
+        (json!({ "aud": ["another", "clearway"] }), Refusal::Audience),
+        (json!({ "azp": "another" }), Refusal::Audience),
+        (json!({ "exp": NOW_S - 60 }), Refusal::Expired),
+        (json!({ "iat": NOW_S - 700 }), Refusal::Expired),
+        (json!({ "iat": null }), Refusal::Invalid("iat")),
+        (json!({ "iat": NOW_S + 61, "exp": NOW_S + 300 }), Refusal::NotYetValid),
+    ] {
+        assert_eq!(verify(&header, &changes), Err(refusal), "{changes}");
+    }
+    for (header, refusal) in [
+        (json!({ "alg": "none" }), Refusal::Invalid("alg")),
+        (json!({ "alg": "HS256", "kid": "ed" }), Refusal::Invalid("alg")),
+        (json!({ "alg": "EdDSA", "kid": "ed", "typ": "at+jwt" }), Refusal::Invalid("typ")),
+        (json!({ "alg": "EdDSA", "kid": "ed", "crit": [] }), Refusal::Invalid("crit")),
+        (json!({ "alg": "ES256", "kid": "ed" }), Refusal::KeyUnknown),
+    ] {
+        assert_eq!(verify(&header, &json!({})), Err(refusal), "{header}");
+    }
+}
+
+#[test]
+fn a_token_for_a_path_is_good_there_and_below_and_nowhere_else() {
+    let mut stand = stand();
+    let of = |audience: &str| json!({ "aud": audience });
+    assert_eq!(stand.verify_claims(&of("https://api.example/orders")), Err(Refusal::Audience), "the issuer has none such");
+    stand.issuer.resources = true;
+    let everywhere = stand.verify_claims(&json!({})).unwrap();
+    assert!(everywhere.below.is_none() && everywhere.covers("/x"));
+    let orders = stand.verify_claims(&of("https://api.example/v1/orders")).unwrap();
+    for (path, good) in [
+        ("/v1/orders", true),
+        ("/v1/orders/17", true),
+        ("/v1/orders/", true),
+        ("/v1/orders2", false),
+        ("/v1", false),
+        ("/", false),
+        ("/x/v1/orders", false),
+        ("/V1/orders", false),
+    ] {
+        assert_eq!(orders.covers(path), good, "{path}");
+    }
+    for audience in [
+        "https://api.example/",
+        "https://api.example/orders/",
+        "https://api.example//orders",
+        "https://api.example/../orders",
+        "https://api.example/%6frders",
+        "https://api.example/orders?x",
+        "https://api.example.evil/orders",
+        "https://api.exampleorders",
+    ] {
+        assert_eq!(stand.verify_claims(&of(audience)), Err(Refusal::Audience), "{audience}");
+    }
+    let several = json!({ "aud": ["https://api.example/orders", "other"] });
+    assert_eq!(stand.verify_claims(&several), Err(Refusal::Audience), "one path or nothing");
+}

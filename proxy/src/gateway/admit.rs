@@ -173,6 +173,9 @@ impl Caller<'_, '_> {
             return Err(jwt::Refusal::Revoked.into());
         }
         let claims = &verified.claims;
+        if !claims.covers(self.view.path()) {
+            return Err(jwt::Refusal::Audience.into());
+        }
         let index = match verified.account_index() {
             Some(index) => index,
             None => {

@@ -162,6 +162,8 @@ pub struct Issuer {
     pub typ: Option<String>,
     pub leeway: Duration,
     pub max_age: Option<Duration>,
+    /// Whether an audience may also be a path below one of `audiences`: the token is good for what is there alone (RFC 8707).
+    pub resources: bool,
 }
 
 /// Where an issuer's keys come from, and how they are kept.
@@ -179,6 +181,16 @@ pub enum KeyPlace {
     File(PathBuf),
 }
 
+impl KeySource {
+    /// Of issuers whose keys nobody fetches: they are known otherwise.
+    const NOWHERE: Self = Self {
+        place: KeyPlace::File(PathBuf::new()),
+        refresh: Duration::MAX,
+        refetch_after: Duration::MAX,
+        stale_for: Duration::MAX,
+    };
+}
+
 /// Whom a token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountRule {
@@ -191,19 +203,13 @@ pub enum AccountRule {
 }
 
 impl Issuer {
-    /// Clearway's own authorization server, whose tokens carry `name` as `iss` and as `aud`.
+    /// Clearway's own authorization server, whose tokens carry `name` as `iss`, and as `aud` the same or a path below it.
     pub fn own(name: &str, leeway: Duration) -> Self {
         Self {
             name: OWN_ISSUER.to_owned(),
             issuer: name.to_owned(),
             audiences: vec![name.to_owned()],
-            // Nobody fetches them.
-            keys: KeySource {
-                place: KeyPlace::File(PathBuf::new()),
-                refresh: Duration::MAX,
-                refetch_after: Duration::MAX,
-                stale_for: Duration::MAX,
-            },
+            keys: KeySource::NOWHERE,
             algorithms: vec![Algorithm::ES256],
             account: AccountRule::Claim("account_id".to_owned()),
             subject_claim: "sub".to_owned(),
@@ -211,6 +217,25 @@ impl Issuer {
             typ: Some(ACCESS_TOKEN.to_owned()),
             leeway,
             max_age: None,
+            resources: true,
+        }
+    }
+
+    /// An OAuth client of `account`, which says by a token of its own to `audience` that it is itself (RFC 7523, 3).
+    pub fn client(id: &str, account: AccountId, audience: &str, algorithms: &[Algorithm], leeway: Duration) -> Self {
+        Self {
+            name: id.to_owned(),
+            issuer: id.to_owned(),
+            audiences: vec![audience.to_owned()],
+            keys: KeySource::NOWHERE,
+            algorithms: algorithms.to_vec(),
+            account: AccountRule::Always(account),
+            subject_claim: "sub".to_owned(),
+            scope_claim: None,
+            typ: None,
+            leeway,
+            max_age: None,
+            resources: false,
         }
     }
 }
@@ -259,6 +284,7 @@ impl IssuerSpec {
             typ: self.typ.clone(),
             leeway: bounded("leeway", self.leeway, LEEWAY, Duration::ZERO, LEEWAY_MAX)?,
             max_age: self.max_age,
+            resources: false,
         })
     }
 

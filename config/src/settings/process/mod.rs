@@ -9,6 +9,7 @@ mod limits;
 mod mail;
 mod observe;
 mod redis;
+mod sign_in;
 mod signatures;
 mod sync;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use self::{
     mail::MailSettings,
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
     redis::RedisSettings,
+    sign_in::{PROVIDERS_MAX, Preset, ProviderSettings, SignInSettings, Speaks},
     signatures::SignatureSettings,
     sync::{Mode, SyncSettings, SyncTls},
     tls::{CertificateFiles, ClientCertificates, HSTS_MAX, TlsSettings, TlsVersion},
@@ -48,6 +50,7 @@ pub struct Settings {
     pub egress: EgressSettings,
     pub control: ControlSettings,
     pub mail: MailSettings,
+    pub sign_in: SignInSettings,
     pub sync: SyncSettings,
     pub redis: RedisSettings,
     pub metrics: MetricsSettings,
@@ -66,6 +69,7 @@ impl Default for Settings {
             egress: EgressSettings::default(),
             control: ControlSettings::default(),
             mail: MailSettings::default(),
+            sign_in: SignInSettings::default(),
             sync: SyncSettings::default(),
             redis: RedisSettings::default(),
             metrics: MetricsSettings::default(),
@@ -91,7 +95,9 @@ impl Settings {
         let receivers = settings.egress.ca_file.as_mut();
         let redis = &mut settings.redis;
         let redis = [&mut redis.ca_file, &mut redis.password_file, &mut redis.sentinel_password_file].into_iter().flatten();
-        for path in certificates.chain(&mut tls.client_ca_file).chain(authority).chain(receivers).chain(redis) {
+        let providers = settings.sign_in.providers.values_mut();
+        let providers = providers.flat_map(|provider| [&mut provider.client_secret_file, &mut provider.ca_file]).flatten();
+        for path in certificates.chain(&mut tls.client_ca_file).chain(authority).chain(receivers).chain(redis).chain(providers) {
             *path = beside.join(&*path);
         }
         Ok(settings)
@@ -135,6 +141,7 @@ impl Settings {
             .or_else(|| self.tracing.fault())
             .or_else(|| self.egress.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.mail.fault().map(|(key, why)| (key, why.into())))
+            .or_else(|| self.sign_in.fault())
             .or_else(|| self.redis.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.sync.fault().map(|(key, why)| (key, why.into())))
         {
