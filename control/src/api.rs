@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     accounts, apps, audit, auth, catalogue, certificates, deliveries, events, factors,
     http::{self, Api},
-    impersonation, installations, keys, mail, members, oauth, plans, portfolio, privacy, products, profile, proxies, reviews,
-    routes as gateway, stores, tickets, usage, users, webhooks,
+    identities, impersonation, installations, keys, mail, members, oauth, plans, portfolio, privacy, products, profile, proxies,
+    reviews, routes as gateway, stores, tickets, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -71,6 +71,7 @@ fn parts() -> (Router<Api>, Value) {
         .merge(profile::routes())
         .merge(members::routes())
         .merge(factors::routes())
+        .merge(identities::routes())
         .merge(privacy::routes())
         .merge(users::routes())
         .merge(impersonation::routes())

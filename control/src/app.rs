@@ -31,6 +31,7 @@ use crate::{
     oauth::{self, IssuerFeed, RevocationFeed},
     passwords::Passwords,
     plans::{self, PlanFeed},
+    providers::{ProviderError, Providers},
     routes::RouteFeed,
     secrets::{self, Master, Secrets, SecretsError},
     sessions,
@@ -68,6 +69,8 @@ pub enum StartError {
     Secrets(#[from] SecretsError),
     #[error(transparent)]
     Mail(#[from] MailError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     #[error("{}", .0.line())]
     Bootstrap(BootstrapError),
     #[error("cannot listen on {addr}: {why}")]
@@ -126,6 +129,7 @@ impl App {
         let plans = Plans::load(&settings.control.plans_file)?;
         let tls = settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
         let mail = Outbox::new(&settings.mail, std::env::var(mail::PASSWORD).ok().as_deref())?;
+        let providers = providers(&settings)?;
         let data_dir = DataDir::open(&settings.data_dir.join("control"))?;
         let listeners = Listeners {
             api: listen(settings.control.addr).await?,
@@ -146,6 +150,7 @@ impl App {
         let (egress, outcomes) = Egress::new(token, metrics.clone());
         let mut api = api(db, world, secrets, hub, egress, metrics, &settings);
         api.mail = mail;
+        api.providers = providers;
         Ok(Self { api, settings, listeners, tls, outcomes, first_admin, _data_dir: data_dir })
     }
 
@@ -279,6 +284,7 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
         metrics,
         mail: Outbox::default(),
         passwords,
+        providers: Providers::default(),
         registration: settings.control.registration,
         public_url: settings.control.public_url.as_str().into(),
         in_flight: <_>::default(),
@@ -333,7 +339,14 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, StartError> {
     Location::parse(url.as_deref().unwrap_or(&settings.control.database_url), Path::new("control.db"))?;
     settings.sync.tls.as_ref().map(sync::Tls::read).transpose()?;
     Outbox::new(&settings.mail, std::env::var(mail::PASSWORD).ok().as_deref())?;
+    providers(settings)?;
     Ok(plans.warnings)
+}
+
+/// With their secrets, from the environment or files.
+fn providers(settings: &Settings) -> Result<Providers, ProviderError> {
+    let secret = |variable: &str| std::env::var(variable).ok().map(Zeroizing::new);
+    Providers::new(&settings.sign_in, &settings.control.public_url, secret)
 }
 
 /// What operators see of several control processes: what the settings say, or the machine and where proxies attach.

@@ -1,13 +1,14 @@
 //! Making an app, writing its next version, and every step of its way through review and life.
 
-use clearway_config::{AccountId, AppId, AppVersionId, ErrorCode};
+use clearway_config::{AccountId, AppId, AppVersionId};
 
 use super::{
     check,
     content::{Content, Number},
+    error::AppError,
     model::{APPS_MAX, App, VERSIONS_MAX, Version, Whole, is_slug, slug_of},
     probe::SUBMITTED,
-    state::{Act, Refused, Standing, State},
+    state::{Act, Standing, State},
     store,
     update::ContentUpdate,
 };
@@ -20,32 +21,9 @@ use crate::{
         self, NewEvent, Time,
         app::{AppApproved, AppCreated, AppDeleted, AppPublished, AppRejected, AppSuspended, AppUpdated},
     },
-    http::{ApiError, Caller, Principal, issue},
+    http::{Caller, Principal},
     world::World,
 };
-
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    #[error("no such app")]
-    NotFound,
-    /// The caller's picture of it is old.
-    #[error("it is not at the version that was expected")]
-    Changed,
-    #[error("the account has {APPS_MAX} apps")]
-    Full,
-    #[error("the app has {VERSIONS_MAX} versions")]
-    TooManyVersions,
-    #[error("another app has the slug {0}")]
-    SlugTaken(String),
-    #[error("no slug can be made from the name")]
-    NoSlug,
-    #[error("the app has a version {0}")]
-    NumberTaken(Number),
-    #[error(transparent)]
-    State(#[from] Refused),
-    #[error("the app could not be stored")]
-    Store(#[from] db::Error),
-}
 
 /// What an app is made from.
 #[derive(Debug)]
@@ -327,7 +305,7 @@ fn undecided(version: Version) -> Version {
     }
 }
 
-fn counted(app: &App, state: State, world: &World) -> App {
+pub(super) fn counted(app: &App, state: State, world: &World) -> App {
     App { state, version: app.version + 1, updated_at: world.now_ms(), ..app.clone() }
 }
 
@@ -341,7 +319,7 @@ fn who(actor: &Actor) -> String {
     }
 }
 
-async fn seen(tx: &mut Tx, which: Which) -> Result<Whole, AppError> {
+pub(super) async fn seen(tx: &mut Tx, which: Which) -> Result<Whole, AppError> {
     let found = store::lock(tx, which.bounds, which.id).await?.ok_or(AppError::NotFound)?;
     if which.expected.is_some_and(|expected| found.app.version != expected) {
         return Err(AppError::Changed);
@@ -349,7 +327,14 @@ async fn seen(tx: &mut Tx, which: Which) -> Result<Whole, AppError> {
     Ok(found)
 }
 
-async fn note(tx: &mut Tx, world: &World, actor: &Actor, action: &'static str, of: &App, changes: Changes) -> db::Result<()> {
+pub(super) async fn note(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    action: &'static str,
+    of: &App,
+    changes: Changes,
+) -> db::Result<()> {
     let object_id = of.id.to_string();
     let event = Event { action, account_id: of.account_id, object_kind: "app", object_id: &object_id, changes };
     audit::record(tx, world, actor, event).await
@@ -357,40 +342,4 @@ async fn note(tx: &mut Tx, world: &World, actor: &Actor, action: &'static str, o
 
 fn number_taken(error: db::Error, number: Number) -> AppError {
     if error.is_conflict("app_versions_app_id_number_key") { AppError::NumberTaken(number) } else { error.into() }
-}
-
-impl From<AppError> for ApiError {
-    fn from(error: AppError) -> Self {
-        match error {
-            AppError::NotFound => ApiError::not_found(),
-            AppError::Changed => ApiError::new(ErrorCode::PreconditionFailed),
-            AppError::Full => ApiError::saying(
-                ErrorCode::ObjectLimitReached,
-                format!("The account has {APPS_MAX} apps already, which is the most."),
-            ),
-            AppError::TooManyVersions => ApiError::saying(
-                ErrorCode::ObjectLimitReached,
-                format!("The app has {VERSIONS_MAX} versions already, which is the most."),
-            ),
-            AppError::SlugTaken(slug) => {
-                ApiError::saying(ErrorCode::Conflict, format!("Another app has the slug {slug}; choose one by `slug`."))
-            }
-            AppError::NoSlug => ApiError::invalid(&[issue(
-                "slug",
-                "required",
-                "must be given: 3 to 60 letters a to z, digits and single - between them, which the name does not make",
-            )]),
-            AppError::NumberTaken(number) => {
-                ApiError::saying(ErrorCode::Conflict, format!("The app has a version {number} already."))
-            }
-            AppError::State(refused) => {
-                let said = refused.to_string();
-                let mut chars = said.chars();
-                let said = chars.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(chars).collect::<String>();
-                ApiError::saying(ErrorCode::Conflict, format!("{said}."))
-                    .with_details(serde_json::json!({ "state": refused.state }))
-            }
-            AppError::Store(error) => error.into(),
-        }
-    }
 }

@@ -9,7 +9,9 @@
 mod act;
 mod check;
 mod content;
+mod error;
 mod http;
+mod link;
 mod model;
 mod probe;
 mod state;
@@ -17,11 +19,12 @@ mod store;
 mod update;
 mod view;
 
-pub use act::{AppError, NewApp, Which, create, edit, step};
+pub use act::{NewApp, Which, create, edit, step};
 pub use content::{Category, Content, Number, Permission, PermissionDiff, PriceModel, Pricing};
+pub use error::AppError;
 pub use http::routes;
 pub use model::{App, Finding, Version, Whole};
 pub use probe::{check_until, sweep};
 pub use state::{Act, By, Refused, Standing, State};
-pub use store::find;
+pub use store::{client_of, find, is_client};
 pub use update::ContentUpdate;

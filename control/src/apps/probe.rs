@@ -11,8 +11,9 @@ use clearway_config::{AppId, WebhookId};
 use tokio::sync::watch;
 
 use super::{
-    act::{AppError, advance},
+    act::advance,
     check::{finding, reason},
+    error::AppError,
     model::{Finding, Whole},
     state::{Act, State},
     store,

@@ -1,6 +1,6 @@
-//! Every statement on `apps` and `app_versions`.
+//! Every statement on `apps`, `app_versions` and `app_clients`.
 
-use clearway_config::{AccountId, AppId, AppVersionId};
+use clearway_config::{AccountId, AppId, AppVersionId, ClientId};
 use sqlx::{FromRow, types::Json};
 
 use super::{
@@ -285,6 +285,38 @@ pub(super) async fn due<'c>(on: impl On<'c>, now_ms: i64, limit: u32) -> db::Res
         .all::<(String,)>()
         .await?;
     rows.into_iter().map(|(id,)| db::decode("apps.id", &id)).collect()
+}
+
+/// The OAuth client of an app, and whose app it is.
+pub async fn client_of<'c>(on: impl On<'c>, app: AppId) -> db::Result<Option<(ClientId, AccountId)>> {
+    let row: Option<(String, String)> = on
+        .query("SELECT l.client_id, a.account_id FROM app_clients l JOIN apps a ON a.id = l.app_id WHERE l.app_id = $1")
+        .bind(app.to_string())
+        .optional()
+        .await?;
+    row.map(|(client, account)| Ok((db::decode("app_clients.client_id", &client)?, db::decode("apps.account_id", &account)?)))
+        .transpose()
+}
+
+/// Whether an OAuth client is an app's.
+pub async fn is_client<'c>(on: impl On<'c>, client: ClientId) -> db::Result<bool> {
+    let count: i64 = on.query("SELECT count(*) FROM app_clients WHERE client_id = $1").bind(client.to_string()).scalar().await?;
+    Ok(count > 0)
+}
+
+/// A conflict (`app_clients_client_id_key`) where the client is another app's.
+pub(super) async fn link(tx: &mut Tx, app: AppId, client: ClientId, now_ms: i64) -> db::Result<()> {
+    tx.query("INSERT INTO app_clients (app_id, client_id, created_at) VALUES ($1, $2, $3)")
+        .bind(app.to_string())
+        .bind(client.to_string())
+        .bind(now_ms)
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+pub(super) async fn unlink(tx: &mut Tx, app: AppId) -> db::Result<()> {
+    tx.query("DELETE FROM app_clients WHERE app_id = $1").bind(app.to_string()).execute().await.map(|_| ())
 }
 
 impl TryFrom<AppRow> for App {

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use clearway_config::ErrorCode;
+use clearway_config::{ErrorCode, UserId};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -24,10 +24,14 @@ const HOUR_MS: i64 = 60 * 60 * 1_000;
 const GUESSES_MAX: i64 = 10;
 /// Guesses in a window from one client address, whoever they are at.
 const FROM_ADDRESS_MAX: i64 = 100;
+/// Ways to sign-in providers in a window that one client address may begin: each is a row.
+const BEGUN_MAX: i64 = 60;
 /// Mails of one kind to one address in an hour; what is beyond is not sent.
 const MAILS_TO_MAX: i64 = 5;
 /// Mails in an hour that one client address may have caused.
 const MAILS_FROM_MAX: i64 = 30;
+/// Codes of devices that one person may type in an hour.
+const DEVICE_CODES_MAX: i64 = 30;
 
 /// What is counted, as a hash: no address stands in the table.
 type Subject = [u8; 32];
@@ -115,6 +119,20 @@ pub async fn count_mail(tx: &mut Tx, world: &World, kind: &str, to: &str, from: 
     let (sent, _) =
         store::count_attempt(tx, &subject("mail", &[kind.as_bytes(), to.as_bytes()]), now_ms, now_ms + HOUR_MS).await?;
     Ok(sent <= MAILS_TO_MAX)
+}
+
+/// Counts a way to a sign-in provider that somebody begins.
+pub async fn count_begun(tx: &mut Tx, world: &World, from: IpAddr) -> Result<(), ApiError> {
+    let now_ms = world.now_ms();
+    let (begun, ends_at) = store::count_attempt(tx, &client("providers", from), now_ms, now_ms + WINDOW_MS).await?;
+    if begun > BEGUN_MAX { Err(Locked { retry_ms: ends_at - now_ms }.into()) } else { Ok(()) }
+}
+
+/// Counts a code of a device that somebody types, right or wrong; whether it is to be looked at (RFC 8628, 5.1).
+pub async fn count_device_code(tx: &mut Tx, world: &World, user: UserId) -> db::Result<bool> {
+    let now_ms = world.now_ms();
+    let (typed, _) = store::count_attempt(tx, &subject("device_code", &[&user.as_bytes()[..]]), now_ms, now_ms + HOUR_MS).await?;
+    Ok(typed <= DEVICE_CODES_MAX)
 }
 
 impl From<Locked> for ApiError {

@@ -5,7 +5,7 @@ use clearway_config::UserId;
 
 use super::{Once, store};
 use crate::{
-    db::{self, Db, Tx},
+    db::{self, On, Tx},
     world::World,
 };
 
@@ -17,8 +17,8 @@ pub(super) const KNOWN_MS: i64 = 180 * 24 * 60 * 60 * 1_000;
 const DEVICES_MAX: i64 = 20;
 
 /// Whose device it is, if it is somebody's.
-pub(super) async fn owner(db: &Db, world: &World, device: &Once) -> db::Result<Option<UserId>> {
-    store::device(db, &device.hash(), world.now_ms() - KNOWN_MS).await
+pub(super) async fn owner<'c>(on: impl On<'c>, world: &World, device: &Once) -> db::Result<Option<UserId>> {
+    store::device(on, &device.hash(), world.now_ms() - KNOWN_MS).await
 }
 
 /// Knows the device from now on. A token for it, where it has none yet.

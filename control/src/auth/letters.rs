@@ -91,6 +91,31 @@ impl Letters<'_> {
         )
     }
 
+    pub fn identity_linked(&self, to: &str, provider: &str) -> Mail {
+        let base = self.public_url.trim_end_matches('/');
+        mail(
+            to,
+            "Another way to sign in",
+            format!(
+                "Whoever signs in at {provider} as you have just done signs in to your account now. If this was not you,\n\
+                 somebody has your password: have it reset at {base}/portal/reset-password at once, and take the way away\n\
+                 again.\n"
+            ),
+        )
+    }
+
+    pub fn identity_unlinked(&self, to: &str, provider: &str) -> Mail {
+        let base = self.public_url.trim_end_matches('/');
+        mail(
+            to,
+            "A way to sign in was taken away",
+            format!(
+                "Your account cannot be signed in to by {provider} any more. If this was not you, end your sessions and have\n\
+                 your password reset at {base}/portal/reset-password.\n"
+            ),
+        )
+    }
+
     pub fn impersonated(&self, to: &str, reason: &str, until: &str) -> Mail {
         let base = self.public_url.trim_end_matches('/');
         mail(

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     audit::{self, Changes, Event},
     db::Tx,
-    factors,
+    factors::{
+        self,
+        passkeys::{self, Asked, Assertion, RequestOptions},
+    },
     http::{Api, ApiError},
     members,
     passwords::Verdict,
@@ -77,6 +80,33 @@ pub(super) async fn login(api: &Api, visitor: &Visitor, attempt: Attempt) -> Res
     Ok(step)
 }
 
+/// Begins a session for whose passkey has answered: the authenticator has verified who they are, so that nothing else is
+/// asked for.
+pub(super) async fn by_passkey(
+    api: &Api,
+    visitor: &Visitor,
+    answer: &Assertion,
+    device: Option<&Once>,
+) -> Result<SignedIn, ApiError> {
+    let from = (visitor.address, visitor.request_id);
+    let id = passkeys::verify(api, from, Asked::Anyone, answer).await?;
+    let device = known(api, device.or(visitor.device.as_ref()), Some(id)).await?;
+    let mut tx = api.db.begin().await?;
+    let user = users::find(&mut tx, id).await?.ok_or_else(|| ApiError::new(ErrorCode::CredentialsInvalid))?;
+    let signed_in = begin(&mut tx, api, visitor, user, device, true).await?;
+    tx.commit().await?;
+    Ok(signed_in)
+}
+
+/// Gives out a challenge for whoever comes.
+pub(super) async fn ask_passkey(api: &Api, visitor: &Visitor) -> Result<RequestOptions, ApiError> {
+    let mut tx = api.db.begin().await?;
+    attempts::count_begun(&mut tx, &api.world, visitor.address).await?;
+    let options = passkeys::ask(&mut tx, api, Asked::Anyone).await?;
+    tx.commit().await?;
+    Ok(options)
+}
+
 /// The device, if this person has signed in on it before.
 pub(super) async fn known<'d>(api: &Api, device: Option<&'d Once>, user: Option<UserId>) -> Result<Option<&'d Once>, ApiError> {
     let Some(device) = device else { return Ok(None) };
@@ -92,8 +122,9 @@ pub(super) async fn first(
     user: User,
     device: Option<&Once>,
 ) -> Result<Step, ApiError> {
-    if factors::is_on(&mut *tx, user.id).await? {
-        return Ok(Step::Waits(ticket::give(tx, api, &user).await?));
+    let held = factors::state(&mut *tx, user.id).await?;
+    if held.is_on() {
+        return Ok(Step::Waits(ticket::give(tx, api, &user, held).await?));
     }
     Ok(Step::SignedIn(Box::new(begin(tx, api, visitor, user, device, false).await?)))
 }

@@ -21,9 +21,9 @@ mod view;
 mod visitor;
 
 pub use self::{
-    attempts::count_mail,
+    attempts::{count_begun, count_device_code, count_mail},
     confirm::{confirm, confirm_fully, themselves},
-    http::{FormStep, NAME_CHARS_MAX, code_by_form, email, password, routes, sign_in_by_form},
+    http::{FormStep, NAME_CHARS_MAX, code_by_form, email, password, routes, sign_in_by_form, sign_in_proved},
     letters::Letters,
     once::Once,
     register::{open, weak},

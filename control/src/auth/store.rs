@@ -178,8 +178,8 @@ pub(super) async fn take_attempt_back(tx: &mut Tx, subject: &[u8; 32]) -> db::Re
         .map(|_| ())
 }
 
-pub(super) async fn device(db: &Db, hash: &[u8; 32], used_since: i64) -> db::Result<Option<UserId>> {
-    let row: Option<(String,)> = db
+pub(super) async fn device<'c>(on: impl On<'c>, hash: &[u8; 32], used_since: i64) -> db::Result<Option<UserId>> {
+    let row: Option<(String,)> = on
         .query("SELECT user_id FROM devices WHERE hash = $1 AND last_used_at > $2")
         .bind(hash.to_vec())
         .bind(used_since)

@@ -1,4 +1,4 @@
-//! The second step of a sign-in: the first gave out a ticket, and with it comes a code.
+//! The second step of a sign-in: the first gave out a ticket, and with it comes a code or a passkey's answer.
 
 use clearway_config::ErrorCode;
 
@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     db::{self, Tx},
-    factors,
+    factors::{
+        self, Held,
+        passkeys::{self, Asked, Assertion, RequestOptions},
+    },
     http::{Api, ApiError},
     users::{self, User},
 };
@@ -20,30 +23,47 @@ const GOOD_MS: i64 = 5 * 60 * 1_000;
 /// What is counted.
 pub(super) const CODE: &str = "second_factor";
 
-/// A sign-in that waits for a code.
+/// A sign-in that waits for a second factor.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) token: Once,
     pub(super) expires_at: i64,
+    pub(super) held: Held,
+}
+
+/// What is shown as one.
+pub(super) enum Shown {
+    Code(String),
+    Passkey(Assertion),
 }
 
 /// For a person whose password or link was right.
-pub(super) async fn give(tx: &mut Tx, api: &Api, user: &User) -> db::Result<Ticket> {
+pub(super) async fn give(tx: &mut Tx, api: &Api, user: &User, held: Held) -> db::Result<Ticket> {
     let (token, now_ms) = (Once::mint(&api.world), api.world.now_ms());
     let expires_at = now_ms + GOOD_MS;
     let purpose = Purpose::SecondFactor;
     store::insert_token(tx, &NewToken { hash: token.hash(), user: user.id, purpose, email: &user.email, expires_at }, now_ms)
         .await?;
-    Ok(Ticket { token, expires_at })
+    Ok(Ticket { token, expires_at, held })
 }
 
-/// Begins the session that the ticket is for. A wrong code leaves the ticket good; guesses are counted as those at a
+/// Gives out a challenge for a passkey of the ticket's person.
+pub(super) async fn ask_passkey(api: &Api, ticket: &Once) -> Result<RequestOptions, ApiError> {
+    let mut tx = api.db.begin().await?;
+    let waiting = store::token(&mut tx, &ticket.hash(), Purpose::SecondFactor, api.world.now_ms()).await?;
+    let (id, _) = waiting.ok_or_else(|| ApiError::new(ErrorCode::OneTimeTokenInvalid))?;
+    let options = passkeys::ask(&mut tx, api, Asked::Ticket(ticket.hash(), id)).await?;
+    tx.commit().await?;
+    Ok(options)
+}
+
+/// Begins the session that the ticket is for. A wrong code or passkey leaves the ticket good; guesses are counted as those at a
 /// password are.
 pub(super) async fn redeem(
     api: &Api,
     visitor: &Visitor,
     ticket: &Once,
-    code: &str,
+    shown: &Shown,
     device: Option<&Once>,
 ) -> Result<SignedIn, ApiError> {
     let unusable = || ApiError::new(ErrorCode::OneTimeTokenInvalid);
@@ -57,12 +77,17 @@ pub(super) async fn redeem(
     let counted = attempts::count_guess(&mut tx, &api.world, CODE, &whose, guesser, visitor.address).await?;
     tx.commit().await?;
     counted?;
+    if let Shown::Passkey(answer) = shown {
+        passkeys::verify(api, (visitor.address, visitor.request_id), Asked::Ticket(ticket.hash(), id), answer).await?;
+    }
 
     let mut tx = api.db.begin().await?;
     let (id, email) =
         store::take_token(&mut tx, &ticket.hash(), Purpose::SecondFactor, api.world.now_ms()).await?.ok_or_else(unusable)?;
     let user = users::find(&mut tx, id).await?.filter(|user| user.email == email).ok_or_else(unusable)?;
-    if !factors::verify(&mut tx, api, id, code).await? {
+    if let Shown::Code(code) = shown
+        && !factors::verify(&mut tx, api, id, code).await?
+    {
         // Dropping the transaction leaves the ticket good.
         return Err(ApiError::new(ErrorCode::SecondFactorInvalid));
     }

@@ -128,8 +128,8 @@ pub(super) struct SignedInView {
 pub(super) struct FactorTicketView {
     /// Good until a right code came with it.
     ticket: String,
-    /// What will do: `totp`, a code of the app, or `recovery_code`.
-    methods: [&'static str; 2],
+    /// What will do: `totp`, a code of the app, `passkey`, or `recovery_code`.
+    methods: Vec<&'static str>,
     /// Within five minutes.
     expires_at: String,
 }
@@ -144,9 +144,11 @@ impl SignInView {
     }
 
     pub(super) fn waits(ticket: &Ticket) -> Self {
+        let held = ticket.held;
+        let methods = [(held.totp, "totp"), (held.passkeys > 0, "passkey"), (held.recovery_codes > 0, "recovery_code")];
         Self::SecondFactorRequired(FactorTicketView {
             ticket: ticket.token.reveal().to_owned(),
-            methods: ["totp", "recovery_code"],
+            methods: methods.into_iter().filter(|(there, _)| *there).map(|(_, method)| method).collect(),
             expires_at: rfc3339(ticket.expires_at),
         })
     }

@@ -10,8 +10,8 @@
 mod http;
 mod listing;
 mod store;
-mod words;
 
+pub use crate::db::Wanted;
 pub use http::routes;
 pub use listing::{Entry, Listing, Place, Sort, rank};
 pub use store::{
@@ -22,4 +22,3 @@ pub use store::{
     set_featured, set_listed,
     trend::sweep,
 };
-pub use words::Wanted;

@@ -9,11 +9,8 @@ pub(super) mod trend;
 use clearway_config::{AccountId, AppId};
 use sqlx::{FromRow, types::Json};
 
-use super::{
-    listing::{Details, Entry, Listing, Place, number_of, rank},
-    words::folded,
-};
-use crate::db::{self, On, PerEngine, Tx};
+use super::listing::{Details, Entry, Listing, Place, number_of, rank};
+use crate::db::{self, On, PerEngine, Tx, folded};
 
 /// A listing with what it is sorted by. The name of its developer comes from the account.
 #[derive(Debug, FromRow)]

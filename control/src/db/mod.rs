@@ -16,6 +16,7 @@ mod signal;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use sqlx::{Postgres, Sqlite, SqlitePool, postgres::PgPool};
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ pub use hear::Hearing;
 pub use page::{Page, cut};
 pub use query::{Columns, PerEngine, Query, Record, Scalar, Sql, Value};
 pub use signal::{Signal, Signals};
+pub use words::{Wanted, folded};
 
 /// A database that is open and has this binary's schema.
 #[derive(Debug, Clone)]

@@ -1,12 +1,13 @@
 //! Turning the second factor on and off, and asking for it.
 
 use clearway_config::{ErrorCode, UserId};
+use sqlx::FromRow;
 use zeroize::Zeroizing;
 
-use super::{recovery, store, totp};
+use super::{passkeys, recovery, store, totp};
 use crate::{
     audit::{self, Actor, Changes, Event},
-    auth::Letters,
+    auth::{Letters, Once},
     db::{self, On, Tx},
     http::{Api, ApiError, Person},
     secrets::Purpose,
@@ -22,19 +23,39 @@ pub(super) struct Begun {
     pub(super) uri: Zeroizing<String>,
 }
 
+/// What a person has to show beside the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Held {
+    /// Codes of an app.
+    pub totp: bool,
+    pub passkeys: i64,
+    /// Those that are left.
+    pub recovery_codes: i64,
+}
+
+impl Held {
+    /// Whether anything is asked for.
+    pub fn is_on(self) -> bool {
+        self.totp || self.passkeys > 0
+    }
+}
+
 /// Whether a person is asked for a second factor.
 pub async fn is_on<'c>(on: impl On<'c>, user: UserId) -> db::Result<bool> {
-    Ok(store::find(on, user).await?.is_some_and(|factor| factor.confirmed_at.is_some()))
+    Ok(store::held(on, user).await?.is_on())
 }
 
-/// Whether one is asked for, and how many recovery codes are left.
-pub async fn state(tx: &mut Tx, user: UserId) -> db::Result<(bool, i64)> {
-    Ok((is_on(&mut *tx, user).await?, store::count_codes(&mut *tx, user).await?))
+/// What a person has.
+pub async fn state<'c>(on: impl On<'c>, user: UserId) -> db::Result<Held> {
+    store::held(on, user).await
 }
 
-/// Whether `code` is a right one of the person's app, or one of their recovery codes: neither is taken again once `tx` has
-/// been committed.
+/// Whether `code` is a right one of the person's app, one of their recovery codes, or stands for a passkey that was just
+/// shown: none is taken again once `tx` has been committed.
 pub async fn verify(tx: &mut Tx, api: &Api, user: UserId, code: &str) -> Result<bool, ApiError> {
+    if let Some(proof) = Once::parse(code) {
+        return Ok(passkeys::take_proof(tx, api, user, &proof).await?);
+    }
     if code.len() != 6 {
         return Ok(store::take_code(tx, user, &recovery::hash(code)).await?);
     }
@@ -53,7 +74,7 @@ async fn take(tx: &mut Tx, api: &Api, user: UserId, code: &str) -> Result<bool, 
 /// Makes a seed for the person's app; it is not asked for before [`turn_on`].
 pub(super) async fn begin(api: &Api, user: UserId, email: &str) -> Result<Begun, ApiError> {
     let mut tx = api.db.begin().await?;
-    if is_on(&mut tx, user).await? {
+    if state(&mut tx, user).await?.totp {
         return Err(on_already());
     }
     let random = Zeroizing::new(api.world.random());
@@ -68,7 +89,7 @@ pub(super) async fn begin(api: &Api, user: UserId, email: &str) -> Result<Begun,
 pub(super) async fn turn_on(api: &Api, person: &Person, code: &str) -> Result<Vec<Zeroizing<String>>, ApiError> {
     let user = person.user_id;
     let mut tx = api.db.begin().await?;
-    if is_on(&mut tx, user).await? {
+    if state(&mut tx, user).await?.totp {
         return Err(on_already());
     }
     if !take(&mut tx, api, user, code).await? {
@@ -107,26 +128,34 @@ pub(super) async fn renew_codes(api: &Api, person: &Person) -> Result<Vec<Zeroiz
     Ok(codes)
 }
 
-/// Asks for it no longer.
-pub(super) async fn turn_off(api: &Api, person: &Person) -> Result<(), ApiError> {
+/// Asks for codes of the app no longer. What is held then.
+pub(super) async fn turn_off(api: &Api, person: &Person) -> Result<Held, ApiError> {
     let mut tx = api.db.begin().await?;
-    if !is_on(&mut tx, person.user_id).await? {
+    if !state(&mut tx, person.user_id).await?.totp {
         return Err(ApiError::not_found());
     }
     store::remove(&mut tx, person.user_id).await?;
-    store::forget_codes(&mut tx, person.user_id).await?;
+    forget_codes_of_none(&mut tx, person.user_id).await?;
     note(
         &mut tx,
         api,
         person,
         Changes::default().field("second_factor", true, false),
-        "The second factor of your account was turned off.",
+        "The authenticator app of your account is asked for no more.",
     )
     .await?;
-    Ok(tx.commit().await?)
+    let held = state(&mut tx, person.user_id).await?;
+    tx.commit().await?;
+    Ok(held)
 }
 
-async fn fresh_codes(tx: &mut Tx, api: &Api, user: UserId) -> db::Result<Vec<Zeroizing<String>>> {
+/// Recovery codes stand in for something: where there is nothing they go.
+pub(super) async fn forget_codes_of_none(tx: &mut Tx, user: UserId) -> db::Result<()> {
+    if is_on(&mut *tx, user).await? { Ok(()) } else { store::forget_codes(tx, user).await }
+}
+
+/// Recovery codes in the place of those there were.
+pub(super) async fn fresh_codes(tx: &mut Tx, api: &Api, user: UserId) -> db::Result<Vec<Zeroizing<String>>> {
     store::forget_codes(tx, user).await?;
     let codes = recovery::mint(&api.world);
     for code in &codes {
@@ -151,12 +180,13 @@ async fn note(tx: &mut Tx, api: &Api, person: &Person, changes: Changes, told: &
     Ok(api.mail.send(tx, &api.world, &letters.second_factor_changed(&user.email, told)).await?)
 }
 
-/// None of a person's seeds and recovery codes is left.
+/// None of a person's seeds, passkeys and recovery codes is left.
 pub async fn forget(tx: &mut Tx, user: UserId) -> db::Result<()> {
     store::remove(tx, user).await?;
+    passkeys::forget(tx, user).await?;
     store::forget_codes(tx, user).await
 }
 
 fn on_already() -> ApiError {
-    ApiError::saying(ErrorCode::Conflict, "The second factor is on already: turn it off first.")
+    ApiError::saying(ErrorCode::Conflict, "An authenticator app is set up already: turn it off first.")
 }

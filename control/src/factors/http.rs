@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
-use super::act;
+use super::act::{self, Held};
 use crate::{
     auth::{confirm, confirm_fully, password},
     http::{Answer, Answered, Api, Body, Fields, Form, Person, fields},
 };
 
-/// Characters in a code, recovery codes with what stands between their groups.
-pub const CODE_CHARS_MAX: usize = 32;
+/// Characters in a code: those that stand for a passkey are the longest.
+pub const CODE_CHARS_MAX: usize = 48;
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -22,6 +22,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(turn_on))
         .routes(routes!(turn_off))
         .routes(routes!(renew_codes))
+        .merge(super::passkeys::routes())
 }
 
 #[derive(ToSchema)]
@@ -44,7 +45,7 @@ struct CodeForm {
     /// The current password.
     #[schema(value_type = String, max_length = 128)]
     password: Zeroizing<String>,
-    /// Of the app. Except for turning it on a recovery code will do too.
+    /// Of the app. Except for turning it on a recovery code will do too, or what stands for a passkey.
     code: String,
 }
 
@@ -58,10 +59,21 @@ impl Form for CodeForm {
 
 /// Whether a second factor is asked for.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"on": true, "recovery_codes_left": 10}))]
-struct FactorView {
+#[schema(example = json!({"on": true, "totp": true, "passkeys": 0, "recovery_codes_left": 10}))]
+pub struct FactorView {
+    /// Whether any is asked for.
     on: bool,
+    /// Whether codes of an app are taken.
+    totp: bool,
+    /// How many there are.
+    passkeys: i64,
     recovery_codes_left: i64,
+}
+
+impl From<Held> for FactorView {
+    fn from(held: Held) -> Self {
+        Self { on: held.is_on(), totp: held.totp, passkeys: held.passkeys, recovery_codes_left: held.recovery_codes }
+    }
 }
 
 /// What an authenticator app is given, in this answer only.
@@ -85,9 +97,7 @@ struct CodesView {
 #[utoipa::path(get, path = "/users/me/second-factor", operation_id = "second_factor_read", tag = "people", security(("session" = [])),
     responses((status = 200, description = "Whether it is", body = Success<FactorView>)))]
 async fn read(State(api): State<Api>, person: Person) -> Answered {
-    let mut tx = api.db.begin_read().await?;
-    let (on, recovery_codes_left) = act::state(&mut tx, person.user_id).await?;
-    Answer::ok(&FactorView { on, recovery_codes_left })
+    Answer::ok(&FactorView::from(act::state(&api.db, person.user_id).await?))
 }
 
 /// Begin to set up a second factor
@@ -111,14 +121,15 @@ async fn turn_on(State(api): State<Api>, person: Person, Body(form, _): Body<Cod
     codes(&act::turn_on(&api, &person, &form.code).await?)
 }
 
-/// Turn the second factor off
+/// Turn the app's codes off
+///
+/// Passkeys go on to be asked for.
 #[utoipa::path(post, path = "/users/me/second-factor/disable", operation_id = "second_factor_turn_off", tag = "people",
     request_body = CodeForm, security(("session" = [])),
-    responses((status = 200, description = "It is off", body = Success<FactorView>)))]
+    responses((status = 200, description = "What is asked for now", body = Success<FactorView>)))]
 async fn turn_off(State(api): State<Api>, person: Person, Body(form, _): Body<CodeForm>) -> Answered {
     confirm_fully(&api, &person, form.password, Some(&form.code)).await?;
-    act::turn_off(&api, &person).await?;
-    Answer::ok(&FactorView { on: false, recovery_codes_left: 0 })
+    Answer::ok(&FactorView::from(act::turn_off(&api, &person).await?))
 }
 
 /// Make other recovery codes

@@ -3,6 +3,7 @@
 use clearway_config::UserId;
 use sqlx::FromRow;
 
+use super::act::Held;
 use crate::db::{self, On, Tx};
 
 /// A person's second factor, sealed.
@@ -10,11 +11,10 @@ use crate::db::{self, On, Tx};
 pub(super) struct Sealed {
     pub(super) seed: Vec<u8>,
     pub(super) last_step: i64,
-    pub(super) confirmed_at: Option<i64>,
 }
 
 pub(super) async fn find<'c>(on: impl On<'c>, user: UserId) -> db::Result<Option<Sealed>> {
-    on.query("SELECT seed, last_step, confirmed_at FROM totp_factors WHERE user_id = $1").bind(user.to_string()).optional().await
+    on.query("SELECT seed, last_step FROM totp_factors WHERE user_id = $1").bind(user.to_string()).optional().await
 }
 
 /// In the place of one that was never confirmed.
@@ -78,6 +78,14 @@ pub(super) async fn take_code(tx: &mut Tx, user: UserId, hash: &[u8; 32]) -> db:
     Ok(taken == 1)
 }
 
-pub(super) async fn count_codes<'c>(on: impl On<'c>, user: UserId) -> db::Result<i64> {
-    on.query("SELECT count(*) FROM recovery_codes WHERE user_id = $1").bind(user.to_string()).scalar().await
+/// What a person has to show.
+pub(super) async fn held<'c>(on: impl On<'c>, user: UserId) -> db::Result<Held> {
+    on.query(
+        "SELECT EXISTS (SELECT 1 FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL) AS totp,
+                (SELECT count(*) FROM passkeys WHERE user_id = $1) AS passkeys,
+                (SELECT count(*) FROM recovery_codes WHERE user_id = $1) AS recovery_codes",
+    )
+    .bind(user.to_string())
+    .one()
+    .await
 }

@@ -3,7 +3,10 @@
 //! Only the gateway can say these things, and the gateway is a peer on this machine's loopback: from any
 //! other peer they are made anew.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::extract::{ConnectInfo, Request};
 use clearway_config::{RequestId, envelope::RateLimit};
@@ -21,6 +24,8 @@ pub struct Context {
     pub trace_id: String,
     pub rate_limit: Option<RateLimit>,
     pub address: IpAddr,
+    /// Whole: routers that are nested see only what is behind their own place.
+    pub path: Arc<str>,
 }
 
 impl Context {
@@ -35,6 +40,7 @@ impl Context {
             trace_id: text(headers, "traceparent").and_then(trace_id).unwrap_or_else(|| hex(&world.random()[..16])),
             rate_limit: said(RATE_LIMIT).and_then(rate_limit),
             address: said("x-forwarded-for").and_then(last_address).unwrap_or(peer),
+            path: request.uri().path().into(),
         }
     }
 }

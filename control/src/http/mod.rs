@@ -43,7 +43,8 @@ pub use paging::{PageParams, Paging};
 pub use versions::{IfMatch, tagged};
 
 use crate::{
-    db::Db, egress::Egress, mail::Outbox, metrics::Metrics, passwords::Passwords, secrets::Secrets, sync::Hub, world::World,
+    db::Db, egress::Egress, mail::Outbox, metrics::Metrics, passwords::Passwords, providers::Providers, secrets::Secrets,
+    sync::Hub, world::World,
 };
 
 /// What handlers are given. Cheap to clone.
@@ -60,6 +61,8 @@ pub struct Api {
     pub metrics: Metrics,
     pub mail: Outbox,
     pub passwords: Passwords,
+    /// Where else people may show who they are.
+    pub providers: Providers,
     /// Who may become a user.
     pub registration: Registration,
     /// Where people find the gateway.

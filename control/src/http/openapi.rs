@@ -51,10 +51,13 @@ const BY_ADDRESS: &[ErrorCode] = &[ErrorCode::RateLimitExceeded, ErrorCode::Conc
 const SIGN_IN: &[ErrorCode] = &[
     ErrorCode::CredentialsInvalid,
     ErrorCode::SecondFactorInvalid,
+    ErrorCode::PasskeysUnavailable,
     ErrorCode::SignInLocked,
     ErrorCode::SignInBusy,
     ErrorCode::OneTimeTokenInvalid,
     ErrorCode::RegistrationClosed,
+    ErrorCode::ProviderAnswerUnknown,
+    ErrorCode::ProviderUnusable,
     ErrorCode::CsrfTokenInvalid,
     ErrorCode::AccountSuspended,
     ErrorCode::RateLimitExceeded,

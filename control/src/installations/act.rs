@@ -118,7 +118,7 @@ pub async fn change(
     if scopes == old.scopes && app_version == old.app_version {
         return Ok((old, None));
     }
-    let held = ends::lock(tx, id).await?;
+    let held = ends::lock(tx, &old).await?;
     let new = Installation { scopes, app_version, version: old.version + 1, updated_at: world.now_ms(), ..old.clone() };
     store::save(tx, &new).await?;
     let actor = Actor::from(caller);
@@ -166,7 +166,7 @@ pub async fn uninstall(
     expected: Option<i64>,
 ) -> Result<(Installation, Option<Revision>), InstallError> {
     let (old, listing) = seen(tx, caller.bounds(), id, expected).await?;
-    let held = ends::lock(tx, id).await?;
+    let held = ends::lock(tx, &old).await?;
     let now_ms = world.now_ms();
     let new = Installation { version: old.version + 1, updated_at: now_ms, uninstalled_at: Some(now_ms), ..old };
     store::save(tx, &new).await?;

@@ -147,7 +147,7 @@ struct WholeInstallationView {
 struct InstallationChanged {
     #[serde(flatten)]
     installation: InstallationView,
-    /// How far the revocation of its keys and webhooks has come; null where there were none.
+    /// How far the end of its keys, its webhooks and what its OAuth client was let do has come; null where there was nothing.
     propagation: Option<Propagation>,
 }
 
@@ -254,8 +254,8 @@ async fn whole(tx: &mut crate::db::Tx, found: Installation) -> Answered {
 
 /// Change what an app may do
 ///
-/// Replaces the scopes, by what the app's live version asks for. Keys of the installation that may do more are revoked; the
-/// answer waits until the gateways refuse them.
+/// Replaces the scopes, by what the app's live version asks for. Keys of the installation that may do more are revoked, and
+/// what people have let the app do beyond them ends; the answer waits until the gateways refuse both.
 #[utoipa::path(put, path = "/installations/{id}", operation_id = "installations_update", tag = "marketplace",
     params(("id" = String, Path, description = "The installation's id, `inst_…`"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
@@ -276,8 +276,8 @@ async fn change(
 
 /// Uninstall an app
 ///
-/// Its keys are revoked and its webhooks deleted at once; the answer waits until the gateways refuse them. Emits
-/// `app.uninstalled`, to the account and to the app's developer.
+/// Its keys are revoked, its webhooks deleted and its OAuth tokens ended at once; the answer waits until the gateways refuse
+/// them. Emits `app.uninstalled`, to the account and to the app's developer.
 #[utoipa::path(delete, path = "/installations/{id}", operation_id = "installations_remove", tag = "marketplace",
     params(("id" = String, Path, description = "The installation's id, `inst_…`"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),

@@ -5,9 +5,9 @@ use std::{future::Future, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    auth, catalogue, db,
+    auth, catalogue, db, factors,
     http::{Api, chain, idempotency},
-    keys, mail, members, oauth, proxies, sessions, usage, webhooks,
+    identities, keys, mail, members, oauth, proxies, sessions, usage, webhooks,
 };
 
 /// Between two sweeps, and after one that failed.
@@ -43,6 +43,8 @@ pub async fn sweep_once(api: &Api) {
     drain(api, "secret", || keys::sweep(&api.db, &api.world)).await;
     drain(api, "session", || sessions::sweep(&api.db, before)).await;
     drain(api, "sign_in", || auth::sweep(&api.db, &api.world)).await;
+    drain(api, "passkey_challenge", || factors::passkeys::sweep(&api.db, api.world.now_ms())).await;
+    drain(api, "provider_request", || identities::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "invitation", || members::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "mailbox", || mail::sweep(&api.db, api.world.now_ms())).await;
     drain(api, "app_trend", || catalogue::sweep(&api.db, &api.world)).await;

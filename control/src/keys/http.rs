@@ -42,10 +42,12 @@ async fn list(State(api): State<Api>, caller: Permit<ReadKeys>, Query(form): Que
     let account = caller.account(form.account_id)?;
     let page = store::list(&api.db, account, form.paging).await?;
     let total = store::count(&api.db, account).await?;
-    let mut items = Vec::with_capacity(page.items.len());
-    for key in &page.items {
-        items.push(view(&api, key).await?);
-    }
+    let ids: Vec<KeyId> = page.items.iter().map(|key| key.id).collect();
+    let now_ms = api.world.now_ms();
+    let mut secrets = store::live_secrets_of(&api.db, &ids, now_ms).await?;
+    let mut uses = store::last_uses(&api.db, &ids).await?;
+    let viewed = |key: &Key| KeyView::new(key, &secrets.remove(&key.id).unwrap_or_default(), uses.remove(&key.id), now_ms);
+    let items: Vec<KeyView> = page.items.iter().map(viewed).collect();
     let next_cursor = page.next.map(|id| id.to_string());
     Answer::ok(&List { items, total: Some(total), next_cursor })
 }

@@ -1,10 +1,17 @@
-//! Every statement on `api_keys`, `key_secrets` and `key_uses`.
+//! Every statement on `api_keys` and `key_uses`; those on `key_secrets` are in [`secrets`].
 
-use clearway_config::{AccountId, Environment, KeyHash, KeyId, Limits, Scopes, SecretId};
+mod secrets;
+
+use std::collections::HashMap;
+
+use clearway_config::{AccountId, Environment, KeyHash, KeyId, Limits, Scopes};
 use ipnet::IpNet;
 use sqlx::{FromRow, types::Json};
 
-use super::model::{Key, Secret};
+pub(super) use self::secrets::{
+    end_secret, forget_signing_secrets, insert_secret, live_secrets, live_secrets_of, set_signing_secret,
+};
+use super::model::Key;
 use crate::{
     db::{self, On, Page, PerEngine, Tx, cut},
     http::Paging,
@@ -23,18 +30,6 @@ struct KeyRow {
     per_month: Option<i64>,
     concurrent: Option<i64>,
     require_signature: bool,
-    created_at: i64,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
-}
-
-#[derive(Debug, FromRow)]
-struct SecretRow {
-    id: String,
-    key_id: String,
-    hash: Vec<u8>,
-    shown: String,
-    signing_secret: Option<Vec<u8>>,
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
@@ -193,62 +188,26 @@ pub(super) async fn count_active(tx: &mut Tx, account: AccountId, now_ms: i64) -
     .await
 }
 
-pub(super) async fn insert_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
-    tx.query("INSERT INTO key_secrets (id, key_id, hash, shown, signing_secret, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(secret.id.to_string())
-        .bind(secret.key_id.to_string())
-        .bind(secret.hash.as_bytes().to_vec())
-        .bind(secret.shown.clone())
-        .bind(secret.signing_secret.clone())
-        .bind(secret.created_at)
-        .execute()
-        .await
-        .map(|_| ())
-}
-
-/// Writes when a secret ends.
-pub(super) async fn end_secret(tx: &mut Tx, secret: &Secret) -> db::Result<()> {
-    tx.query("UPDATE key_secrets SET expires_at = $3, revoked_at = $4 WHERE id = $1 AND key_id = $2")
-        .bind(secret.id.to_string())
-        .bind(secret.key_id.to_string())
-        .bind(secret.expires_at)
-        .bind(secret.revoked_at)
-        .execute()
-        .await
-        .map(|_| ())
-}
-
-/// Puts a signing secret, sealed, beside a secret.
-pub(super) async fn set_signing_secret(tx: &mut Tx, secret: &Secret, sealed: Vec<u8>) -> db::Result<()> {
-    tx.query("UPDATE key_secrets SET signing_secret = $3 WHERE id = $1 AND key_id = $2")
-        .bind(secret.id.to_string())
-        .bind(secret.key_id.to_string())
-        .bind(sealed)
-        .execute()
-        .await
-        .map(|_| ())
-}
-
-/// Takes the signing secrets from all secrets of a key.
-pub(super) async fn forget_signing_secrets(tx: &mut Tx, key: KeyId) -> db::Result<()> {
-    tx.query("UPDATE key_secrets SET signing_secret = NULL WHERE key_id = $1").bind(key.to_string()).execute().await.map(|_| ())
-}
-
-/// A key's secrets that neither are revoked nor have ended, newest first; few, because rotation bounds them.
-pub(super) async fn live_secrets<'c>(on: impl On<'c>, key: KeyId, now_ms: i64) -> db::Result<Vec<Secret>> {
+/// [`last_use`] of each of these keys that was ever used.
+pub(super) async fn last_uses<'c>(on: impl On<'c>, keys: &[KeyId]) -> db::Result<HashMap<KeyId, Use>> {
     let rows = on
-        .query(
-            "SELECT id, key_id, hash, shown, signing_secret, created_at, expires_at, revoked_at
-             FROM key_secrets
-             WHERE key_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY id DESC
-             LIMIT 100",
-        )
-        .bind(key.to_string())
-        .bind(now_ms)
-        .all::<SecretRow>()
+        .query(PerEngine {
+            sqlite: "SELECT key_id, last_used_at, last_used_address FROM key_uses
+                     WHERE key_id IN (SELECT value FROM json_each($1))",
+            postgres: "SELECT key_id, last_used_at, last_used_address FROM key_uses
+                       WHERE key_id IN (SELECT jsonb_array_elements_text($1))",
+        })
+        .bind(ids(keys))
+        .all::<(String, i64, Option<String>)>()
         .await?;
-    rows.into_iter().map(Secret::try_from).collect()
+    let of = |(key, last_used_at, last_used_address): (String, i64, Option<String>)| {
+        Ok((db::decode("key_uses.key_id", &key)?, Use { last_used_at, last_used_address }))
+    };
+    rows.into_iter().map(of).collect()
+}
+
+fn ids(keys: &[KeyId]) -> Json<Vec<String>> {
+    Json(keys.iter().map(ToString::to_string).collect())
 }
 
 pub(super) async fn last_use<'c>(on: impl On<'c>, key: KeyId) -> db::Result<Option<Use>> {
@@ -307,23 +266,6 @@ impl TryFrom<KeyRow> for Key {
             allowed: row.allowed_addresses.0,
             limits: limits(row.per_second, row.per_day, row.per_month, row.concurrent),
             require_signature: row.require_signature,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-            revoked_at: row.revoked_at,
-        })
-    }
-}
-
-impl TryFrom<SecretRow> for Secret {
-    type Error = db::Error;
-
-    fn try_from(row: SecretRow) -> db::Result<Self> {
-        Ok(Self {
-            id: db::decode::<SecretId>("key_secrets.id", &row.id)?,
-            key_id: db::decode("key_secrets.key_id", &row.key_id)?,
-            hash: KeyHash::from_slice(&row.hash).ok_or_else(|| db::undecodable("key_secrets.hash", "not 32 bytes"))?,
-            shown: row.shown,
-            signing_secret: row.signing_secret,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

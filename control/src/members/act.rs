@@ -10,6 +10,7 @@ use crate::{
     db::{self, Tx},
     http::ApiError,
     oauth,
+    sync::Revision,
     world::World,
 };
 
@@ -67,14 +68,15 @@ pub(super) async fn change_role(
     Ok(())
 }
 
-/// Removes a member, or lets one leave. What they have made in the account stays the account's.
+/// Removes a member, or lets one leave. What they have made in the account stays the account's; what they have let
+/// applications do there ends, and proxies are told of it.
 pub(super) async fn remove(
     tx: &mut Tx,
     world: &World,
     actor: &Actor,
     account: AccountId,
     member: UserId,
-) -> Result<(), MemberError> {
+) -> Result<Option<Revision>, MemberError> {
     let (id, asks_as) = asker(tx, account, actor).await?;
     let of = store::role(&mut *tx, account, member).await?.ok_or(MemberError::NotFound)?;
     if id != member && !may_change(asks_as, of, None) {
@@ -84,11 +86,10 @@ pub(super) async fn remove(
         return Err(MemberError::LastOwner);
     }
     store::remove(tx, account, member).await?;
-    // Applications that acted here for them do so no more.
-    oauth::end_of_person(tx, world, actor, member, Some(account)).await?;
+    let ended = oauth::end_of_person(tx, world, actor, member, Some(account)).await?;
     let action = if id == member { "member.left" } else { "member.removed" };
     note(tx, world, actor, account, action, member, Changes::default().field("role", of, ())).await?;
-    Ok(())
+    Ok(ended.revision)
 }
 
 /// Makes another member the owner, and the owner who asks an admin.

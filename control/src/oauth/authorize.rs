@@ -10,8 +10,10 @@ use clearway_config::{
 use super::{
     clients::{Client, GrantType},
     code::is_challenge,
+    identity::{Identity, NONCE_CHARS_MAX},
     params::Params,
-    redirect,
+    pushed, redirect,
+    resource::Resource,
     store::clients as store,
 };
 use crate::{db, http::Api};
@@ -25,10 +27,26 @@ pub(super) struct Asked {
     pub(super) client: Client,
     pub(super) redirect_uri: String,
     pub(super) state: Option<String>,
-    pub(super) scopes: Scopes,
+    pub(super) wanted: Wanted,
+    /// What names it, where it was pushed.
+    pub(super) request_uri: Option<String>,
     pub(super) code_challenge: String,
+    pub(super) resource: Resource,
+    /// For the ID token (OpenID Connect Core, 3.1.2.1), as are the following.
+    pub(super) nonce: Option<String>,
     /// Nobody is to be asked: then nothing can be given.
     pub(super) silent: bool,
+    /// The person is to sign in, although they have.
+    pub(super) sign_in: bool,
+    /// How long ago they may have signed in, in milliseconds.
+    pub(super) max_age_ms: Option<i64>,
+}
+
+/// What is asked for by scopes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) scopes: Scopes,
+    pub(super) identity: Identity,
 }
 
 /// Why it cannot.
@@ -58,6 +76,19 @@ pub(super) async fn read(api: &Api, params: &Params, issuer: &str) -> Result<Ask
     let id = id.ok_or(Faulty::Page("The link names no application."))?;
     let client = store::find(&api.db, None, id).await?.filter(|client| client.disabled_at.is_none());
     let client = client.ok_or(Faulty::Page("The application is not known, or has been switched off."))?;
+    match params.get("request_uri") {
+        None => of_client(client, params, issuer),
+        Some(request_uri) => {
+            let pushed = pushed::find(&api.db, id, request_uri, api.world.now_ms()).await?;
+            let pushed = pushed.ok_or(Faulty::Page("The request has expired, or was decided on already."))?;
+            let asked = of_client(client, &pushed, issuer)?;
+            Ok(Asked { request_uri: Some(request_uri.to_owned()), ..asked })
+        }
+    }
+}
+
+/// Reads a request of a client that is known.
+pub(super) fn of_client(client: Client, params: &Params, issuer: &str) -> Result<Asked, Faulty> {
     let redirect_uri = params.get("redirect_uri").ok_or(Faulty::Page("The link does not say where to go afterwards."))?;
     if !redirect::is_registered(&client.redirect_uris, redirect_uri) {
         return Err(Faulty::Page("The link leads to an address that the application has not registered."));
@@ -69,14 +100,41 @@ pub(super) async fn read(api: &Api, params: &Params, issuer: &str) -> Result<Ask
     if too_long {
         return Err(back("invalid_request", "The state is too long."));
     }
-    check(&client, params, issuer).map_err(|(word, says)| back(word, says))?;
-    let scopes = scopes(&client, params.get("scope")).map_err(|says| back("invalid_scope", says))?;
+    check(&client, params).map_err(|(word, says)| back(word, says))?;
+    let resource = Resource::read(issuer, params.get("resource"));
+    let resource = resource.map_err(|_| back("invalid_target", "The resource must be the issuer, or a path below it."))?;
+    let wanted = wanted(&client, params.get("scope")).map_err(|says| back("invalid_scope", says))?;
+    let invalid = |says| back("invalid_request", says);
+    let prompts: Vec<&str> = params.get("prompt").map(|prompt| prompt.split(' ').collect()).unwrap_or_default();
+    let (silent, sign_in) = (prompts.contains(&"none"), prompts.contains(&"login"));
+    if silent && prompts.len() > 1 {
+        return Err(invalid("prompt is none, and something else."));
+    }
+    let max_age = params.get("max_age").map(str::parse::<u32>).transpose();
+    let max_age = max_age.map_err(|_| invalid("max_age must be a number of seconds."))?;
+    let max_age_ms = max_age.map(|seconds| i64::from(seconds) * 1_000);
+    let nonce = params.get("nonce").map(str::to_owned);
+    if nonce.as_ref().is_some_and(|nonce| nonce.chars().count() > NONCE_CHARS_MAX) {
+        return Err(invalid("The nonce is too long."));
+    }
     let code_challenge = params.get("code_challenge").unwrap_or_default().to_owned();
-    let silent = params.get("prompt").is_some_and(|prompt| prompt.split(' ').any(|word| word == "none"));
-    Ok(Asked { client, redirect_uri, state, scopes, code_challenge, silent })
+    let resource = resource.unwrap_or_default();
+    Ok(Asked {
+        client,
+        redirect_uri,
+        state,
+        wanted,
+        request_uri: None,
+        code_challenge,
+        resource,
+        nonce,
+        silent,
+        sign_in,
+        max_age_ms,
+    })
 }
 
-fn check(client: &Client, params: &Params, issuer: &str) -> Result<(), (&'static str, &'static str)> {
+fn check(client: &Client, params: &Params) -> Result<(), (&'static str, &'static str)> {
     match params.get("response_type") {
         Some("code") => {}
         Some(_) => return Err(("unsupported_response_type", "Only code is supported.")),
@@ -88,9 +146,6 @@ fn check(client: &Client, params: &Params, issuer: &str) -> Result<(), (&'static
     if params.get("request").is_some() {
         return Err(("request_not_supported", "Request objects are not supported."));
     }
-    if params.get("request_uri").is_some() {
-        return Err(("request_uri_not_supported", "Request objects are not supported."));
-    }
     if params.get("response_mode").is_some_and(|mode| mode != "query") {
         return Err(("invalid_request", "response_mode must be query."));
     }
@@ -101,26 +156,25 @@ fn check(client: &Client, params: &Params, issuer: &str) -> Result<(), (&'static
     if !params.get("code_challenge").is_some_and(is_challenge) {
         return Err(("invalid_request", "code_challenge must be 43 characters of base64url."));
     }
-    if params.get("resource").is_some_and(|resource| resource != issuer) {
-        return Err(("invalid_target", "The only resource is the issuer itself."));
-    }
     Ok(())
 }
 
 /// What is asked for, or all that the client may ask for where nothing is said.
-pub(super) fn scopes(client: &Client, asked: Option<&str>) -> Result<Scopes, &'static str> {
-    let Some(asked) = asked else { return Ok(client.scopes.clone()) };
-    let words: Vec<&str> = asked.split(' ').filter(|word| !word.is_empty()).collect();
+pub(super) fn wanted(client: &Client, asked: Option<&str>) -> Result<Wanted, &'static str> {
+    let (identity, words) = Identity::take(asked.unwrap_or_default().split(' ').filter(|word| !word.is_empty()));
     if words.len() > SCOPES_MAX {
         return Err("Too many scopes.");
     }
+    if !identity.is_none() && !identity.openid {
+        return Err("profile and email go with openid.");
+    }
     let scopes: Result<Scopes, _> = words.into_iter().map(str::parse::<Scope>).collect();
     let scopes = scopes.map_err(|_| "A scope is malformed.")?;
-    if scopes.is_empty() {
-        return Ok(client.scopes.clone());
+    if scopes.is_empty() && identity.is_none() {
+        return Ok(Wanted { scopes: client.scopes.clone(), identity });
     }
     if scopes.iter().any(|scope| scope.as_str() == ADMIN || !client.scopes.contains(scope.as_str())) {
         return Err("The client is not registered for a scope that it asks for.");
     }
-    Ok(scopes)
+    Ok(Wanted { scopes, identity })
 }

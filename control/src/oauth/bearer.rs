@@ -7,9 +7,10 @@ use clearway_config::{
     AccountId, ClientId, GrantId, Scopes, TokenId, UserId,
     settings::gateway::{Algorithm, Issuer},
 };
-use clearway_filters::jwt::{Jwks, Token};
+use clearway_filters::jwt::{Jwks, Token, covers};
 
 use super::{
+    identity::Identity,
     revoke::client_generation,
     store::{grants, revocations},
 };
@@ -28,8 +29,18 @@ pub(super) struct Access {
     pub(super) account_id: AccountId,
     pub(super) subject: String,
     pub(super) scopes: Scopes,
+    pub(super) identity: Identity,
+    /// Where it is good alone: this path and everything below it.
+    pub(super) below: Option<Box<str>>,
     pub(super) issued_at_s: i64,
     pub(super) expires_at_s: i64,
+}
+
+impl Access {
+    /// Whether it is meant for a request with this path.
+    pub(super) fn covers(&self, path: &str) -> bool {
+        covers(self.below.as_deref(), path)
+    }
 }
 
 /// Reads a token that we have signed and that has not expired. Whether it was revoked is not looked at.
@@ -53,6 +64,8 @@ pub(super) async fn read(db: &Db, issuer: &str, text: &str, now_ms: i64) -> db::
             account_id: claims.account,
             subject: claims.subject?,
             scopes: claims.scopes,
+            identity: Identity::of_stored(said("scope").unwrap_or_default()),
+            below: claims.below,
             issued_at_s: token.claim("iat")?.as_i64()?,
             expires_at_s: token.claim("exp")?.as_i64()?,
         })
@@ -69,7 +82,7 @@ pub(super) async fn live(db: &Db, issuer: &str, text: &str, now_ms: i64) -> db::
         return Ok(None);
     }
     let user: Option<UserId> = access.subject.parse().ok();
-    let Some(standing) = grants::standing(db, access.account_id, user).await? else { return Ok(None) };
+    let Some(standing) = grants::standing(db, access.account_id, user, access.client_id).await? else { return Ok(None) };
     let allowed = if user.is_some() { standing.by_person(&access.scopes) } else { standing.by_client(&access.scopes) };
     Ok(allowed.map(|scopes| (access, scopes)))
 }
@@ -88,8 +101,8 @@ impl Bearers {
 
 #[async_trait]
 impl TokenDirectory for Bearers {
-    async fn find(&self, db: &Db, token: &str, now_ms: i64) -> db::Result<Option<HeldToken>> {
-        let found = live(db, &self.issuer, token, now_ms).await?;
+    async fn find(&self, db: &Db, token: &str, path: &str, now_ms: i64) -> db::Result<Option<HeldToken>> {
+        let found = live(db, &self.issuer, token, now_ms).await?.filter(|(access, _)| access.covers(path));
         Ok(found.map(|(access, scopes)| HeldToken {
             client_id: access.client_id,
             user_id: access.subject.parse().ok(),

@@ -9,7 +9,9 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
+    assertion,
     clients::{AuthMethod, Client},
+    http::issuer_of,
     opaque::{Kind, Opaque},
     pace::Pace,
     params::Params,
@@ -22,7 +24,8 @@ use crate::http::Api;
 struct Shown {
     method: AuthMethod,
     id: Zeroizing<String>,
-    secret: Option<Zeroizing<String>>,
+    /// A secret, or an assertion.
+    proof: Option<Zeroizing<String>>,
 }
 
 /// The client that a request proves to be. Whatever is wrong is told in the same words.
@@ -42,8 +45,14 @@ pub(super) async fn authenticate(
     };
     let Ok(id) = shown.id.parse::<ClientId>() else { return Err(refused()) };
     let client = store::find(&api.db, None, id).await?.ok_or_else(refused)?;
-    let right = match (&shown.secret, client.is_confidential()) {
-        (None, confidential) => !confidential,
+    if client.auth_method != shown.method || client.disabled_at.is_some() {
+        return Err(refused());
+    }
+    let right = match (&shown.proof, shown.method) {
+        (None, method) => method == AuthMethod::None,
+        (Some(assertion), AuthMethod::PrivateKeyJwt) => {
+            assertion::proves(&api.db, &issuer_of(&api.public_url), &client, assertion, now_ms).await?
+        }
         // What is no secret by its form is compared like any other: with all of them, to the end.
         (Some(secret), _) => {
             let given = Opaque::parse(Kind::ClientSecret, secret).map_or([0; 32], |secret| secret.hash());
@@ -51,10 +60,7 @@ pub(super) async fn authenticate(
             known.iter().fold(false, |right, hash| right | bool::from(hash.as_slice().ct_eq(&given)))
         }
     };
-    if !right || client.auth_method != shown.method || client.disabled_at.is_some() {
-        return Err(refused());
-    }
-    Ok(client)
+    if right { Ok(client) } else { Err(refused()) }
 }
 
 fn shown(headers: &HeaderMap, params: &Params) -> Result<Shown, Refusal> {
@@ -66,10 +72,21 @@ fn shown(headers: &HeaderMap, params: &Params) -> Result<Shown, Refusal> {
         (None, _) => None,
     };
     let (id, secret) = (params.get("client_id"), params.get("client_secret"));
+    if let Some(kind) = params.get("client_assertion_type") {
+        let assertion = params.get("client_assertion").filter(|_| kind == assertion::TYPE);
+        let invalid = || Refusal::new(Word::InvalidClient { basic: false }, "The assertion is none by RFC 7523.");
+        let assertion = assertion.ok_or_else(invalid)?;
+        let of = assertion::client(assertion).ok_or_else(invalid)?.to_string();
+        if basic.is_some() || secret.is_some() || id.is_some_and(|id| id != of) {
+            return Err(twice());
+        }
+        let proof = Some(Zeroizing::new(assertion.to_owned()));
+        return Ok(Shown { method: AuthMethod::PrivateKeyJwt, id: of.into(), proof });
+    }
     let Some(basic) = basic else {
         let id = id.ok_or_else(|| Refusal::new(Word::InvalidClient { basic: true }, "The client does not say who it is."))?;
         let method = if secret.is_some() { AuthMethod::ClientSecretPost } else { AuthMethod::None };
-        return Ok(Shown { method, id: id.to_owned().into(), secret: secret.map(|secret| secret.to_owned().into()) });
+        return Ok(Shown { method, id: id.to_owned().into(), proof: secret.map(|secret| secret.to_owned().into()) });
     };
     let (user, password) = read_basic(basic).ok_or_else(|| {
         Refusal::new(Word::InvalidClient { basic: true }, "Authorization must be Basic, as RFC 6749 writes it.")
@@ -77,7 +94,7 @@ fn shown(headers: &HeaderMap, params: &Params) -> Result<Shown, Refusal> {
     if secret.is_some() || id.is_some_and(|id| id != user.as_str()) {
         return Err(twice());
     }
-    Ok(Shown { method: AuthMethod::ClientSecretBasic, id: user, secret: Some(password) })
+    Ok(Shown { method: AuthMethod::ClientSecretBasic, id: user, proof: Some(password) })
 }
 
 /// RFC 6749, 2.3.1: both are form-encoded, then joined as RFC 7617 has it.

@@ -6,12 +6,14 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{
-    CODE_LIFE_MS, GRANT_LIFE_MS,
-    clients::{Client, GrantType},
+    CODE_LIFE_MS,
+    clients::Client,
     grants::Grant,
+    identity::Identity,
+    issue::{self, First},
     opaque::{Kind, Opaque},
-    refresh,
     refusal::{Refusal, Word},
+    resource::Resource,
     revoke::{self, Ended},
     signing::Signer,
     store::{codes, grants},
@@ -37,6 +39,10 @@ pub(super) struct Code {
     pub(super) code_challenge: String,
     pub(super) expires_at: i64,
     pub(super) used_at: Option<i64>,
+    /// Repeated in the ID token.
+    pub(super) nonce: Option<String>,
+    /// When the person signed in, in milliseconds since 1970.
+    pub(super) authenticated_at: Option<i64>,
 }
 
 /// What a person agrees to.
@@ -45,8 +51,12 @@ pub(super) struct Agreed<'a> {
     pub(super) client: &'a Client,
     pub(super) account_id: AccountId,
     pub(super) scopes: Scopes,
+    pub(super) identity: Identity,
     pub(super) redirect_uri: &'a str,
     pub(super) code_challenge: &'a str,
+    pub(super) resource: &'a Resource,
+    pub(super) nonce: Option<&'a str>,
+    pub(super) authenticated_at: i64,
 }
 
 /// What came of showing a code or a refresh token.
@@ -58,7 +68,7 @@ pub(super) enum Shown {
 
 /// Makes a grant, which lasts no longer than its code until that is used.
 pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agreed<'_>) -> db::Result<Opaque> {
-    let Agreed { client, account_id, scopes, redirect_uri, code_challenge } = agreed;
+    let Agreed { client, account_id, scopes, identity, redirect_uri, code_challenge, resource, nonce, authenticated_at } = agreed;
     let now_ms = world.now_ms();
     let grant = Grant {
         id: world.id(GrantId::new),
@@ -66,10 +76,12 @@ pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agr
         account_id,
         user_id: actor.person(),
         scopes,
+        identity,
         created_at: now_ms,
         last_used_at: now_ms,
         expires_at: now_ms + CODE_LIFE_MS,
         revoked_at: None,
+        resource: resource.clone(),
     };
     grants::insert(tx, &grant).await?;
     let plain = Opaque::mint(Kind::Code, world);
@@ -80,10 +92,12 @@ pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agr
         code_challenge: code_challenge.to_owned(),
         expires_at: now_ms + CODE_LIFE_MS,
         used_at: None,
+        nonce: nonce.map(str::to_owned),
+        authenticated_at: Some(authenticated_at),
     };
     codes::insert(tx, &plain.hash(), &code, now_ms).await?;
     let object_id = grant.id.to_string();
-    let changes = Changes::default().field("client_id", (), client.id).field("scopes", (), &grant.scopes);
+    let changes = Changes::default().field("client_id", (), client.id).field("scopes", (), token::words(&grant.scopes, identity));
     let event = Event { action: "oauth_grant.created", account_id, object_kind: "oauth_grant", object_id: &object_id, changes };
     audit::record(tx, world, actor, event).await?;
     Ok(plain)
@@ -95,6 +109,8 @@ pub(super) struct Redemption<'a> {
     pub(super) code: &'a str,
     pub(super) redirect_uri: &'a str,
     pub(super) verifier: &'a str,
+    /// What of it the tokens are to be good for.
+    pub(super) resource: Option<Resource>,
 }
 
 /// Changes a code for tokens. One that is shown again, or without what its client alone can know, ends its grant and all that
@@ -104,13 +120,13 @@ pub(super) async fn redeem(
     api: &Api,
     signer: &Signer,
     client: &Client,
-    Redemption { code, redirect_uri, verifier }: Redemption<'_>,
+    Redemption { code, redirect_uri, verifier, resource }: Redemption<'_>,
 ) -> Result<Shown, Refusal> {
     let world = &api.world;
     let now_ms = world.now_ms();
     let Some(hash) = Opaque::parse(Kind::Code, code).map(|code| code.hash()) else { return Err(Refusal::invalid_grant()) };
     let code = codes::lock(tx, &hash, client.id).await?.ok_or_else(Refusal::invalid_grant)?;
-    let mut grant = grants::lock(tx, None, code.grant_id).await?.ok_or_else(Refusal::invalid_grant)?;
+    let grant = grants::lock(tx, None, code.grant_id).await?.ok_or_else(Refusal::invalid_grant)?;
     if code.used_at.is_some() {
         let ended = revoke::end(tx, world, &Actor::System, &grant, "code_replayed").await?;
         return Ok(Shown::Refused(Refusal::invalid_grant(), ended));
@@ -118,26 +134,14 @@ pub(super) async fn redeem(
     if code.expires_at <= now_ms || !grant.is_live(now_ms) {
         return Err(Refusal::invalid_grant());
     }
+    let resource = grant.resource.narrowed(resource)?;
     codes::used(tx, &hash, now_ms).await?;
     if code.redirect_uri != redirect_uri || !verifies(&code.code_challenge, verifier) {
         let ended = revoke::end(tx, world, &Actor::System, &grant, "code_injected").await?;
         return Ok(Shown::Refused(Refusal::invalid_grant(), ended));
     }
-    let standing = grants::standing(&mut *tx, grant.account_id, grant.user_id).await?;
-    let scopes = standing.and_then(|standing| standing.allows(&grant)).ok_or_else(Refusal::invalid_grant)?;
-    let access = token::access(world, signer, &super::http::issuer(api), client, &grant, &scopes).map_err(unsigned)?;
-    let refreshed = client.may(GrantType::RefreshToken);
-    // Without a refresh token nothing comes after this.
-    grant.expires_at = if refreshed { grant.created_at + GRANT_LIFE_MS } else { access.expires_at };
-    let refresh_token = if refreshed { Some(refresh::first(tx, world, client, &grant).await?) } else { None };
-    grants::used(tx, grant.id, now_ms, grant.expires_at).await?;
-    Ok(Shown::Issued(Issued {
-        access_token: access.jwt,
-        token_type: "Bearer".into(),
-        expires_in: (access.expires_at - now_ms).div_euclid(1_000),
-        refresh_token: refresh_token.map(|token| token.reveal().to_owned()),
-        scope: token::words(&scopes),
-    }))
+    let first = First { grant, resource, authenticated_at: code.authenticated_at, nonce: code.nonce.as_deref() };
+    Ok(Shown::Issued(issue::first(tx, api, signer, client, first).await?))
 }
 
 pub(super) fn unsigned(error: super::signing::SigningError) -> Refusal {

@@ -5,6 +5,7 @@ use clearway_config::{
     scope::{ADMIN, CLEARWAY_SCOPES},
 };
 
+use super::{identity::Identity, resource::Resource};
 use crate::members::Role;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,10 +16,13 @@ pub(super) struct Grant {
     /// Who agreed; `None` where a client acts in its own account.
     pub(super) user_id: Option<UserId>,
     pub(super) scopes: Scopes,
+    /// What the client was let know of the person.
+    pub(super) identity: Identity,
     pub(super) created_at: i64,
     pub(super) last_used_at: i64,
     pub(super) expires_at: i64,
     pub(super) revoked_at: Option<i64>,
+    pub(super) resource: Resource,
 }
 
 impl Grant {
@@ -28,7 +32,7 @@ impl Grant {
 }
 
 /// What stands behind a grant now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Standing {
     /// The account, or the person.
     pub(super) suspended: bool,
@@ -36,6 +40,29 @@ pub(super) struct Standing {
     pub(super) platform: bool,
     /// The person's; `None` where they are no member.
     pub(super) role: Option<Role>,
+    pub(super) app: AppBounds,
+}
+
+/// What an app's being installed, or not, makes of what its client may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AppBounds {
+    /// The client is no app's; or the account is the developer's own, who tries the app without installing it.
+    None,
+    /// No more than it was installed for.
+    Installed(Scopes),
+    /// The app is not installed in the account, or was suspended or removed.
+    Closed,
+}
+
+impl AppBounds {
+    /// `None`: nothing at all.
+    fn hold(&self, wanted: Scopes) -> Option<Scopes> {
+        match self {
+            Self::None => Some(wanted),
+            Self::Installed(granted) => Some(wanted.iter().filter(|scope| granted.contains(scope.as_str())).cloned().collect()),
+            Self::Closed => None,
+        }
+    }
 }
 
 impl Standing {
@@ -45,12 +72,15 @@ impl Standing {
             return None;
         }
         let held = self.role?.scopes(self.platform);
-        Some(wanted.iter().filter(|scope| may_give(&held, scope)).cloned().collect())
+        self.app.hold(wanted.iter().filter(|scope| may_give(&held, scope)).cloned().collect())
     }
 
     /// The same for a client in its own account: what it may was decided when it was registered.
     pub(super) fn by_client(&self, wanted: &Scopes) -> Option<Scopes> {
-        (!self.suspended).then(|| wanted.iter().filter(|scope| scope.as_str() != ADMIN).cloned().collect())
+        if self.suspended {
+            return None;
+        }
+        self.app.hold(wanted.iter().filter(|scope| scope.as_str() != ADMIN).cloned().collect())
     }
 
     pub(super) fn allows(&self, grant: &Grant) -> Option<Scopes> {
@@ -75,7 +105,7 @@ mod tests {
     }
 
     fn standing(role: Option<Role>, platform: bool, suspended: bool) -> Standing {
-        Standing { suspended, platform, role }
+        Standing { suspended, platform, role, app: AppBounds::None }
     }
 
     #[test]
@@ -88,5 +118,15 @@ mod tests {
         assert_eq!(of(Some(Role::Owner), true), Some(developers), "nobody gives the platform away");
         assert_eq!(of(None, false), None);
         assert_eq!(standing(Some(Role::Owner), false, true).by_person(&wanted), None);
+    }
+
+    #[test]
+    fn an_app_does_no_more_than_it_was_installed_for() {
+        let wanted = scopes(&["read:keys", "write:keys"]);
+        let under = |app: AppBounds| Standing { app, ..standing(Some(Role::Owner), false, false) };
+        let installed = under(AppBounds::Installed(scopes(&["read:keys", "read:apps"])));
+        assert_eq!(installed.by_person(&wanted), Some(scopes(&["read:keys"])));
+        assert_eq!((under(AppBounds::Closed).by_person(&wanted), under(AppBounds::Closed).by_client(&wanted)), (None, None));
+        assert_eq!(under(AppBounds::None).by_person(&wanted), Some(wanted));
     }
 }

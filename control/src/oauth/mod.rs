@@ -8,20 +8,26 @@
 //! What is deliberately absent: the implicit grant, passwords as a grant, PKCE by `plain`, redirects that match loosely,
 //! and a way around the consent page. The protocol is written for RFC 9700; `docs/decisions/oauth-core.md` says why here.
 
+mod assertion;
 mod authorize;
 mod bearer;
 mod client_auth;
 mod clients;
 mod code;
+mod device;
 mod feed;
 mod grants;
 mod http;
+mod identity;
+mod issue;
 mod opaque;
 mod pace;
 mod params;
+mod pushed;
 mod redirect;
 mod refresh;
 mod refusal;
+mod resource;
 mod revoke;
 mod signing;
 mod store;
@@ -32,7 +38,8 @@ pub use self::{
     bearer::Bearers,
     feed::{IssuerFeed, RevocationFeed, announce},
     http::{Oauth, protocol, routes},
-    revoke::{Ended, end_of_person},
+    revoke::{Ended, Held, begin_anew, end_held, end_of_person, hold},
+    store::grants::{Given, given_by},
     sweep::sweep,
 };
 

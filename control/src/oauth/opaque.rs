@@ -1,4 +1,4 @@
-//! Codes, refresh tokens and client secrets: a prefix that says what it is to whoever finds one, and 256 random bits.
+//! Codes, refresh tokens, codes of devices, client secrets and names of pushed requests: a prefix that says what it is to whoever finds one, and 256 random bits.
 
 use std::fmt;
 
@@ -15,6 +15,9 @@ pub(super) enum Kind {
     Code,
     Refresh,
     ClientSecret,
+    /// What names a pushed request.
+    Request,
+    DeviceCode,
 }
 
 impl Kind {
@@ -23,6 +26,8 @@ impl Kind {
             Kind::Code => "clwc_",
             Kind::Refresh => "clwr_",
             Kind::ClientSecret => "clwo_",
+            Kind::Request => "clwp_",
+            Kind::DeviceCode => "clwd_",
         }
     }
 }

@@ -47,6 +47,11 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Those that were read before.
+    pub(super) fn of_pairs(pairs: impl Iterator<Item = (String, String)>) -> Self {
+        Self(pairs.map(|(name, value)| (name, Zeroizing::new(value))).collect())
+    }
+
     /// The form that a request carries.
     pub(super) async fn of_body(request: Request) -> Result<Self, Unreadable> {
         let said = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -4,19 +4,20 @@
 //! and only until one of them is used. Whatever comes later is somebody who holds a token that they should not: the grant ends,
 //! with all that came of it (RFC 9700, 4.14.2).
 
-use clearway_config::Scopes;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    authorize::Wanted,
     clients::Client,
     code::{Shown, unsigned},
     grants::Grant,
     opaque::{Kind, Opaque},
     refusal::{Refusal, Word},
+    resource::Resource,
     revoke,
     signing::Signer,
     store::{grants, refresh as store},
-    token::{self, Issued},
+    token::{self, Extent, Issued},
 };
 use crate::{
     audit::Actor,
@@ -70,7 +71,7 @@ pub(super) async fn refresh(
     signer: &Signer,
     client: &Client,
     presented: &str,
-    asked: Option<Scopes>,
+    (asked, resource): (Option<Wanted>, Option<Resource>),
 ) -> Result<Shown, Refusal> {
     let world = &api.world;
     let now_ms = world.now_ms();
@@ -95,25 +96,39 @@ pub(super) async fn refresh(
     if held.expires_at <= now_ms {
         return Err(Refusal::invalid_grant());
     }
-    let standing = grants::standing(&mut *tx, grant.account_id, grant.user_id).await?;
+    let resource = grant.resource.narrowed(resource)?;
+    let standing = grants::standing(&mut *tx, grant.account_id, grant.user_id, client.id).await?;
     let mut scopes = standing.and_then(|standing| standing.allows(&grant)).ok_or_else(Refusal::invalid_grant)?;
+    let mut identity = grant.identity;
     if let Some(asked) = asked {
-        if asked.iter().any(|scope| !grant.scopes.contains(scope.as_str())) {
+        let beyond = asked.scopes.iter().any(|scope| !grant.scopes.contains(scope.as_str()));
+        if beyond || !asked.identity.is_within(identity) {
             return Err(Refusal::new(Word::InvalidScope, "More was asked for than was granted."));
         }
-        scopes = asked.iter().filter(|scope| scopes.contains(scope.as_str())).cloned().collect();
+        identity = asked.identity;
+        scopes = asked.scopes.iter().filter(|scope| scopes.contains(scope.as_str())).cloned().collect();
     }
     if let Some(replaced) = &held.replaces {
         store::forget_answer(tx, replaced).await?;
     }
     let next = give(tx, world, client, &grant, Some(&hash)).await?;
-    let access = token::access(world, signer, &super::http::issuer(api), client, &grant, &scopes).map_err(unsigned)?;
+    let access = token::access(
+        world,
+        signer,
+        &super::http::issuer(api),
+        client,
+        &grant,
+        Extent { scopes: &scopes, identity, resource: &resource },
+    )
+    .map_err(unsigned)?;
     let issued = Issued {
         access_token: access.jwt,
         token_type: "Bearer".into(),
         expires_in: (access.expires_at - now_ms).div_euclid(1_000),
         refresh_token: Some(next.reveal().to_owned()),
-        scope: token::words(&scopes),
+        scope: token::words(&scopes, identity),
+        // Who it is has not changed since (OpenID Connect Core, 12.2).
+        id_token: None,
     };
     let answered = Answered { issued, access_expires_at: access.expires_at };
     let plain = serde_json::to_vec(&answered).map_err(|_| Refusal::new(Word::ServerError, "Try again."))?;

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::params::Unreadable;
+use super::{params::Unreadable, resource::UnknownTarget};
 use crate::{
     db,
     http::{ApiError, chain},
@@ -22,6 +22,8 @@ pub(super) enum Word {
     UnauthorizedClient,
     UnsupportedGrantType,
     InvalidScope,
+    /// One of those that browsers are sent back with, where a client asks by itself (RFC 9126, 2.3).
+    Authorization(&'static str),
     /// RFC 8707, 2.
     InvalidTarget,
     ServerError,
@@ -39,6 +41,7 @@ impl Word {
             Word::UnauthorizedClient => "unauthorized_client",
             Word::UnsupportedGrantType => "unsupported_grant_type",
             Word::InvalidScope => "invalid_scope",
+            Word::Authorization(word) => word,
             Word::InvalidTarget => "invalid_target",
             Word::ServerError => "server_error",
             Word::TemporarilyUnavailable | Word::SlowDown => "temporarily_unavailable",
@@ -72,6 +75,12 @@ impl Refusal {
     /// Whatever is wrong with a code or a refresh token, in the same words: which it is is nobody's business.
     pub(super) fn invalid_grant() -> Self {
         Self::new(Word::InvalidGrant, "The grant is unknown, used, expired or revoked, or another client's.")
+    }
+}
+
+impl From<UnknownTarget> for Refusal {
+    fn from(unknown: UnknownTarget) -> Self {
+        Self::new(Word::InvalidTarget, unknown.to_string())
     }
 }
 

@@ -3,13 +3,13 @@
 //! Refresh tokens end with their grant's row. Access tokens are verified without a call, so that what ends before its time is
 //! remembered, told to the proxies in the same transaction, and acknowledged by them as a key's revocation is.
 
-use clearway_config::{AccountId, ClientId, TokenId, UserId};
+use clearway_config::{AccountId, ClientId, Scopes, TokenId, UserId};
 
 use super::{
     ACCESS_LIFETIME_MAX,
     clients::Client,
     grants::Grant,
-    store::{grants, refresh, revocations},
+    store::{clients, grants, refresh, revocations},
 };
 use crate::{
     audit::{self, Actor, Changes, Event},
@@ -66,6 +66,43 @@ pub(super) fn client_generation(id: ClientId, generation: i64) -> String {
     format!("{id}/{generation}")
 }
 
+/// Ends all that was issued for a client of `account`, and has it begin anew: what it stands for is another thing now. `None`:
+/// the account has no such client.
+pub async fn begin_anew(tx: &mut Tx, world: &World, account: AccountId, id: ClientId) -> db::Result<Option<Ended>> {
+    let Some(client) = clients::lock(tx, Some(account), id).await? else { return Ok(None) };
+    let ended = end_of_client(tx, world, &client, "linked").await?;
+    let anew = Client { generation: client.generation + 1, version: client.version + 1, updated_at: world.now_ms(), ..client };
+    clients::save(tx, &anew).await?;
+    Ok(Some(ended))
+}
+
+/// Grants whose rows are locked. Acts lock all that they end before they tell of any of it.
+#[derive(Debug, Default)]
+pub struct Held(Vec<Grant>);
+
+impl Held {
+    /// Those that have more than `granted`.
+    #[must_use]
+    pub fn beyond(self, granted: &Scopes) -> Self {
+        Self(self.0.into_iter().filter(|grant| granted.missing(&grant.scopes).is_some()).collect())
+    }
+}
+
+/// Locks what people of an account have let a client do there.
+pub async fn hold(tx: &mut Tx, account: AccountId, client: ClientId) -> db::Result<Held> {
+    grants::lock_in_account(tx, account, client).await.map(Held)
+}
+
+/// Ends them, for a reason in a word.
+pub async fn end_held(tx: &mut Tx, world: &World, actor: &Actor, held: &Held, why: &'static str) -> db::Result<Ended> {
+    let mut all = Ended::default();
+    for grant in &held.0 {
+        let ended = end(tx, world, actor, grant, why).await?;
+        all = Ended { grants: all.grants + ended.grants, revision: ended.revision.or(all.revision) };
+    }
+    Ok(all)
+}
+
 /// Ends what a person has let applications do, in one account or in all: they left it, or are gone.
 pub async fn end_of_person(
     tx: &mut Tx,
@@ -74,12 +111,8 @@ pub async fn end_of_person(
     user: UserId,
     account: Option<AccountId>,
 ) -> db::Result<Ended> {
-    let mut all = Ended::default();
-    for grant in grants::of_person(tx, user, account).await? {
-        let ended = end(tx, world, actor, &grant, "person").await?;
-        all = Ended { grants: all.grants + ended.grants, revision: ended.revision.or(all.revision) };
-    }
-    Ok(all)
+    let held = Held(grants::lock_of_person(tx, user, account).await?);
+    end_held(tx, world, actor, &held, "person").await
 }
 
 /// Has one access token refused.

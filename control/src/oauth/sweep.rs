@@ -2,7 +2,7 @@
 
 use super::{
     signing,
-    store::{clients, codes, grants, refresh, revocations},
+    store::{clients, codes, devices, grants, proofs, refresh, requests, revocations},
 };
 use crate::{
     db::{self, Db},
@@ -12,6 +12,8 @@ use crate::{
 
 /// How long a grant that has ended can still be looked up.
 const KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
+/// How long a device that asks too late is told so.
+const DEVICE_KEPT_MS: i64 = 10 * 60 * 1_000;
 
 /// One bounded sweep; how many rows it took.
 pub async fn sweep(db: &Db, world: &World, secrets: &Secrets) -> db::Result<u64> {
@@ -19,6 +21,9 @@ pub async fn sweep(db: &Db, world: &World, secrets: &Secrets) -> db::Result<u64>
     let mut rows = signing::rotate(db, world, secrets).await?;
     rows += clients::sweep_secrets(db, now_ms).await?;
     rows += revocations::sweep(db, now_ms).await?;
+    rows += proofs::sweep(db, now_ms).await?;
+    rows += requests::sweep(db, now_ms).await?;
+    rows += devices::sweep(db, now_ms - DEVICE_KEPT_MS).await?;
     rows += codes::sweep(db, now_ms - KEPT_MS).await?;
     rows += refresh::sweep(db, now_ms - KEPT_MS).await?;
     let mut tx = db.begin().await?;

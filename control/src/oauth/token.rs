@@ -7,6 +7,8 @@ use serde_json::json;
 use super::{
     clients::Client,
     grants::Grant,
+    identity::Identity,
+    resource::Resource,
     signing::{Signer, SigningError},
 };
 use crate::world::World;
@@ -24,6 +26,8 @@ pub(super) struct Issued {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refresh_token: Option<String>,
     pub(super) scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id_token: Option<String>,
 }
 
 /// An access token, and when it ends.
@@ -32,14 +36,22 @@ pub(super) struct Access {
     pub(super) expires_at: i64,
 }
 
-/// Signs an access token of `grant` for these scopes.
+/// How much of its grant an access token holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent<'e> {
+    pub(super) scopes: &'e Scopes,
+    pub(super) identity: Identity,
+    pub(super) resource: &'e Resource,
+}
+
+/// Signs an access token of `grant`.
 pub(super) fn access(
     world: &World,
     signer: &Signer,
     issuer: &str,
     client: &Client,
     grant: &Grant,
-    scopes: &Scopes,
+    Extent { scopes, identity, resource }: Extent<'_>,
 ) -> Result<Access, SigningError> {
     let now_ms = world.now_ms();
     let now_s = now_ms.div_euclid(1_000);
@@ -49,13 +61,13 @@ pub(super) fn access(
     let claims = json!({
         "iss": issuer,
         "sub": subject,
-        "aud": issuer,
+        "aud": resource.url(issuer),
         "client_id": client.id,
         "client_generation": client.generation,
         "iat": now_s,
         "exp": exp,
         "jti": world.id(TokenId::new),
-        "scope": words(scopes),
+        "scope": words(scopes, identity),
         "account_id": grant.account_id,
         "grant_id": grant.id,
     });
@@ -63,6 +75,8 @@ pub(super) fn access(
 }
 
 /// As OAuth writes them: one text, blanks between.
-pub(super) fn words(scopes: &Scopes) -> String {
-    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+pub(super) fn words(scopes: &Scopes, identity: Identity) -> String {
+    let mut words: Vec<&str> = identity.words().collect();
+    words.extend(scopes.iter().map(Scope::as_str));
+    words.join(" ")
 }

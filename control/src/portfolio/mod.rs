@@ -9,3 +9,4 @@ mod store;
 pub use act::{ProjectError, create, publish, remove, update};
 pub use http::routes;
 pub use model::{Project, ProjectUpdate};
+pub use store::{forget, of_account};

@@ -114,6 +114,28 @@ pub(super) async fn lock(tx: &mut Tx, account: Option<AccountId>, id: ProjectId)
     find(tx, account, id).await
 }
 
+/// All of an account's, newest first.
+pub async fn of_account<'c>(on: impl On<'c>, account: AccountId, max: i64) -> db::Result<Vec<Project>> {
+    let rows: Vec<Row> = on
+        .query(
+            "SELECT id, account_id, title, summary, description, url, tags, app_id, version, published_at, created_at, updated_at
+             FROM projects
+             WHERE account_id = $1
+             ORDER BY id DESC
+             LIMIT $2",
+        )
+        .bind(account.to_string())
+        .bind(max)
+        .all()
+        .await?;
+    rows.into_iter().map(Project::try_from).collect()
+}
+
+/// None of an account's is left.
+pub async fn forget(tx: &mut Tx, account: AccountId) -> db::Result<()> {
+    tx.query("DELETE FROM projects WHERE account_id = $1").bind(account.to_string()).execute().await.map(|_| ())
+}
+
 /// Newest first; `published` is only what everybody sees.
 pub(super) async fn list<'c>(
     on: impl On<'c>,

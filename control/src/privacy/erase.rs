@@ -14,10 +14,11 @@ use crate::{
     db::Tx,
     factors,
     http::{Api, ApiError},
-    keys, mail,
+    identities, keys, mail,
     members::{self, Role},
-    oauth, sessions,
+    oauth, portfolio, reviews, sessions,
     sync::{Propagation, Revision, Wait},
+    tickets,
     users::{self, User},
 };
 
@@ -26,9 +27,11 @@ const MEMBERSHIPS_MAX: i64 = 1_000;
 
 /// What is kept, and why: told in the answer and in `docs/people.md`.
 const KEPT: &[(&str, &str)] = &[
-    ("user", "the id, and when it was made and erased, for what refers to it"),
+    ("user", "the id, and when it was made and erased, for what refers to it: what applications were let do, who installed what"),
     ("audit", "what the person did and from which address, under the id: security, and claims"),
     ("billing", "subscriptions and what was used, by account: the law asks for it"),
+    ("reviews", "ratings; and the texts of an account that others belong to, without who wrote them"),
+    ("tickets", "those of an account that others belong to, without who wrote what"),
     ("events", "until the account's plan forgets them"),
     ("objects", "what was made in an account stays the account's"),
     ("backups", "until they are overwritten"),
@@ -83,11 +86,18 @@ pub async fn erase(api: &Api, actor: &Actor, id: UserId) -> Result<Erased, ApiEr
     let Parted { user, accounts, alone } = part(&mut tx, id).await?;
     auth::forget_person(&mut tx, id, &user.email).await?;
     factors::forget(&mut tx, id).await?;
+    identities::forget(&mut tx, id).await?;
     sessions::forget(&mut tx, id).await?;
     members::forget_person(&mut tx, id, &user.email).await?;
     mail::forget(&mut tx, &user.email).await?;
     users::erase(&mut tx, id, now_ms).await?;
+    let author = id.to_string();
+    reviews::forget_author(&mut tx, &author).await?;
+    tickets::forget_author(&mut tx, &author).await?;
     for &account in &alone {
+        reviews::forget_texts(&mut tx, account).await?;
+        tickets::forget(&mut tx, account).await?;
+        portfolio::forget(&mut tx, account).await?;
         keys::forget_addresses(&mut tx, account).await?;
         accounts::rename(&mut tx, account, "closed").await?;
     }

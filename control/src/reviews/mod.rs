@@ -11,3 +11,4 @@ mod store;
 pub use act::{Opinion, ReviewError, change, hide, remove, reply, report, write};
 pub use http::routes;
 pub use model::Review;
+pub use store::{by_author, forget_author, forget_texts};

@@ -13,7 +13,7 @@ pub struct Review {
     pub account_id: AccountId,
     /// What the account is called.
     pub account_name: String,
-    /// `user_…` or `key_…`
+    /// `user_…` or `key_…`; `erased` where that person was.
     pub author: String,
     /// 1 to 5.
     pub rating: i64,

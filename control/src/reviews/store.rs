@@ -9,6 +9,9 @@ use crate::{
     http::Paging,
 };
 
+/// Who wrote what an erased person had written.
+const ERASED: &str = "erased";
+
 #[derive(Debug, FromRow)]
 struct Row {
     id: String,
@@ -163,6 +166,44 @@ pub(super) async fn insert_report(
         .execute()
         .await?;
     Ok(rows == 1)
+}
+
+/// What somebody has written, newest first.
+pub async fn by_author<'c>(on: impl On<'c>, author: &str, max: i64) -> db::Result<Vec<Review>> {
+    let rows: Vec<Row> = on
+        .query(
+            "SELECT r.id, r.app_id, r.account_id, a.name AS account_name, r.author, r.rating, r.comment, r.reply, r.replied_at,
+                    r.reports, r.hidden_at, r.version, r.created_at, r.updated_at
+             FROM app_reviews r JOIN accounts a ON a.id = r.account_id
+             WHERE r.author = $1
+             ORDER BY r.id DESC
+             LIMIT $2",
+        )
+        .bind(author.to_owned())
+        .bind(max)
+        .all()
+        .await?;
+    rows.into_iter().map(Review::try_from).collect()
+}
+
+/// Nothing says any more that it was them who wrote it.
+pub async fn forget_author(tx: &mut Tx, author: &str) -> db::Result<()> {
+    tx.query("UPDATE app_reviews SET author = $2, version = version + 1 WHERE author = $1")
+        .bind(author.to_owned())
+        .bind(ERASED.to_owned())
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// What an account has written is gone. Its ratings stay, so that nobody's mean changes by that.
+pub async fn forget_texts(tx: &mut Tx, account: AccountId) -> db::Result<()> {
+    tx.query("UPDATE app_review_reports SET reason = '' WHERE account_id = $1").bind(account.to_string()).execute().await?;
+    tx.query("UPDATE app_reviews SET comment = '', version = version + 1 WHERE account_id = $1")
+        .bind(account.to_string())
+        .execute()
+        .await
+        .map(|_| ())
 }
 
 fn page(rows: Vec<Row>, limit: u32) -> db::Result<Page<Review, ReviewId>> {

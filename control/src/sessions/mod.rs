@@ -13,7 +13,7 @@ use clearway_config::{AccountId, SessionId, SessionToken, UserId};
 
 pub use self::{
     directory::Directory,
-    store::{Listed, all, end, end_all, end_impersonations, forget, list, sweep},
+    store::{Listed, all, began_at, end, end_all, end_impersonations, forget, in_force, list, sweep},
 };
 use crate::{
     db::{self, Tx},

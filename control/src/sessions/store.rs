@@ -73,6 +73,12 @@ pub(super) async fn find<'c>(on: impl On<'c>, hash: &SessionHash, account: Optio
     .await
 }
 
+/// When a session began: its person signed in then.
+pub async fn began_at<'c>(on: impl On<'c>, id: SessionId) -> db::Result<Option<i64>> {
+    let row: Option<(i64,)> = on.query("SELECT created_at FROM sessions WHERE id = $1").bind(id.to_string()).optional().await?;
+    Ok(row.map(|(created_at,)| created_at))
+}
+
 /// Notes that it was used, and forgets the token before the newest if it was used by that one.
 pub(super) async fn note_use(db: &Db, id: &str, by_newest: bool, now_ms: i64) -> db::Result<()> {
     db.query(
@@ -135,6 +141,23 @@ pub async fn end_all(tx: &mut Tx, user: UserId, but: Option<SessionId>, now_ms: 
     .bind(now_ms)
     .execute()
     .await
+}
+
+/// Whether one of a person's sessions has not ended yet.
+pub async fn in_force<'c>(on: impl On<'c>, user: UserId, id: SessionId, now_ms: i64) -> db::Result<bool> {
+    let row: Option<(String,)> = on
+        .query(
+            "SELECT id
+             FROM sessions
+             WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > $3 AND last_used_at > $4",
+        )
+        .bind(id.to_string())
+        .bind(user.to_string())
+        .bind(now_ms)
+        .bind(now_ms - IDLE_MS)
+        .optional()
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Ends those in which a person acts as somebody else; how many were in force.

@@ -10,3 +10,4 @@ mod store;
 pub use act::{TicketError, close, open, write};
 pub use http::routes;
 pub use model::{Message, State, Ticket};
+pub use store::{by_author, forget, forget_author};

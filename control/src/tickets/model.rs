@@ -29,7 +29,7 @@ pub struct Ticket {
 pub struct Message {
     /// From 1.
     pub number: i64,
-    /// `user_…` or `key_…`
+    /// `user_…` or `key_…`; `erased` where that person was.
     pub author: String,
     /// Whether the operator wrote it.
     pub staff: bool,

@@ -9,6 +9,9 @@ use crate::{
     http::Paging,
 };
 
+/// Who wrote what an erased person had written.
+const ERASED: &str = "erased";
+
 #[derive(Debug, FromRow)]
 struct Row {
     id: String,
@@ -27,6 +30,40 @@ struct MessageRow {
     staff: bool,
     body: String,
     created_at: i64,
+}
+
+/// What somebody has written, newest first, and to which ticket.
+pub async fn by_author<'c>(on: impl On<'c>, author: &str, max: i64) -> db::Result<Vec<(String, String, i64)>> {
+    on.query(
+        "SELECT ticket_id, body, created_at
+         FROM ticket_messages
+         WHERE author = $1
+         ORDER BY created_at DESC, ticket_id, number
+         LIMIT $2",
+    )
+    .bind(author.to_owned())
+    .bind(max)
+    .all()
+    .await
+}
+
+/// Nothing says any more that it was them who wrote it.
+pub async fn forget_author(tx: &mut Tx, author: &str) -> db::Result<()> {
+    tx.query("UPDATE ticket_messages SET author = $2 WHERE author = $1")
+        .bind(author.to_owned())
+        .bind(ERASED.to_owned())
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// An account's tickets are gone, with all that was written to them.
+pub async fn forget(tx: &mut Tx, account: AccountId) -> db::Result<()> {
+    tx.query("DELETE FROM ticket_messages WHERE ticket_id IN (SELECT id FROM tickets WHERE account_id = $1)")
+        .bind(account.to_string())
+        .execute()
+        .await?;
+    tx.query("DELETE FROM tickets WHERE account_id = $1").bind(account.to_string()).execute().await.map(|_| ())
 }
 
 pub(super) async fn insert(tx: &mut Tx, ticket: &Ticket) -> db::Result<()> {

@@ -11,6 +11,7 @@ use super::{User, store, suspend::set_suspended};
 use crate::{
     audit::Actor,
     auth::{MembershipView, NAME_CHARS_MAX},
+    db::{Page, Wanted},
     factors,
     http::{
         AdminPlatform, Answer, Answered, Api, ApiError, Body, Caller, Fields, Form, Id, IfMatch, List, PageParams, Paging,
@@ -41,7 +42,8 @@ pub fn routes() -> OpenApiRouter<Api> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]
 struct ListParams {
-    /// A part of the address or of the name, whatever the case, or the id.
+    /// Words, or beginnings of words, of the address and the name, whatever the case; every one must be there. Or the id.
+    /// Where more than a thousand people match, a thousand of them are searched.
     search: Option<String>,
     /// `active`, `suspended` or `erased`.
     status: Option<String>,
@@ -158,7 +160,16 @@ struct PersonDetails {
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "A page of people", body = Success<List<PersonView>>)))]
 async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(query): Query<ListQuery>) -> Answered {
-    let page = store::list(&api.db, query.search, query.status, query.paging).await?;
+    let ListQuery { search, status, paging } = query;
+    let page = match search {
+        None => store::list(&api.db, status, paging).await?,
+        Some(text) => match (text.parse::<UserId>(), Wanted::read(&text)) {
+            (Ok(id), _) => Page { items: store::find(&api.db, id).await?.into_iter().collect(), next: None },
+            (_, Some(wanted)) => store::search(&api.db, &wanted, status, paging).await?,
+            // Punctuation alone is in no word.
+            (_, None) => Page { items: Vec::new(), next: None },
+        },
+    };
     Answer::ok(&List::of(page.map(|user| PersonView::from(&user)), None))
 }
 

@@ -5,9 +5,12 @@ use sqlx::FromRow;
 
 use super::model::{NewUser, User};
 use crate::{
-    db::{self, Db, On, Page, PerEngine, Tx, cut},
+    db::{self, Db, On, Page, PerEngine, Tx, Wanted, cut},
     http::Paging,
 };
+
+/// People that a search looks at: what it costs is bounded by it.
+pub(super) const CANDIDATES_MAX: i64 = 1_000;
 
 #[derive(Debug, FromRow)]
 struct FirstRow {
@@ -162,36 +165,80 @@ pub(super) async fn set_suspended(tx: &mut Tx, id: UserId, suspended_at: Option<
         .map(|_| ())
 }
 
-/// Newest first. `search` is in the address or the name, or is the id.
-pub(super) async fn list(
-    db: &Db,
-    search: Option<String>,
-    status: Option<&'static str>,
-    paging: Paging<UserId>,
-) -> db::Result<Page<User, UserId>> {
-    let pattern = search.as_deref().map(within);
+/// Newest first.
+pub(super) async fn list(db: &Db, status: Option<&'static str>, paging: Paging<UserId>) -> db::Result<Page<User, UserId>> {
     let rows = db
         .query(
             "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, erased_at, version
              FROM users
              WHERE (CAST($1 AS TEXT) IS NULL OR id < $1)
-               AND (CAST($2 AS TEXT) IS NULL OR id = $2 OR email LIKE $3 ESCAPE '!' OR lower(name) LIKE $3 ESCAPE '!')
-               AND (CAST($4 AS TEXT) IS NULL
-                    OR $4 = CASE WHEN erased_at IS NOT NULL THEN 'erased' WHEN suspended_at IS NOT NULL THEN 'suspended'
+               AND (CAST($2 AS TEXT) IS NULL
+                    OR $2 = CASE WHEN erased_at IS NOT NULL THEN 'erased' WHEN suspended_at IS NOT NULL THEN 'suspended'
                                  ELSE 'active' END)
              ORDER BY id DESC
-             LIMIT $5 OFFSET $6",
+             LIMIT $3 OFFSET $4",
         )
         .bind(paging.cursor.map(|id| id.to_string()))
-        .bind(search)
-        .bind(pattern)
         .bind(status.map(str::to_owned))
         .bind(i64::from(paging.limit) + 1)
         .bind(i64::from(paging.offset))
         .all::<Row>()
         .await?;
+    page(rows, paging.limit)
+}
+
+/// [`list`] of those whose address or name has, for each word that is wanted, one that begins with it: of
+/// [`CANDIDATES_MAX`] of them, where more do.
+pub(super) async fn search(
+    db: &Db,
+    wanted: &Wanted,
+    status: Option<&'static str>,
+    paging: Paging<UserId>,
+) -> db::Result<Page<User, UserId>> {
+    let rows = db
+        .query(PerEngine {
+            sqlite: "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, erased_at,
+                            version
+                     FROM (SELECT user_id FROM user_search WHERE user_search MATCH $1 LIMIT $2) found
+                     JOIN users ON users.id = found.user_id
+                     WHERE (CAST($3 AS TEXT) IS NULL OR id < $3)
+                       AND (CAST($4 AS TEXT) IS NULL
+                            OR $4 = CASE WHEN erased_at IS NOT NULL THEN 'erased' WHEN suspended_at IS NOT NULL THEN 'suspended'
+                                         ELSE 'active' END)
+                     ORDER BY id DESC
+                     LIMIT $5 OFFSET $6",
+            // The expression is that of the index users_search.
+            postgres:
+                "SELECT id, account_id, email, name, password_hash, created_at, password_changed_at, suspended_at, erased_at,
+                              version
+                       FROM (
+                           SELECT id AS user_id FROM users
+                           WHERE to_tsvector('simple', regexp_replace(lower(email || ' ' || name), '[^[:alnum:]]+', ' ', 'g'))
+                                 @@ to_tsquery('simple', $1)
+                           LIMIT $2
+                       ) found
+                       JOIN users ON users.id = found.user_id
+                       WHERE (CAST($3 AS TEXT) IS NULL OR id < $3)
+                         AND (CAST($4 AS TEXT) IS NULL
+                              OR $4 = CASE WHEN erased_at IS NOT NULL THEN 'erased' WHEN suspended_at IS NOT NULL THEN 'suspended'
+                                           ELSE 'active' END)
+                       ORDER BY id DESC
+                       LIMIT $5 OFFSET $6",
+        })
+        .bind(wanted.anywhere(db.engine()))
+        .bind(CANDIDATES_MAX)
+        .bind(paging.cursor.map(|id| id.to_string()))
+        .bind(status.map(str::to_owned))
+        .bind(i64::from(paging.limit) + 1)
+        .bind(i64::from(paging.offset))
+        .all::<Row>()
+        .await?;
+    page(rows, paging.limit)
+}
+
+fn page(rows: Vec<Row>, limit: u32) -> db::Result<Page<User, UserId>> {
     let users = rows.into_iter().map(User::try_from).collect::<db::Result<Vec<_>>>()?;
-    Ok(cut(users, paging.limit, |user| user.id))
+    Ok(cut(users, limit, |user| user.id))
 }
 
 /// How many there are, how many of them are suspended, and how many came since a moment; without those who were erased.
@@ -204,19 +251,6 @@ pub async fn totals<'c>(on: impl On<'c>, since: i64) -> db::Result<(i64, i64, i6
     .bind(since)
     .one()
     .await
-}
-
-/// A pattern for what holds `text` somewhere, whatever the case.
-fn within(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 /// The first admin: address and account.

@@ -44,9 +44,16 @@ fn fault(statement: &str, made: &mut Made) -> Option<String> {
             let table = what.iter().skip_while(|word| **word != "ON").nth(1).copied().unwrap_or_default();
             let refuses = *when == "BEFORE" && !what.contains(&"INSERT");
             let follows = *when == "AFTER" && what.first() == Some(&"INSERT");
-            made.tables.contains(&table.to_owned()) || follows || (refuses && table == ONLY_ADDED_TO)
+            let written: Vec<_> =
+                what.windows(2).filter(|pair| matches!(pair[0], "INTO" | "FROM")).map(|pair| pair[1].to_owned()).collect();
+            let keeps_beside = *when == "AFTER" && !written.is_empty() && written.iter().all(|table| made.tables.contains(table));
+            made.tables.contains(&table.to_owned()) || follows || keeps_beside || (refuses && table == ONLY_ADDED_TO)
         }
-        ["CREATE", "FUNCTION", ..] | ["CREATE", "VIRTUAL", "TABLE", ..] => true,
+        ["CREATE", "VIRTUAL", "TABLE", table, ..] => {
+            made.tables.push((*table).to_owned());
+            true
+        }
+        ["CREATE", "FUNCTION", ..] => true,
         ["CREATE", "INDEX", ..] | ["INSERT", "INTO", ..] => true,
         _ => false,
     };
@@ -104,6 +111,7 @@ fn what_older_processes_would_stumble_over_is_found() {
         "UPDATE keys SET name = ''",
         "DELETE FROM keys",
         "CREATE TRIGGER keys_kept BEFORE DELETE ON keys BEGIN SELECT 1; END",
+        "CREATE TRIGGER keys_kept AFTER DELETE ON keys BEGIN DELETE FROM names; END",
     ] {
         assert!(fault(bad, &mut Made::default()).is_some(), "{bad}");
     }

@@ -10,7 +10,7 @@ use crate::{
 const FACTOR: &str = "/api/v1/users/me/second-factor";
 
 /// What an app shows now: RFC 6238, written once more.
-fn code(secret: &str, now_ms: i64) -> String {
+pub(crate) fn code(secret: &str, now_ms: i64) -> String {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let bits: Vec<bool> = secret
         .bytes()
@@ -30,7 +30,7 @@ async fn ask(app: &TestApp, session: &str, path: &str, body: Value) -> Answer {
 }
 
 /// Ann, who has turned it on: the app's secret and the recovery codes.
-async fn turned_on(app: &TestApp) -> (String, Vec<String>) {
+pub(crate) async fn turned_on(app: &TestApp) -> (String, Vec<String>) {
     app.person("ann@example.com").await;
     let session = app.session("ann@example.com").await;
     ask(app, &session, "", json!({"password": "not the password"})).await.refused(401, "credentials_invalid");
@@ -88,7 +88,7 @@ async fn a_recovery_code_stands_in_once_and_others_take_their_place() {
         let session = signed_in.data()["session"]["token"].as_str().unwrap().to_owned();
         redeem(&app, &ticket(&app).await, &codes[0]).await.refused(401, "second_factor_invalid");
         let state = app.with_key(&session).get(FACTOR).await;
-        assert_eq!(state.data(), &json!({"on": true, "recovery_codes_left": 9}));
+        assert_eq!(state.data(), &json!({"on": true, "totp": true, "passkeys": 0, "recovery_codes_left": 9}));
         let confirmed = |code: &str| json!({"password": PASSWORD, "code": code});
         let fresh = ask(&app, &session, "/recovery-codes", confirmed(&codes[1])).await;
         redeem(&app, &ticket(&app).await, &codes[2]).await.refused(401, "second_factor_invalid");

@@ -2,6 +2,7 @@
 //! catalogue's.
 
 mod admin;
+mod client;
 mod developer;
 mod forms;
 
@@ -11,7 +12,7 @@ use super::{Whole, view::WholeAppView};
 use crate::http::{Answer, Answered, Api, tagged};
 
 pub fn routes() -> OpenApiRouter<Api> {
-    developer::routes().merge(admin::routes())
+    developer::routes().merge(client::routes()).merge(admin::routes())
 }
 
 fn shown(whole: &Whole) -> Answered {

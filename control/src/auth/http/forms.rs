@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     auth::Once,
-    factors::CODE_CHARS_MAX,
+    factors::{CODE_CHARS_MAX, passkeys::Assertion},
     http::{
         Fields, Form,
         fields::{self, Wrong},
@@ -151,8 +151,11 @@ pub(super) struct FactorForm {
     /// From the first step.
     #[schema(value_type = String, min_length = 43, max_length = 43)]
     pub(super) ticket: Once,
-    /// Of the authenticator app, or a recovery code.
-    pub(super) code: String,
+    /// Of the authenticator app, or a recovery code; or else `passkey`.
+    pub(super) code: Option<String>,
+    /// What `PublicKeyCredential.toJSON()` gives.
+    #[schema(value_type = Option<Object>)]
+    pub(super) passkey: Option<Assertion>,
     /// As for signing in.
     pub(super) cookie: Option<bool>,
     /// As for signing in.
@@ -168,10 +171,49 @@ pub(super) fn factor_code(value: &Value) -> Result<String, Wrong> {
 impl Form for FactorForm {
     fn read(fields: &mut Fields) -> Option<Self> {
         let ticket = fields.required("ticket", Once::read);
-        let code = fields.required("code", factor_code);
+        let code = fields.optional("code", factor_code);
+        let passkey = fields.optional("passkey", Assertion::read);
+        if matches!((&code, &passkey), (Some(None), Some(None)) | (Some(Some(_)), Some(Some(_)))) {
+            fields.refuse("code", ("required", "is required, or else `passkey`, and not both".into()));
+        }
         let cookie = fields.optional("cookie", fields::yes_or_no);
         let device_token = fields.optional("device_token", Once::read);
-        Some(Self { ticket: ticket?, code: code?, cookie: cookie?, device_token: device_token? })
+        Some(Self { ticket: ticket?, code: code?, passkey: passkey?, cookie: cookie?, device_token: device_token? })
+    }
+}
+
+#[derive(ToSchema)]
+#[schema(example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
+pub(super) struct TicketForm {
+    /// From the first step.
+    #[schema(value_type = String, min_length = 43, max_length = 43)]
+    pub(super) ticket: Once,
+}
+
+impl Form for TicketForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { ticket: fields.required("ticket", Once::read)? })
+    }
+}
+
+#[derive(ToSchema)]
+pub(super) struct PasskeyForm {
+    /// What `PublicKeyCredential.toJSON()` gives.
+    #[schema(value_type = Object)]
+    pub(super) passkey: Assertion,
+    /// As for signing in.
+    pub(super) cookie: Option<bool>,
+    /// As for signing in.
+    #[schema(value_type = Option<String>)]
+    pub(super) device_token: Option<Once>,
+}
+
+impl Form for PasskeyForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let passkey = fields.required("passkey", Assertion::read);
+        let cookie = fields.optional("cookie", fields::yes_or_no);
+        let device_token = fields.optional("device_token", Once::read);
+        Some(Self { passkey: passkey?, cookie: cookie?, device_token: device_token? })
     }
 }
 

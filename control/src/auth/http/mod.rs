@@ -8,22 +8,27 @@ use http::{HeaderValue, StatusCode, header};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::forms::factor_code;
-use self::forms::{EmailForm, FactorForm, FollowForm, LoginForm, Nothing, RegisterForm, ResetForm, TokenForm};
+use self::forms::{
+    EmailForm, FactorForm, FollowForm, LoginForm, Nothing, PasskeyForm, RegisterForm, ResetForm, TicketForm, TokenForm,
+};
 pub use self::forms::{NAME_CHARS_MAX, email, password};
 use super::{
     Once, Visitor,
-    devices::{DEVICE_COOKIE, KNOWN_MS},
+    devices::{self, DEVICE_COOKIE, KNOWN_MS},
     link, login,
     login::{SignedIn, Step},
-    register, reset, ticket,
+    register, reset,
+    ticket::{self, Shown},
     view::{CurrentView, Done, MembershipView, RegisteredView, SessionGiven, SignInView},
 };
 use crate::{
     audit::{self, Actor, Changes, Event},
+    db::Tx,
+    factors::passkeys::RequestOptions,
     http::{Answer, Answered, Api, ApiError, Body, Person},
     members, sessions,
     sync::Wait,
-    users,
+    users::{self, User},
 };
 
 /// Accounts that are told of a person.
@@ -36,6 +41,9 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(resend))
         .routes(routes!(sign_in))
         .routes(routes!(second_step))
+        .routes(routes!(ask_second_passkey))
+        .routes(routes!(ask_passkey))
+        .routes(routes!(by_passkey))
         .routes(routes!(ask_link))
         .routes(routes!(follow_link))
         .routes(routes!(ask_reset))
@@ -98,7 +106,8 @@ async fn sign_in(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<L
 
 /// Show the second factor
 ///
-/// For who was answered `second_factor_required`: the ticket, within five minutes, and a code of the app or a recovery code.
+/// For who was answered `second_factor_required`: the ticket, within five minutes, and a code of the app, a recovery code, or a passkey's answer
+/// to what `/auth/second-factor/passkey` gives.
 #[utoipa::path(post, path = "/auth/second-factor", operation_id = "auth_second_factor", tag = "auth", request_body = FactorForm,
     responses((status = 200, description = "The session", body = Success<SignInView>)))]
 async fn second_step(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<FactorForm>) -> Answered {
@@ -106,7 +115,44 @@ async fn second_step(State(api): State<Api>, visitor: Visitor, Body(form, _): Bo
     if cookie {
         visitor.may_get_cookie()?;
     }
-    let signed_in = ticket::redeem(&api, &visitor, &form.ticket, &form.code, form.device_token.as_ref()).await?;
+    let shown = match form.passkey {
+        Some(answer) => Shown::Passkey(answer),
+        None => Shown::Code(form.code.unwrap_or_default()),
+    };
+    let signed_in = ticket::redeem(&api, &visitor, &form.ticket, &shown, form.device_token.as_ref()).await?;
+    signed_in_answer(&signed_in, cookie)
+}
+
+/// Ask for a passkey as the second factor
+///
+/// For who was answered `second_factor_required`: what the browser is given, whose answer goes to `/auth/second-factor`.
+#[utoipa::path(post, path = "/auth/second-factor/passkey", operation_id = "auth_ask_second_passkey", tag = "auth",
+    request_body = TicketForm, responses((status = 200, description = "For the browser", body = Success<RequestOptions>)))]
+async fn ask_second_passkey(State(api): State<Api>, Body(form, _): Body<TicketForm>) -> Answered {
+    Ok(Answer::ok(&ticket::ask_passkey(&api, &form.ticket).await?)?.no_store())
+}
+
+/// Ask for a passkey to sign in by
+///
+/// What the browser is given, for whoever comes: the authenticator says whose it is. Its answer goes to
+/// `/auth/passkey/confirm`, within five minutes.
+#[utoipa::path(post, path = "/auth/passkey", operation_id = "auth_ask_passkey", tag = "auth",
+    responses((status = 200, description = "For the browser", body = Success<RequestOptions>)))]
+async fn ask_passkey(State(api): State<Api>, visitor: Visitor, Body(_nothing, _): Body<Nothing>) -> Answered {
+    Ok(Answer::ok(&login::ask_passkey(&api, &visitor).await?)?.no_store())
+}
+
+/// Sign in by a passkey
+///
+/// Nothing else is asked for: the authenticator has verified who it is.
+#[utoipa::path(post, path = "/auth/passkey/confirm", operation_id = "auth_by_passkey", tag = "auth", request_body = PasskeyForm,
+    responses((status = 200, description = "The session", body = Success<SignInView>)))]
+async fn by_passkey(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<PasskeyForm>) -> Answered {
+    let cookie = form.cookie.unwrap_or(false);
+    if cookie {
+        visitor.may_get_cookie()?;
+    }
+    let signed_in = login::by_passkey(&api, &visitor, &form.passkey, form.device_token.as_ref()).await?;
     signed_in_answer(&signed_in, cookie)
 }
 
@@ -232,12 +278,24 @@ pub async fn sign_in_by_form(api: &Api, visitor: &Visitor, address: &str, secret
     })
 }
 
+/// Signs in whom somebody else has proved it to be: a session, or the ticket for it where a second factor is asked for.
+pub async fn sign_in_proved(tx: &mut Tx, api: &Api, visitor: &Visitor, user: User) -> Result<FormStep, ApiError> {
+    let device = match &visitor.device {
+        Some(device) => devices::owner(&mut *tx, &api.world, device).await?.filter(|owner| *owner == user.id).map(|_| device),
+        None => None,
+    };
+    Ok(match login::first(tx, api, visitor, user, device).await? {
+        Step::SignedIn(signed_in) => FormStep::SignedIn(cookies(&signed_in)),
+        Step::Waits(ticket) => FormStep::Code(ticket.token),
+    })
+}
+
 /// The second step of [`sign_in_by_form`]: the cookies to set.
 pub async fn code_by_form(api: &Api, visitor: &Visitor, ticket: &str, code: &str) -> Result<Vec<HeaderValue>, ApiError> {
     visitor.may_get_cookie()?;
     let ticket = Once::parse(ticket).ok_or_else(|| ApiError::new(ErrorCode::OneTimeTokenInvalid))?;
     let code = factor_code(&code.into()).map_err(|_| ApiError::new(ErrorCode::SecondFactorInvalid))?;
-    Ok(cookies(&ticket::redeem(api, visitor, &ticket, &code, None).await?))
+    Ok(cookies(&ticket::redeem(api, visitor, &ticket, &Shown::Code(code), None).await?))
 }
 
 fn cookies(signed_in: &SignedIn) -> Vec<HeaderValue> {

@@ -15,12 +15,12 @@ use super::{
             browse::{Filter, browse, categories},
             search::{search, suggest},
         },
-        words::Wanted,
     },
     view::{ListingView, PageView},
 };
 use crate::{
     apps::{self, Category, PriceModel},
+    db::Wanted,
     http::{
         Answer, Answered, Api, ApiError, Fields, Form, List, PageParams, Paging, Query,
         fields::{Wrong, number, parsed, text},

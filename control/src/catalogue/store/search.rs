@@ -1,15 +1,12 @@
 //! Searching by words, and what to suggest while somebody types.
 
 use super::{
-    super::{
-        listing::{Listing, Place, Sort},
-        words::Wanted,
-    },
+    super::listing::{Listing, Place, Sort},
     browse::{Filter, page},
 };
 use crate::{
     apps::{Category, PriceModel},
-    db::{self, Db, Page, PerEngine},
+    db::{self, Db, Page, PerEngine, Wanted},
     http::Paging,
 };
 
@@ -119,7 +116,7 @@ pub async fn suggest(db: &Db, wanted: &Wanted) -> db::Result<Vec<(String, String
                    ORDER BY l.installs DESC, l.number DESC
                    LIMIT $3",
     })
-    .bind(wanted.in_names(db.engine()))
+    .bind(wanted.within(db.engine(), "words_name", "A"))
     .bind(CANDIDATES_MAX)
     .bind(SUGGESTIONS_MAX)
     .all()

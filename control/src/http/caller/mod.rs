@@ -72,8 +72,8 @@ pub struct HeldToken {
 /// Where access tokens are verified: the feature that issues them.
 #[async_trait]
 pub trait TokenDirectory: Send + Sync {
-    /// What a token stands for; `None` where it is none of ours, has expired or was revoked.
-    async fn find(&self, db: &Db, token: &str, now_ms: i64) -> db::Result<Option<HeldToken>>;
+    /// What a token stands for at `path`; `None` where it is none of ours, is meant for another path, has expired or was revoked.
+    async fn find(&self, db: &Db, token: &str, path: &str, now_ms: i64) -> db::Result<Option<HeldToken>>;
 }
 
 /// Where sessions are looked up: the feature that owns them.
@@ -197,7 +197,8 @@ pub struct Permit<S> {
 enum Hash {
     Key(KeyHash),
     Session(SessionHash, Option<AccountId>),
-    Token(Arc<Zeroizing<String>>),
+    /// And the path that it is shown at.
+    Token(Arc<Zeroizing<String>>, Arc<str>),
 }
 
 impl<S> Deref for Permit<S> {
@@ -323,7 +324,7 @@ async fn identify(parts: &Parts, api: &Api, wanted: Option<&str>) -> Result<(Cal
     let context = parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context"))?;
     let hash = match credential(&parts.headers)? {
         Credential::Key(key) => Hash::Key(key.hash()),
-        Credential::Token(token) => Hash::Token(Arc::new(token)),
+        Credential::Token(token) => Hash::Token(Arc::new(token), context.path.clone()),
         Credential::Bearer(token) => Hash::Session(token.hash(), named_account(&parts.headers)?),
         Credential::Cookie(token) => {
             check_page(&parts.method, &parts.headers, &token)?;
@@ -368,8 +369,9 @@ async fn look_up(
             let HeldSession { session_id, user_id, impersonator, account_id, .. } = held;
             Ok((Principal::User { id: user_id, session_id, impersonator }, account_id, scopes))
         }
-        Hash::Token(token) => {
-            let held = api.tokens.find(&api.db, &token, now_ms).await?.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
+        Hash::Token(token, path) => {
+            let held = api.tokens.find(&api.db, &token, &path, now_ms).await?;
+            let held = held.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
             let HeldToken { client_id, user_id, account_id, scopes } = held;
             if let Some(missing) = wanted.and_then(|wanted| scopes.missing(&Scopes::from(vec![wanted])).cloned()) {
                 return Err(ApiError::token_lacks(&missing));

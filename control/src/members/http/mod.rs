@@ -18,6 +18,7 @@ use crate::{
     audit::Actor,
     auth::{confirm, themselves},
     http::{Answer, Answered, Api, Body, Id, List, PageParams, Paging, Person, Query, time::rfc3339},
+    sync::{Propagation, Wait},
 };
 
 pub fn routes() -> OpenApiRouter<Api> {
@@ -52,13 +53,23 @@ impl From<Member> for MemberView {
     }
 }
 
-/// What has become of a member.
+/// A member's new role.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"user_id": "user_1QjvzY8L2d0ZB9oU4hXwVk", "role": "admin"}))]
 struct Changed {
     user_id: String,
-    /// Null: no member any more.
+    role: Role,
+}
+
+/// Somebody who is no member any more.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MemberRemoved, example = json!({"user_id": "user_1QjvzY8L2d0ZB9oU4hXwVk", "role": null, "propagation": null}))]
+struct Removed {
+    user_id: String,
+    /// Null: none.
     role: Option<Role>,
+    /// How far the end of what they had let applications do here has come; null where there was nothing.
+    propagation: Option<Propagation>,
 }
 
 /// List the members
@@ -82,21 +93,26 @@ async fn change_role(State(api): State<Api>, person: Person, Id(id): Id<UserId>,
     let mut tx = api.db.begin().await?;
     act::change_role(&mut tx, &api.world, &Actor::from(&*person), person.account_id, id, form.role).await?;
     tx.commit().await?;
-    Answer::ok(&Changed { user_id: id.to_string(), role: Some(form.role) })
+    Answer::ok(&Changed { user_id: id.to_string(), role: form.role })
 }
 
 /// Remove a member, or leave
 ///
 /// For owners and admins, and for every member about themselves. Keys and all else that they have made stay the account's.
+/// Applications that they have let act here end; answered once no proxy takes those any more, or refuses all requests.
 #[utoipa::path(delete, path = "/members/{id}", operation_id = "members_remove", tag = "people",
     params(("id" = String, Path, description = "The person's id, `user_…`")), security(("session" = [])),
-    responses((status = 200, description = "They are no member any more", body = Success<Changed>)))]
+    responses((status = 200, description = "They are no member any more", body = Success<Removed>)))]
 async fn remove(State(api): State<Api>, person: Person, Id(id): Id<UserId>) -> Answered {
     themselves(&person)?;
     let mut tx = api.db.begin().await?;
-    act::remove(&mut tx, &api.world, &Actor::from(&*person), person.account_id, id).await?;
+    let revision = act::remove(&mut tx, &api.world, &Actor::from(&*person), person.account_id, id).await?;
     tx.commit().await?;
-    Answer::ok(&Changed { user_id: id.to_string(), role: None })
+    let propagation = match revision {
+        Some(revision) => Some(api.hub.propagated(revision, Wait::Enforced).await),
+        None => None,
+    };
+    Answer::ok(&Removed { user_id: id.to_string(), role: None, propagation })
 }
 
 /// Give the account to another member
@@ -109,5 +125,5 @@ async fn transfer(State(api): State<Api>, person: Person, Body(form, _): Body<Tr
     let mut tx = api.db.begin().await?;
     act::transfer(&mut tx, &api.world, &Actor::from(&*person), person.account_id, form.user_id).await?;
     tx.commit().await?;
-    Answer::ok(&Changed { user_id: form.user_id.to_string(), role: Some(Role::Owner) })
+    Answer::ok(&Changed { user_id: form.user_id.to_string(), role: Role::Owner })
 }

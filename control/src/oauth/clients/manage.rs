@@ -2,13 +2,14 @@
 
 use clearway_config::{AccountId, ClientId, ErrorCode, Scope, SecretId, envelope::FieldIssue, scope::ADMIN};
 
-use super::model::{CLIENTS_MAX, Client, ClientUpdate, GrantType, NewClient, SECRETS_MAX};
+use super::model::{AuthMethod, CLIENTS_MAX, Client, ClientUpdate, GrantType, NewClient, SECRETS_MAX};
 use crate::{
-    accounts,
+    accounts, apps,
     audit::{self, Actor, Changes, Event},
     db::{self, Tx},
     http::{ApiError, issue},
     oauth::{
+        assertion,
         opaque::{Kind, Opaque},
         redirect,
         revoke::{self, Ended},
@@ -28,6 +29,8 @@ pub(in crate::oauth) enum ClientError {
     Changed,
     #[error("the account has {CLIENTS_MAX} clients")]
     Full,
+    #[error("it is an app's")]
+    OfApp,
     #[error("it has no secret")]
     Public,
     #[error("it has {SECRETS_MAX} secrets in force")]
@@ -49,7 +52,8 @@ pub(in crate::oauth) async fn create(
     new: NewClient,
 ) -> Result<(Client, Option<Opaque>), ClientError> {
     let now_ms = world.now_ms();
-    let NewClient { name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime } = new;
+    let NewClient { name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime, jwks } =
+        new;
     let client = Client {
         id: world.id(ClientId::new),
         account_id: account,
@@ -61,6 +65,7 @@ pub(in crate::oauth) async fn create(
         scopes,
         access_lifetime,
         refresh_lifetime,
+        jwks,
         disabled_at: None,
         generation: 1,
         version: 1,
@@ -74,7 +79,7 @@ pub(in crate::oauth) async fn create(
         return Err(ClientError::Full);
     }
     store::insert(tx, &client).await?;
-    let secret = if client.is_confidential() { Some(mint(tx, world, client.id).await?) } else { None };
+    let secret = if client.has_secret() { Some(mint(tx, world, client.id).await?) } else { None };
     note(tx, world, actor, "oauth_client.created", &client, described(None, Some(&client))).await?;
     Ok((client, secret))
 }
@@ -102,6 +107,7 @@ pub(in crate::oauth) async fn update(
         scopes: update.scopes.unwrap_or_else(|| old.scopes.clone()),
         access_lifetime: update.access_lifetime.unwrap_or(old.access_lifetime),
         refresh_lifetime: update.refresh_lifetime.unwrap_or(old.refresh_lifetime),
+        jwks: update.jwks.or_else(|| old.jwks.clone()),
         disabled_at,
         ..old.clone()
     };
@@ -128,6 +134,9 @@ pub(in crate::oauth) async fn delete(
     (bounds, id, expected): (Option<AccountId>, ClientId, Option<i64>),
 ) -> Result<Ended, ClientError> {
     let old = seen(tx, bounds, id, expected).await?;
+    if apps::is_client(&mut *tx, id).await? {
+        return Err(ClientError::OfApp);
+    }
     note(tx, world, actor, "oauth_client.deleted", &old, described(Some(&old), None)).await?;
     store::delete(tx, &old).await?;
     Ok(Ended { grants: 0, revision: Some(revoke::void_client(tx, &old, world.now_ms()).await?) })
@@ -142,7 +151,7 @@ pub(in crate::oauth) async fn rotate(
     overlap_s: u64,
 ) -> Result<(Client, Opaque), ClientError> {
     let client = seen(tx, bounds, id, None).await?;
-    if !client.is_confidential() {
+    if !client.has_secret() {
         return Err(ClientError::Public);
     }
     let now_ms = world.now_ms();
@@ -170,11 +179,11 @@ fn check(client: &Client, actor: &Actor) -> Result<(), ClientError> {
     if client.grant_types.is_empty() {
         return unfit("grant_types", "must name at least one".into());
     }
-    if client.may(GrantType::RefreshToken) && !by_code {
-        return unfit("grant_types", "refresh_token goes with authorization_code".into());
+    if client.may(GrantType::RefreshToken) && !by_code && !client.may(GrantType::DeviceCode) {
+        return unfit("grant_types", "refresh_token goes with authorization_code or the device flow".into());
     }
     if client.may(GrantType::ClientCredentials) && !client.is_confidential() {
-        return unfit("grant_types", "client_credentials needs a client with a secret".into());
+        return unfit("grant_types", "client_credentials needs a client that can prove that it is itself".into());
     }
     if by_code == client.redirect_uris.is_empty() {
         return unfit("redirect_uris", "must be there where authorization_code is a grant type, and only then".into());
@@ -183,6 +192,15 @@ fn check(client: &Client, actor: &Actor) -> Result<(), ClientError> {
         if let Err(why) = redirect::check(uri, !client.is_confidential()) {
             return unfit("redirect_uris", format!("entry {}: {why}", n + 1));
         }
+    }
+    match (&client.jwks, client.auth_method == AuthMethod::PrivateKeyJwt) {
+        (Some(jwks), true) => {
+            if let Err(why) = assertion::check_keys(jwks) {
+                return unfit("jwks", why);
+            }
+        }
+        (None, false) => {}
+        _ => return unfit("jwks", "must be there where the client authenticates by private_key_jwt, and only then".into()),
     }
     if client.scopes.contains(ADMIN) {
         return unfit("scopes", format!("{ADMIN} is given to no application"));
@@ -210,7 +228,7 @@ type Field = fn(&Client) -> serde_json::Value;
 
 fn described(old: Option<&Client>, new: Option<&Client>) -> Changes {
     let both = |of: Field| (old.map(of), new.map(of));
-    let fields: [(&str, Field); 8] = [
+    let fields: [(&str, Field); 9] = [
         ("name", |c| c.name.clone().into()),
         ("homepage", |c| c.homepage.clone().into()),
         ("grant_types", |c| serde_json::json!(c.grant_types)),
@@ -218,6 +236,7 @@ fn described(old: Option<&Client>, new: Option<&Client>) -> Changes {
         ("scopes", |c| serde_json::json!(c.scopes)),
         ("access_token_lifetime", |c| c.access_lifetime.into()),
         ("refresh_token_lifetime", |c| c.refresh_lifetime.into()),
+        ("jwks", |c| c.jwks.clone().into()),
         ("disabled", |c| c.disabled_at.is_some().into()),
     ];
     fields.into_iter().fold(Changes::default(), |changes, (name, of)| {
@@ -241,7 +260,10 @@ impl From<ClientError> for ApiError {
                 ErrorCode::ObjectLimitReached,
                 format!("The account has {CLIENTS_MAX} applications already, which is the most."),
             ),
-            ClientError::Public => ApiError::saying(ErrorCode::Conflict, "The application is public: it has no secret."),
+            ClientError::OfApp => {
+                ApiError::saying(ErrorCode::Conflict, "It is an app's: take it away from the app first, or switch it off.")
+            }
+            ClientError::Public => ApiError::saying(ErrorCode::Conflict, "The application has no secret."),
             ClientError::TooManySecrets => ApiError::saying(
                 ErrorCode::ObjectLimitReached,
                 format!("{SECRETS_MAX} secrets are in force already; rotate without overlap."),

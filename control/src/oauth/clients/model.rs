@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clearway_config::{AccountId, ClientId, Scopes};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Clients of one account at most, whatever its plan.
@@ -20,17 +21,21 @@ pub(super) const SECRETS_MAX: i64 = 5;
 pub(in crate::oauth) enum AuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
+    /// It signs by a key of its own, of which the public half is registered (RFC 7523).
+    PrivateKeyJwt,
     /// It has no secret: a program on people's machines, or in their browsers.
     None,
 }
 
 impl AuthMethod {
-    pub(in crate::oauth) const ALL: [AuthMethod; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    pub(in crate::oauth) const ALL: [AuthMethod; 4] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::None];
 
     pub(in crate::oauth) const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
             Self::None => "none",
         }
     }
@@ -41,7 +46,7 @@ impl FromStr for AuthMethod {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|method| method.as_str() == text);
-        found.ok_or("must be client_secret_basic, client_secret_post or none")
+        found.ok_or("must be client_secret_basic, client_secret_post, private_key_jwt or none")
     }
 }
 
@@ -53,16 +58,20 @@ pub(in crate::oauth) enum GrantType {
     AuthorizationCode,
     RefreshToken,
     ClientCredentials,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
 }
 
 impl GrantType {
-    pub(in crate::oauth) const ALL: [GrantType; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
+    pub(in crate::oauth) const ALL: [GrantType; 4] =
+        [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials, Self::DeviceCode];
 
     pub(in crate::oauth) const fn as_str(self) -> &'static str {
         match self {
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
         }
     }
 }
@@ -72,7 +81,9 @@ impl FromStr for GrantType {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|grant| grant.as_str() == text);
-        found.ok_or("must be authorization_code, refresh_token or client_credentials")
+        found.ok_or(
+            "must be authorization_code, refresh_token, client_credentials or urn:ietf:params:oauth:grant-type:device_code",
+        )
     }
 }
 
@@ -92,6 +103,8 @@ pub(in crate::oauth) struct Client {
     pub(in crate::oauth) access_lifetime: i64,
     /// In seconds.
     pub(in crate::oauth) refresh_lifetime: i64,
+    /// Its public keys (RFC 7517), where it signs.
+    pub(in crate::oauth) jwks: Option<Value>,
     pub(in crate::oauth) disabled_at: Option<i64>,
     /// Counts how often all that was issued was ended at once, from 1.
     pub(in crate::oauth) generation: i64,
@@ -109,6 +122,10 @@ impl Client {
     pub(in crate::oauth) fn is_confidential(&self) -> bool {
         self.auth_method != AuthMethod::None
     }
+
+    pub(in crate::oauth) fn has_secret(&self) -> bool {
+        matches!(self.auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost)
+    }
 }
 
 /// A client on its way in.
@@ -122,6 +139,7 @@ pub(in crate::oauth) struct NewClient {
     pub(in crate::oauth) scopes: Scopes,
     pub(in crate::oauth) access_lifetime: i64,
     pub(in crate::oauth) refresh_lifetime: i64,
+    pub(in crate::oauth) jwks: Option<Value>,
 }
 
 /// `None` leaves a field as it is. How a client authenticates stays: whoever wants another makes another client.
@@ -134,5 +152,6 @@ pub(in crate::oauth) struct ClientUpdate {
     pub(in crate::oauth) scopes: Option<Scopes>,
     pub(in crate::oauth) access_lifetime: Option<i64>,
     pub(in crate::oauth) refresh_lifetime: Option<i64>,
+    pub(in crate::oauth) jwks: Option<Value>,
     pub(in crate::oauth) disabled: Option<bool>,
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use clearway_config::{AccountId, ClientId, Scopes, envelope::Success};
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -33,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     "account_id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example App", "homepage": null,
     "token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code", "refresh_token"],
     "redirect_uris": ["https://app.example/callback"], "scopes": ["read:stores"], "access_token_lifetime": 3600,
-    "refresh_token_lifetime": 2592000, "disabled": false, "version": 1, "created_at": "2026-11-20T12:00:00.000Z",
+    "refresh_token_lifetime": 2592000, "jwks": null, "disabled": false, "version": 1, "created_at": "2026-11-20T12:00:00.000Z",
     "updated_at": "2026-11-20T12:00:00.000Z"}))]
 struct ClientView {
     #[schema(value_type = String)]
@@ -54,6 +55,9 @@ struct ClientView {
     access_token_lifetime: i64,
     /// Seconds.
     refresh_token_lifetime: i64,
+    /// Its public keys (RFC 7517), where it authenticates by `private_key_jwt`.
+    #[schema(value_type = Option<Object>)]
+    jwks: Option<Value>,
     disabled: bool,
     /// Counts its changes; also its `ETag`.
     version: i64,
@@ -91,6 +95,7 @@ impl From<Client> for ClientView {
             scopes: client.scopes,
             access_token_lifetime: client.access_lifetime,
             refresh_token_lifetime: client.refresh_lifetime,
+            jwks: client.jwks,
             disabled: client.disabled_at.is_some(),
             version: client.version,
             created_at: rfc3339(client.created_at),
@@ -176,7 +181,7 @@ async fn put(
 
 /// Delete an application
 ///
-/// With all that people have let it do. Answered once no proxy takes its tokens any more, or refuses all requests.
+/// With all that people have let it do; not while it is an app's. Answered once no proxy takes its tokens any more, or refuses all requests.
 #[utoipa::path(delete, path = "/oauth/clients/{id}", operation_id = "oauth_clients_delete", tag = "oauth",
     params(("id" = String, Path, description = "The application's id, `client_…`"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),

@@ -28,7 +28,7 @@ pub(super) struct CreateForm {
     pub(super) name: String,
     /// Where people read about it.
     pub(super) homepage: Option<String>,
-    /// `client_secret_basic` unless said; `none` for what runs on people's own machines.
+    /// `client_secret_basic` unless said; `none` for what runs on people's own machines; `private_key_jwt` with `jwks`.
     pub(super) token_endpoint_auth_method: Option<AuthMethod>,
     /// `authorization_code` and `refresh_token` unless said.
     pub(super) grant_types: Option<Vec<GrantType>>,
@@ -43,6 +43,9 @@ pub(super) struct CreateForm {
     /// Seconds, 60 to 7,776,000; 2,592,000 unless said.
     #[schema(minimum = 60, maximum = 7_776_000)]
     pub(super) refresh_token_lifetime: Option<u64>,
+    /// Public keys (RFC 7517) for ES256, EdDSA or RS256, 10 at most: with `private_key_jwt`, and only then.
+    #[schema(value_type = Option<Object>)]
+    pub(super) jwks: Option<Value>,
     /// The account that the application is of; an admin may name another than its own.
     #[schema(value_type = Option<String>)]
     pub(super) account_id: Option<AccountId>,
@@ -69,6 +72,9 @@ pub(super) struct UpdateForm {
     /// Seconds, of tokens that are issued from now on.
     #[schema(minimum = 60, maximum = 7_776_000)]
     pub(super) refresh_token_lifetime: Option<u64>,
+    /// Replaces all of its keys.
+    #[schema(value_type = Option<Object>)]
+    pub(super) jwks: Option<Value>,
     /// True ends all that was issued for it, at once; false lets it begin anew.
     pub(super) disabled: Option<bool>,
 }
@@ -105,6 +111,7 @@ impl Form for CreateForm {
         let scopes = fields.required("scopes", scopes);
         let access_token_lifetime = fields.optional("access_token_lifetime", lifetime(ACCESS_LIFETIME_MAX));
         let refresh_token_lifetime = fields.optional("refresh_token_lifetime", lifetime(REFRESH_LIFETIME_MAX));
+        let jwks = fields.optional("jwks", object);
         let account_id = fields.optional("account_id", fields::parsed);
         Some(Self {
             name: name?,
@@ -115,6 +122,7 @@ impl Form for CreateForm {
             scopes: scopes?,
             access_token_lifetime: access_token_lifetime?,
             refresh_token_lifetime: refresh_token_lifetime?,
+            jwks: jwks?,
             account_id: account_id?,
         })
     }
@@ -129,6 +137,7 @@ impl Form for UpdateForm {
         let scopes = fields.kept("scopes", scopes);
         let access_token_lifetime = fields.kept("access_token_lifetime", lifetime(ACCESS_LIFETIME_MAX));
         let refresh_token_lifetime = fields.kept("refresh_token_lifetime", lifetime(REFRESH_LIFETIME_MAX));
+        let jwks = fields.kept("jwks", object);
         let disabled = fields.kept("disabled", fields::yes_or_no);
         Some(Self {
             name: name?,
@@ -138,6 +147,7 @@ impl Form for UpdateForm {
             scopes: scopes?,
             access_token_lifetime: access_token_lifetime?,
             refresh_token_lifetime: refresh_token_lifetime?,
+            jwks: jwks?,
             disabled: disabled?,
         })
     }
@@ -169,6 +179,7 @@ impl From<CreateForm> for NewClient {
             scopes: form.scopes,
             access_lifetime: form.access_token_lifetime.map_or(ACCESS_LIFETIME, signed),
             refresh_lifetime: form.refresh_token_lifetime.map_or(REFRESH_LIFETIME, signed),
+            jwks: form.jwks,
         }
     }
 }
@@ -183,6 +194,7 @@ impl From<UpdateForm> for ClientUpdate {
             scopes: form.scopes,
             access_lifetime: form.access_token_lifetime.map(signed),
             refresh_lifetime: form.refresh_token_lifetime.map(signed),
+            jwks: form.jwks,
             disabled: form.disabled,
         }
     }
@@ -200,6 +212,11 @@ fn homepage(value: &Value) -> Result<String, Wrong> {
     let text = fields::text(HOMEPAGE_CHARS_MAX)(value)?;
     let formed = url::Url::parse(&text).is_ok_and(|url| url.scheme() == "https");
     if formed { Ok(text) } else { Err(("format_invalid", "must be an https:// URL".into())) }
+}
+
+/// What is in it is looked at where it goes.
+fn object(value: &Value) -> Result<Value, Wrong> {
+    if value.is_object() { Ok(value.clone()) } else { Err(("format_invalid", "must be an object".into())) }
 }
 
 fn grant_types(value: &Value) -> Result<Vec<GrantType>, Wrong> {

@@ -1,4 +1,5 @@
-//! What a client has to know beforehand: metadata (RFC 8414) and keys (RFC 7517).
+//! What a client has to know beforehand: metadata (RFC 8414, and OpenID Connect Discovery 1.0, which are one document here) and
+//! keys (RFC 7517).
 
 use axum::{
     Json,
@@ -13,8 +14,10 @@ use super::issuer;
 use crate::{
     http::Api,
     oauth::{
+        assertion,
         clients::{AuthMethod, GrantType},
         code::unsigned,
+        identity::Identity,
         refusal::Refusal,
         signing::{self, Signer},
     },
@@ -26,23 +29,40 @@ const CACHED: &str = "public, max-age=300";
 pub(super) async fn read(State(api): State<Api>) -> Response {
     let issuer = issuer(&api);
     let at = |path: &str| format!("{issuer}/oauth/{path}");
-    let secret = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].map(AuthMethod::as_str);
+    let proved = AuthMethod::ALL.map(AuthMethod::as_str).into_iter().filter(|method| *method != AuthMethod::None.as_str());
+    let algorithms: Vec<&str> = assertion::ALGORITHMS.iter().map(|algorithm| algorithm.as_str()).collect();
+    let identity = Identity::SCOPES.into_iter().map(|(word, _)| word);
+    let scopes = identity.chain(CLEARWAY_SCOPES.iter().copied().filter(|scope| *scope != ADMIN));
     let document = json!({
         "issuer": issuer,
         "authorization_endpoint": at("authorize"),
         "token_endpoint": at("token"),
+        "pushed_authorization_request_endpoint": at("par"),
+        "require_pushed_authorization_requests": false,
         "revocation_endpoint": at("revoke"),
         "introspection_endpoint": at("introspect"),
         "jwks_uri": at("jwks"),
-        "scopes_supported": CLEARWAY_SCOPES.iter().filter(|scope| **scope != ADMIN).collect::<Vec<_>>(),
+        "userinfo_endpoint": at("userinfo"),
+        "device_authorization_endpoint": at("device_authorization"),
+        "scopes_supported": scopes.collect::<Vec<_>>(),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": AuthMethod::ALL.map(AuthMethod::as_str),
         "revocation_endpoint_auth_methods_supported": AuthMethod::ALL.map(AuthMethod::as_str),
-        "introspection_endpoint_auth_methods_supported": secret,
+        "introspection_endpoint_auth_methods_supported": proved.collect::<Vec<_>>(),
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "authorization_response_iss_parameter_supported": true,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "claims_supported": ["iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "name", "email", "email_verified"],
+        "prompt_values_supported": ["none", "login", "consent"],
+        "claims_parameter_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
     });
     ([(header::CACHE_CONTROL, CACHED)], Json(document)).into_response()
 }

@@ -3,12 +3,16 @@
 
 mod authorize;
 mod clients;
+mod consent;
+mod device;
 mod forms;
 mod grants;
 mod metadata;
 mod page;
+mod pushed;
 mod sign_in;
 mod tokens;
+mod userinfo;
 
 use axum::{
     Extension, Router,
@@ -35,11 +39,16 @@ pub fn protocol() -> Router<Api> {
     Router::new()
         .route("/oauth/authorize", get(authorize::ask).post(authorize::decide))
         .route("/oauth/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/oauth/par", post(pushed::push))
+        .route("/oauth/device_authorization", post(device::begin))
+        .route("/oauth/device", get(device::show).post(device::decide))
         .route("/oauth/token", post(tokens::token))
         .route("/oauth/revoke", post(tokens::revoke))
         .route("/oauth/introspect", post(tokens::introspect))
         .route("/oauth/jwks", get(metadata::jwks))
+        .route("/oauth/userinfo", get(userinfo::userinfo).post(userinfo::userinfo))
         .route("/.well-known/oauth-authorization-server", get(metadata::read))
+        .route("/.well-known/openid-configuration", get(metadata::read))
         .layer(Extension(Oauth::default()))
 }
 

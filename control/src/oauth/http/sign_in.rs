@@ -1,5 +1,5 @@
-//! `/oauth/sign-in`: for a browser without a session that an application has sent here. It leads back to the application's
-//! request, and to nowhere else.
+//! `/oauth/sign-in`: for a browser without a session that an application has sent here, or that comes with a device's code. It
+//! leads back to that, and to nowhere else.
 
 use axum::{
     Extension,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Where alone it leads.
-const HERE: &str = "/oauth/authorize?";
+const HERE: [&str; 2] = ["/oauth/authorize?", "/oauth/device?"];
 
 pub(super) async fn show(State(api): State<Api>, Extension(oauth): Extension<Oauth>, request: Request) -> Response {
     if let Some(refused) = too_often(&api, &oauth, &request) {
@@ -78,7 +78,7 @@ pub(super) async fn sign_in(State(api): State<Api>, Extension(oauth): Extension<
 /// A path of ours, as it is written: what a browser could read as an address is none.
 fn return_to(params: &Params) -> Option<&str> {
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    params.get("return_to").filter(|to| to.starts_with(HERE) && plain(to))
+    params.get("return_to").filter(|to| HERE.iter().any(|here| to.starts_with(here)) && plain(to))
 }
 
 fn lost() -> Response {

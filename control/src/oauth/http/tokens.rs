@@ -15,31 +15,34 @@ use crate::{
     db::Tx,
     http::{Api, Context},
     oauth::{
-        authorize::scopes,
+        authorize::{Wanted, wanted},
         bearer::{self, Access},
         client_auth,
         clients::{Client, GrantType},
         code::{self, Redemption, Shown, unsigned},
+        device,
         grants::Grant,
+        identity::Identity,
         opaque::{Kind, Opaque},
         params::Params,
         refresh,
         refusal::{Refusal, Word},
+        resource::Resource,
         revoke::{self as ending, Ended},
         signing::Signer,
         store::{grants, refresh as refresh_tokens},
-        token::{self, Issued},
+        token::{self, Extent, Issued},
     },
     sync::Wait,
 };
 
 /// A request of a client that is itself.
-struct Call {
-    client: Client,
-    params: Params,
+pub(super) struct Call {
+    pub(super) client: Client,
+    pub(super) params: Params,
 }
 
-async fn call(api: &Api, oauth: &Oauth, request: Request) -> Result<Call, Refusal> {
+pub(super) async fn call(api: &Api, oauth: &Oauth, request: Request) -> Result<Call, Refusal> {
     let context = request.extensions().get::<Context>().cloned();
     let context = context.ok_or_else(|| Refusal::new(Word::ServerError, "Try again."))?;
     if !oauth.pace.admit(context.address, api.world.now_ms()) {
@@ -58,9 +61,7 @@ pub(super) async fn token(
 ) -> Result<Response, Refusal> {
     let Call { client, params } = call(&api, &oauth, request).await?;
     let missing = |name: &str| Refusal::new(Word::InvalidRequest, format!("{name} is missing."));
-    if params.get("resource").is_some_and(|resource| resource != issuer(&api)) {
-        return Err(Refusal::new(Word::InvalidTarget, "The only resource is the issuer itself."));
-    }
+    let resource = Resource::read(&issuer(&api), params.get("resource"))?;
     let grant_type = params.get("grant_type").ok_or_else(|| missing("grant_type"))?;
     let grant_type: GrantType = grant_type
         .parse()
@@ -77,17 +78,25 @@ pub(super) async fn token(
                 code: params.get("code").ok_or_else(|| missing("code"))?,
                 redirect_uri: params.get("redirect_uri").ok_or_else(|| missing("redirect_uri"))?,
                 verifier: params.get("code_verifier").ok_or_else(|| missing("code_verifier"))?,
+                resource,
             };
             code::redeem(&mut tx, &api, &signer, &client, redemption).await?
         }
         GrantType::RefreshToken => {
             let presented = params.get("refresh_token").ok_or_else(|| missing("refresh_token"))?;
             let asked = asked(&client, &params)?;
-            refresh::refresh(&mut tx, &api, &signer, &client, presented, asked).await?
+            refresh::refresh(&mut tx, &api, &signer, &client, presented, (asked, resource)).await?
+        }
+        GrantType::DeviceCode => {
+            let presented = params.get("device_code").ok_or_else(|| missing("device_code"))?;
+            device::ask(&mut tx, &api, &signer, &client, presented, resource).await?
         }
         GrantType::ClientCredentials => {
-            let asked = asked(&client, &params)?.unwrap_or_else(|| client.scopes.clone());
-            Shown::Issued(by_itself(&mut tx, &api, &signer, &client, &asked).await?)
+            let Wanted { scopes: asked, identity } = wanted(&client, params.get("scope")).map_err(invalid_scope)?;
+            if !identity.is_none() {
+                return Err(invalid_scope("There is no person to know of."));
+            }
+            Shown::Issued(by_itself(&mut tx, &api, &signer, &client, (&asked, resource.unwrap_or_default())).await?)
         }
     };
     tx.commit().await?;
@@ -100,15 +109,25 @@ pub(super) async fn token(
     }
 }
 
-fn asked(client: &Client, params: &Params) -> Result<Option<Scopes>, Refusal> {
+fn asked(client: &Client, params: &Params) -> Result<Option<Wanted>, Refusal> {
     let Some(words) = params.get("scope") else { return Ok(None) };
-    scopes(client, Some(words)).map(Some).map_err(|says| Refusal::new(Word::InvalidScope, says))
+    wanted(client, Some(words)).map(Some).map_err(invalid_scope)
+}
+
+fn invalid_scope(says: &'static str) -> Refusal {
+    Refusal::new(Word::InvalidScope, says)
 }
 
 /// A client in its own account (RFC 6749, 4.4): a grant that ends with its one token.
-async fn by_itself(tx: &mut Tx, api: &Api, signer: &Signer, client: &Client, asked: &Scopes) -> Result<Issued, Refusal> {
+async fn by_itself(
+    tx: &mut Tx,
+    api: &Api,
+    signer: &Signer,
+    client: &Client,
+    (asked, resource): (&Scopes, Resource),
+) -> Result<Issued, Refusal> {
     let now_ms = api.world.now_ms();
-    let standing = grants::standing(&mut *tx, client.account_id, None).await?;
+    let standing = grants::standing(&mut *tx, client.account_id, None, client.id).await?;
     let scopes = standing.and_then(|standing| standing.by_client(asked)).ok_or_else(Refusal::invalid_grant)?;
     let grant = Grant {
         id: api.world.id(GrantId::new),
@@ -116,19 +135,23 @@ async fn by_itself(tx: &mut Tx, api: &Api, signer: &Signer, client: &Client, ask
         account_id: client.account_id,
         user_id: None,
         scopes: scopes.clone(),
+        identity: Identity::default(),
         created_at: now_ms,
         last_used_at: now_ms,
         expires_at: now_ms + client.access_lifetime * 1_000,
         revoked_at: None,
+        resource,
     };
     grants::insert(tx, &grant).await?;
-    let access = token::access(&api.world, signer, &issuer(api), client, &grant, &scopes).map_err(unsigned)?;
+    let extent = Extent { scopes: &scopes, identity: grant.identity, resource: &grant.resource };
+    let access = token::access(&api.world, signer, &issuer(api), client, &grant, extent).map_err(unsigned)?;
     Ok(Issued {
         access_token: access.jwt,
         token_type: "Bearer".into(),
         expires_in: (access.expires_at - now_ms).div_euclid(1_000),
         refresh_token: None,
-        scope: token::words(&scopes),
+        scope: token::words(&scopes, grant.identity),
+        id_token: None,
     })
 }
 
@@ -164,7 +187,7 @@ pub(super) async fn revoke(
     Ok(kept_by_nobody(StatusCode::OK.into_response()))
 }
 
-/// RFC 7662, for clients with a secret, of their own tokens.
+/// RFC 7662, for clients that prove that they are themselves, of their own tokens.
 pub(super) async fn introspect(
     State(api): State<Api>,
     Extension(oauth): Extension<Oauth>,
@@ -172,7 +195,7 @@ pub(super) async fn introspect(
 ) -> Result<Response, Refusal> {
     let Call { client, params } = call(&api, &oauth, request).await?;
     if !client.is_confidential() {
-        return Err(Refusal::new(Word::UnauthorizedClient, "Only clients with a secret may ask."));
+        return Err(Refusal::new(Word::UnauthorizedClient, "Only clients that prove that they are themselves may ask."));
     }
     let token = params.get("token").ok_or_else(|| Refusal::new(Word::InvalidRequest, "token is missing."))?;
     let said = match Opaque::parse(Kind::Refresh, token) {
@@ -188,13 +211,13 @@ pub(super) async fn introspect(
 fn of_access(api: &Api, access: &Access, scopes: &Scopes) -> Value {
     json!({
         "active": true,
-        "scope": token::words(scopes),
+        "scope": token::words(scopes, access.identity),
         "client_id": access.client_id,
         "token_type": "Bearer",
         "exp": access.expires_at_s,
         "iat": access.issued_at_s,
         "sub": access.subject,
-        "aud": issuer(api),
+        "aud": format!("{}{}", issuer(api), access.below.as_deref().unwrap_or_default()),
         "iss": issuer(api),
         "jti": access.id,
         "account_id": access.account_id,
@@ -213,7 +236,7 @@ async fn of_refresh(api: &Api, client: &Client, refresh: &Opaque) -> Result<Opti
     let subject = grant.user_id.map_or_else(|| client.id.to_string(), |id| id.to_string());
     Ok(Some(json!({
         "active": true,
-        "scope": token::words(&grant.scopes),
+        "scope": token::words(&grant.scopes, grant.identity),
         "client_id": client.id,
         "exp": held.expires_at.div_euclid(1_000),
         "sub": subject,
@@ -229,7 +252,7 @@ pub(super) async fn enforced(api: &Api, ended: Ended) {
     }
 }
 
-fn kept_by_nobody(mut response: Response) -> Response {
+pub(super) fn kept_by_nobody(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response

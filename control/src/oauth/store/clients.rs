@@ -1,6 +1,7 @@
 //! `oauth_clients` and `oauth_client_secrets`.
 
 use clearway_config::{AccountId, ClientId, Scopes, SecretId};
+use serde_json::Value;
 use sqlx::{FromRow, types::Json};
 
 use crate::{
@@ -24,6 +25,7 @@ struct Row {
     scopes: Json<Scopes>,
     access_lifetime: i64,
     refresh_lifetime: i64,
+    jwks: Option<Json<Value>>,
     disabled_at: Option<i64>,
     generation: i64,
     version: i64,
@@ -35,8 +37,8 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, client: &Client) -> db::Result
     tx.query(
         "INSERT INTO oauth_clients
              (id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime,
-              disabled_at, generation, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+              disabled_at, generation, version, created_at, updated_at, jwks)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(client.id.to_string())
     .bind(client.account_id.to_string())
@@ -53,6 +55,7 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, client: &Client) -> db::Result
     .bind(client.version)
     .bind(client.created_at)
     .bind(client.updated_at)
+    .bind(client.jwks.clone().map(Json))
     .execute()
     .await
     .map(|_| ())
@@ -63,7 +66,7 @@ pub(in crate::oauth) async fn save(tx: &mut Tx, client: &Client) -> db::Result<(
     tx.query(
         "UPDATE oauth_clients
          SET name = $3, homepage = $4, grant_types = $5, redirect_uris = $6, scopes = $7, access_lifetime = $8,
-             refresh_lifetime = $9, disabled_at = $10, generation = $11, version = $12, updated_at = $13
+             refresh_lifetime = $9, disabled_at = $10, generation = $11, version = $12, updated_at = $13, jwks = $14
          WHERE id = $1 AND account_id = $2",
     )
     .bind(client.id.to_string())
@@ -79,6 +82,7 @@ pub(in crate::oauth) async fn save(tx: &mut Tx, client: &Client) -> db::Result<(
     .bind(client.generation)
     .bind(client.version)
     .bind(client.updated_at)
+    .bind(client.jwks.clone().map(Json))
     .execute()
     .await
     .map(|_| ())
@@ -87,6 +91,8 @@ pub(in crate::oauth) async fn save(tx: &mut Tx, client: &Client) -> db::Result<(
 /// With everything that refers to it.
 pub(in crate::oauth) async fn delete(tx: &mut Tx, client: &Client) -> db::Result<()> {
     let id = client.id.to_string();
+    tx.query("DELETE FROM oauth_devices WHERE client_id = $1").bind(id.clone()).execute().await?;
+    tx.query("DELETE FROM oauth_requests WHERE client_id = $1").bind(id.clone()).execute().await?;
     tx.query("DELETE FROM oauth_codes WHERE client_id = $1").bind(id.clone()).execute().await?;
     tx.query("DELETE FROM oauth_refresh_tokens WHERE grant_id IN (SELECT id FROM oauth_grants WHERE client_id = $1)")
         .bind(id.clone())
@@ -107,7 +113,7 @@ pub(in crate::oauth) async fn find<'c>(on: impl On<'c>, account: Option<AccountI
     let row = on
         .query(
             "SELECT id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                    refresh_lifetime, disabled_at, generation, version, created_at, updated_at
+                    refresh_lifetime, jwks, disabled_at, generation, version, created_at, updated_at
              FROM oauth_clients
              WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
         )
@@ -132,7 +138,7 @@ pub(in crate::oauth) async fn list(db: &Db, account: AccountId, paging: Paging<C
     let rows = db
         .query(
             "SELECT id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                    refresh_lifetime, disabled_at, generation, version, created_at, updated_at
+                    refresh_lifetime, jwks, disabled_at, generation, version, created_at, updated_at
              FROM oauth_clients
              WHERE account_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2)
              ORDER BY id DESC
@@ -231,6 +237,7 @@ impl TryFrom<Row> for Client {
             scopes: row.scopes.0,
             access_lifetime: row.access_lifetime,
             refresh_lifetime: row.refresh_lifetime,
+            jwks: row.jwks.map(|jwks| jwks.0),
             disabled_at: row.disabled_at,
             generation: row.generation,
             version: row.version,

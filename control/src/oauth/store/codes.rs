@@ -16,12 +16,15 @@ struct Row {
     code_challenge: String,
     expires_at: i64,
     used_at: Option<i64>,
+    nonce: Option<String>,
+    authenticated_at: Option<i64>,
 }
 
 pub(in crate::oauth) async fn insert(tx: &mut Tx, hash: &[u8; 32], code: &Code, now_ms: i64) -> db::Result<()> {
     tx.query(
-        "INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge, created_at, expires_at, nonce,
+              authenticated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(hash.to_vec())
     .bind(code.grant_id.to_string())
@@ -30,6 +33,8 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, hash: &[u8; 32], code: &Code, 
     .bind(code.code_challenge.clone())
     .bind(now_ms)
     .bind(code.expires_at)
+    .bind(code.nonce.clone())
+    .bind(code.authenticated_at)
     .execute()
     .await
     .map(|_| ())
@@ -39,10 +44,10 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, hash: &[u8; 32], code: &Code, 
 pub(in crate::oauth) async fn lock(tx: &mut Tx, hash: &[u8; 32], client: ClientId) -> db::Result<Option<Code>> {
     let row = tx
         .query(PerEngine {
-            sqlite: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at
+            sqlite: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, nonce, authenticated_at
                      FROM oauth_codes
                      WHERE hash = $1 AND client_id = $2",
-            postgres: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at
+            postgres: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, nonce, authenticated_at
                        FROM oauth_codes
                        WHERE hash = $1 AND client_id = $2
                        FOR UPDATE",
@@ -59,6 +64,8 @@ pub(in crate::oauth) async fn lock(tx: &mut Tx, hash: &[u8; 32], client: ClientI
             code_challenge: row.code_challenge,
             expires_at: row.expires_at,
             used_at: row.used_at,
+            nonce: row.nonce,
+            authenticated_at: row.authenticated_at,
         })
     })
     .transpose()

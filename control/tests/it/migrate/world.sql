@@ -20,6 +20,14 @@ INSERT INTO invitations (id, account_id, email, role, hash, invited_by, created_
 VALUES ('inv_1', 'acct_1', 'b@example.com', 'viewer', randomblob(32), 'user_1', 1, 2);
 INSERT INTO totp_factors (user_id, seed, last_step, created_at, confirmed_at) VALUES ('user_1', x'00ff', 7, 1, 2);
 INSERT INTO recovery_codes (hash, user_id, created_at) VALUES (randomblob(32), 'user_1', 1);
+INSERT INTO passkeys (id, user_id, name, credential_id, public_key, counter, synced, authenticator, transports, created_at, last_used_at)
+VALUES ('pky_1', 'user_1', 'Phöne', x'00ff', x'a0', 4294967295, 1, zeroblob(16), '["usb"]', 1, NULL);
+INSERT INTO passkey_challenges (hash, purpose, beside, user_id, created_at, expires_at)
+VALUES (randomblob(32), 'sign_in', '', NULL, 1, 2), (zeroblob(32), 'session', 'ses_1', 'user_1', 1, 2);
+INSERT INTO identities (id, user_id, provider, issuer, subject, email, created_at, last_used_at)
+VALUES ('ident_1', 'user_1', 'github', 'https://github.com', '583231', 'a@example.com', 1, 2), ('ident_2', 'user_1', 'id', 'https://id.example.com', 'Ünïcode', NULL, 1, NULL);
+INSERT INTO provider_requests (hash, browser, provider, return_to, user_id, session_id, created_at, expires_at)
+VALUES (randomblob(32), zeroblob(32), 'github', '/portal/', NULL, NULL, 1, 2), (zeroblob(32), randomblob(32), 'github', '/portal/', 'user_1', 'ses_1', 1, 2);
 INSERT INTO counted_attempts (subject, count, began_at, ends_at) VALUES (randomblob(32), 3, 1, 2);
 INSERT INTO devices (hash, user_id, created_at, last_used_at) VALUES (randomblob(32), 'user_1', 1, 2);
 INSERT INTO mailbox (id, recipient, subject, body, created_at) VALUES ('mail_2', 'a@example.com', 'x', 'lines
@@ -97,17 +105,23 @@ VALUES ('rev_1', 'app_1', 'acct_1', 'user_1', 5, 'good' || char(10), NULL, NULL,
 INSERT INTO app_review_reports (review_id, account_id, reason, created_at) VALUES ('rev_1', 'acct_1', 'rude', 1);
 INSERT INTO app_days (app_id, day, installs, uninstalls, reviews, rating_sum) VALUES ('app_1', 20000, 2, 1, 3, 12);
 INSERT INTO oauth_clients (id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                           refresh_lifetime, disabled_at, generation, version, created_at, updated_at)
-VALUES ('client_1', 'acct_1', 'Äpp', NULL, 'none', '["authorization_code"]', '["https://a.example/"]', '["read:apps"]', 60, 60, NULL, 1, 1, 1, 1);
+                           refresh_lifetime, disabled_at, generation, version, created_at, updated_at, jwks)
+VALUES ('client_1', 'acct_1', 'Äpp', NULL, 'none', '["authorization_code"]', '["https://a.example/"]', '["read:apps"]', 60, 60, NULL, 1, 1, 1, 1, '{"keys":[]}');
+INSERT INTO oauth_requests (hash, client_id, params, expires_at) VALUES (randomblob(32), 'client_1', '{"scope":"x"}', 7);
+INSERT INTO oauth_proofs (hash, expires_at) VALUES (randomblob(32), 7);
+INSERT INTO app_clients (app_id, client_id, created_at) VALUES ('app_1', 'client_1', 5);
 INSERT INTO oauth_client_secrets (id, client_id, hash, created_at, expires_at) VALUES ('sec_9', 'client_1', randomblob(32), 1, NULL);
 INSERT INTO oauth_signing_keys (id, sealed, jwk, created_at, signs_from) VALUES ('thumb', randomblob(200), '{"kty":"EC"}', 1, 2);
-INSERT INTO oauth_grants (id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, revoked_for)
-VALUES ('grant_1', 'client_1', 'acct_1', 'user_1', '[]', 1, 2, 3, NULL, NULL), ('grant_2', 'client_1', 'acct_2', NULL, '["a:b"]', 1, 2, 3, 4, 'x');
-INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge, created_at, expires_at, used_at)
-VALUES (randomblob(32), 'grant_1', 'client_1', 'https://a.example/', 'x', 1, 2, NULL);
+INSERT INTO oauth_grants (id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, revoked_for, resource, identity)
+VALUES ('grant_1', 'client_1', 'acct_1', 'user_1', '[]', 1, 2, 3, NULL, NULL, '/orders', 'openid email'),
+       ('grant_2', 'client_1', 'acct_2', NULL, '["a:b"]', 1, 2, 3, 4, 'x', NULL, '');
+INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge, created_at, expires_at, used_at, nonce, authenticated_at)
+VALUES (randomblob(32), 'grant_1', 'client_1', 'https://a.example/', 'x', 1, 2, NULL, 'n', 7);
 INSERT INTO oauth_refresh_tokens (hash, grant_id, replaces, created_at, expires_at, used_at, repeats, sealed_answer)
 VALUES (zeroblob(32), 'grant_1', NULL, 1, 2, 3, 1, x'00ff'), (randomblob(32), 'grant_1', zeroblob(32), 1, 2, NULL, 0, NULL);
 INSERT INTO oauth_revocations (id, until, created_at) VALUES ('grant_2', 9, 1);
+INSERT INTO oauth_devices (hash, user_code, client_id, scopes, identity, resource, pause, asked_at, denied, grant_id, authenticated_at, expires_at)
+VALUES (randomblob(32), 'WDJBMJHT', 'client_1', '["a:b"]', 'openid', NULL, 5, 6, 0, 'grant_1', 3, 9);
 INSERT INTO projects (id, account_id, title, summary, description, url, tags, app_id, version, published_at, created_at, updated_at)
 VALUES ('prj_1', 'acct_1', 'Dashboard', '', 'a' || char(10), NULL, '["charts","é"]', 'app_1', 2, 5, 1, 1);
 INSERT INTO tickets (id, account_id, subject, state, messages, created_at, updated_at) VALUES ('tkt_1', 'acct_1', 'Late', 'answered', 1, 1, 1);

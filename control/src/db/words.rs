@@ -1,4 +1,4 @@
-//! Folding text into words, the same for both engines: what is stored for searching, and what is searched for.
+//! Folding text into words for the full-text search of both engines: what is stored for searching, and what is searched for.
 
 /// Words of a query that are looked at.
 const WORDS_MAX: usize = 8;
@@ -8,7 +8,7 @@ const WORD_CHARS_MAX: usize = 40;
 const TEXT_CHARS_MAX: usize = 4_000;
 
 /// Letters and digits in lower case, single blanks between words.
-pub(super) fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     let mut folded = String::with_capacity(text.len().min(TEXT_CHARS_MAX));
     for word in words(text) {
         if !folded.is_empty() {
@@ -22,13 +22,14 @@ pub(super) fn folded(text: &str) -> String {
     folded
 }
 
-/// What is searched for, as each engine writes it: every word begins a word of the app. `None` where there is no word.
+/// What is searched for, as each engine writes it: every word begins a word of the text. `None` where there is no word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     words: Vec<String>,
 }
 
 impl Wanted {
+    /// [`WORDS_MAX`] words of `text` at most; `None` where it has none.
     pub fn read(text: &str) -> Option<Self> {
         let words: Vec<String> = words(text).take(WORDS_MAX).collect();
         (!words.is_empty()).then_some(Self { words })
@@ -47,13 +48,13 @@ impl Wanted {
     }
 
     /// In all that is searched.
-    pub(super) fn anywhere(&self, engine: &str) -> String {
+    pub fn anywhere(&self, engine: &str) -> String {
         if engine == "sqlite" { self.fts5(None) } else { self.tsquery("") }
     }
 
-    /// In names.
-    pub(super) fn in_names(&self, engine: &str) -> String {
-        if engine == "sqlite" { self.fts5(Some("words_name")) } else { self.tsquery("A") }
+    /// In one part of it: that column of the virtual table, or what has that weight.
+    pub fn within(&self, engine: &str, column: &str, weight: &str) -> String {
+        if engine == "sqlite" { self.fts5(Some(column)) } else { self.tsquery(weight) }
     }
 }
 
@@ -74,9 +75,9 @@ mod tests {
         assert_eq!(folded("Slack-Integration: Überall, v2.1!"), "slack integration überall v2 1");
         let wanted = Wanted::read("Slack  INT").unwrap();
         assert_eq!(wanted.anywhere("sqlite"), "\"slack\"* AND \"int\"*");
-        assert_eq!(wanted.in_names("sqlite"), "words_name : \"slack\"* AND words_name : \"int\"*");
+        assert_eq!(wanted.within("sqlite", "words_name", "A"), "words_name : \"slack\"* AND words_name : \"int\"*");
         assert_eq!(wanted.anywhere("postgres"), "slack:* & int:*");
-        assert_eq!(wanted.in_names("postgres"), "slack:*A & int:*A");
+        assert_eq!(wanted.within("postgres", "words_name", "A"), "slack:*A & int:*A");
         assert_eq!(Wanted::read(" -- \"' "), None);
     }
 

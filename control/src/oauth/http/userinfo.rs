@@ -1,0 +1,64 @@
+//! `/oauth/userinfo` (OpenID Connect Core, 5.3): who the person is that has signed in to an application.
+
+use axum::{
+    Extension, Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use clearway_config::UserId;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{Oauth, issuer};
+use crate::{
+    http::{Api, Context},
+    oauth::{
+        bearer,
+        refusal::{Refusal, Word},
+    },
+    users,
+};
+
+/// Where it is, for tokens that are good for one path alone.
+const PATH: &str = "/oauth/userinfo";
+
+pub(super) async fn userinfo(
+    State(api): State<Api>,
+    Extension(oauth): Extension<Oauth>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let now_ms = api.world.now_ms();
+    let context = request.extensions().get::<Context>().ok_or_else(|| Refusal::new(Word::ServerError, "Try again."))?;
+    if !oauth.pace.admit(context.address, now_ms) {
+        return Err(Refusal::new(Word::SlowDown, "Too many requests from this address; wait a minute."));
+    }
+    let Some(token) = presented(request.headers()) else { return Ok(challenged(StatusCode::UNAUTHORIZED, "Bearer")) };
+    let held = bearer::live(&api.db, &issuer(&api), token, now_ms).await?.filter(|(access, _)| access.covers(PATH));
+    let Some((access, _)) = held else {
+        return Ok(challenged(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""));
+    };
+    let person = access.subject.parse::<UserId>().ok().filter(|_| access.identity.openid);
+    let Some(person) = person else {
+        return Ok(challenged(StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\", scope=\"openid\""));
+    };
+    let Some(user) = users::find(&api.db, person).await?.filter(|user| user.erased_at.is_none()) else {
+        return Ok(challenged(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""));
+    };
+    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((headers, Json(access.identity.claims(&user))).into_response())
+}
+
+/// In the header, and nowhere else: addresses and forms are written down in too many places (RFC 6750, 2).
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn challenged(status: StatusCode, challenge: &'static str) -> Response {
+    let headers = [
+        (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, headers).into_response()
+}
