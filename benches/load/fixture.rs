@@ -173,7 +173,8 @@ fn webhook(url: &str) -> v1::Webhook {
     }
 }
 
-fn account(n: usize) -> AccountId {
+/// Of the first hundred keys, of the next hundred, and so on.
+pub(crate) fn account(n: usize) -> AccountId {
     AccountId::new(1_700_000_000_000, (n as u128) << 64)
 }
 

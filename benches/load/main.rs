@@ -1,10 +1,11 @@
-//! Whole-proxy and whole-system benches: `load proxy`, `load egress`, `load scale`, `load revoke`, `load all`.
+//! Whole-proxy and whole-system benches: `load proxy`, `load fleet`, `load api` and others; `load --help` lists them.
 //!
 //! Wall-clock figures on a shared machine move by a factor of three from minute to minute; processor
 //! time per request does not. So every gateway is pinned to one core and its clients to another, the
 //! systems take turns in short slices of the same run, and what counts is the ratio to the bare
 //! pass-through. Before a system is timed it has to prove, on that very process, that it does its work.
 
+mod api;
 mod changes;
 mod control;
 mod cpu;
@@ -17,6 +18,7 @@ mod proxy;
 mod revoke;
 mod scale;
 mod systems;
+mod tokens;
 mod traffic;
 mod webhooks;
 
@@ -83,6 +85,8 @@ enum What {
     Changes,
     /// Processor time of each feature switched on alone, and of 10 to 100,000 routes, beside forwarding alone.
     Features,
+    /// Processor time of a request by a token, verified before or not, beside one by a key.
+    Tokens,
     /// Events accepted and delivered, their processor time beside a bare client that signs and posts, and what one
     /// receiver that hangs does to 99 others. Uses every core.
     Webhooks {
@@ -92,6 +96,16 @@ enum What {
         /// Seconds a run takes.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+    },
+    /// Each read of the control API, searching, signing in, tokens and installing, with 100,000 people and keys and 10,000 apps.
+    /// Uses every core.
+    Api {
+        /// The database; both without it.
+        #[arg(long, value_enum)]
+        engine: Option<webhooks::Engine>,
+        /// Calls of a kind.
+        #[arg(long, default_value_t = 200)]
+        calls: usize,
     },
     /// Gateways that share quotas by leases of a Redis of their own: what that costs beside counting in process and beside
     /// asking Redis each time, and whether limits are met exactly.
@@ -103,14 +117,14 @@ enum What {
         #[arg(long, default_value_t = 100_000)]
         limit_max: u64,
     },
-    /// All of these but webhooks and the fleet.
+    /// All of these but webhooks, the fleet and the control API.
     All,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    if std::env::var_os(PINNED).is_none() && !matches!(cli.what, What::Revoke | What::Webhooks { .. }) {
+    if std::env::var_os(PINNED).is_none() && !matches!(cli.what, What::Revoke | What::Webhooks { .. } | What::Api { .. }) {
         return pinned();
     }
     // Reqwest comes with TLS in this workspace and leaves the provider to the program.
@@ -152,6 +166,9 @@ async fn run(cli: &Cli) -> Result<(), String> {
     if matches!(cli.what, What::Features | What::All) {
         features::run(cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections).await?;
     }
+    if matches!(cli.what, What::Tokens | What::All) {
+        tokens::run(cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections).await?;
+    }
     if matches!(cli.what, What::Scale | What::All) {
         scale::run(cli.keys, &cli.settings).await?;
     }
@@ -164,9 +181,13 @@ async fn run(cli: &Cli) -> Result<(), String> {
         let (rounds, slice, connections) = (cli.rounds, Duration::from_millis(cli.slice_ms), cli.connections);
         fleet::run(&fleet::Plan { rounds, slice, connections, part, limit_max }).await?;
     }
+    let engines =
+        |only: Option<webhooks::Engine>| only.map_or(vec![webhooks::Engine::Sqlite, webhooks::Engine::Postgres], |one| vec![one]);
+    if let What::Api { engine, calls } = cli.what {
+        api::run(&engines(engine), calls).await?;
+    }
     if let What::Webhooks { engine, seconds } = cli.what {
-        let engines = engine.map_or(vec![webhooks::Engine::Sqlite, webhooks::Engine::Postgres], |engine| vec![engine]);
-        webhooks::run(&engines, Duration::from_secs(seconds)).await?;
+        webhooks::run(&engines(engine), Duration::from_secs(seconds)).await?;
     }
     Ok(())
 }

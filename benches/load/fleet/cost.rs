@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Aims, WARM, fleet_of, median,
+    Aims, fleet_of, median,
     stand::{Counting, Fleet, Spent},
 };
 use crate::{
@@ -16,10 +16,23 @@ const KEYS: usize = 2;
 const GATEWAYS: [usize; 3] = [1, 2, 4];
 /// What leases may cost of what counting in process does.
 const RATIO_MAX: f64 = 1.05;
+/// Two processes of the same program differ by some per cent for as long as they run, by where their memory lies: each
+/// fleet is started so often, and the rounds are shared among the starts.
+const STARTS: u32 = 6;
+/// Before a slice, uncounted: fleets wait for their turns longer than what they lease lasts, and this is about keys that are
+/// in use all the time.
+const WARM: Duration = Duration::from_secs(1);
+/// A slice takes so many times as long as others of this program: shares are renewed once a second.
+const SLICE_PARTS: u32 = 4;
+/// What is timed in turn. Counting in process twice: by how much the second differs from the first is the noise of a ratio.
+/// What comes after the first [`COMPARED`] costs several times as much, and is started once.
+const COUNTINGS: [Counting; 5] =
+    [Counting::InProcess, Counting::Leases, Counting::InProcess, Counting::EachRequest, Counting::Nothing];
+const COMPARED: usize = 3;
 
-/// What a fleet's slices came to.
+/// What a way of counting came to, in all slices of all starts.
 struct Slices {
-    fleet: Fleet,
+    counting: Counting,
     run: Run,
     spent: Spent,
     /// Processor microseconds a request of the gateways, by slice.
@@ -27,12 +40,11 @@ struct Slices {
 }
 
 impl Slices {
-    async fn one(&mut self, keys: &Keys, connections: usize, slice: Duration) -> Result<(), String> {
-        // What was leased before the others' turns has ended.
-        self.fleet.drive(keys, connections, WARM).await?;
-        let before = self.fleet.spent();
-        let run = self.fleet.drive(keys, connections, slice).await?;
-        let spent = self.fleet.spent().since(before);
+    async fn one(&mut self, fleet: &Fleet, keys: &Keys, connections: usize, slice: Duration) -> Result<(), String> {
+        fleet.drive(keys, connections, WARM).await?;
+        let before = fleet.spent();
+        let run = fleet.drive(keys, connections, slice).await?;
+        let spent = fleet.spent().since(before);
         self.cpu_us.push(spent.gateways.as_secs_f64() * 1e6 / run.requests as f64);
         self.spent.redis += spent.redis;
         self.spent.calls += spent.calls;
@@ -48,9 +60,11 @@ pub(super) async fn run(
     connections: usize,
     aims: &mut Aims,
 ) -> Result<(), String> {
+    let (rounds, slice) = (rounds.div_ceil(STARTS), slice * SLICE_PARTS);
     println!(
-        "\n{KEYS} keys, each with an account of its own, all windows limited; {connections} connections, {rounds} slices of {} ms\n\
-         each in turn, all gateways on one core. CPU: the median slice's, of all gateways; ratio: the median round's\n",
+        "\n{KEYS} keys, each with an account of its own, all windows limited; {connections} connections, {STARTS} starts of each\n\
+         fleet, {rounds} slices of {} ms a start, in turn, all gateways on one core. CPU: the median slice's, of all gateways;\n\
+         ratio: the median round's. By how much the second in process differs from the first is noise\n",
         slice.as_millis()
     );
     println!(
@@ -59,16 +73,22 @@ pub(super) async fn run(
     );
     let keys = Keys::limited(roomy(), vec![roomy(); KEYS]);
     for gateways in GATEWAYS {
-        let mut all = Vec::new();
-        for counting in [Counting::InProcess, Counting::Leases, Counting::EachRequest, Counting::Nothing] {
-            let fleet = Fleet::start(counting, gateways, upstream, &keys).await?;
-            fleet.prove(upstream, &keys).await?;
-            fleet.drive(&keys, connections, slice).await?;
-            all.push(Slices { fleet, run: Run::default(), spent: Spent::default(), cpu_us: Vec::new() });
-        }
-        for _ in 0..rounds {
-            for slices in &mut all {
-                slices.one(&keys, connections, slice).await?;
+        let of = |counting| Slices { counting, run: Run::default(), spent: Spent::default(), cpu_us: Vec::new() };
+        let mut all = COUNTINGS.map(of);
+        for start in 0..STARTS {
+            let mut fleets = Vec::new();
+            for counting in COUNTINGS.into_iter().take(if start == 0 { COUNTINGS.len() } else { COMPARED }) {
+                let fleet = Fleet::start(counting, gateways, upstream, &keys).await?;
+                fleet.prove(upstream, &keys).await?;
+                fleet.drive(&keys, connections, slice).await?;
+                fleets.push(fleet);
+            }
+            for round in 0..rounds as usize {
+                // None is always timed after the same other; five and three are prime, so each is timed once.
+                for turn in 0..fleets.len() {
+                    let n = (turn * (1 + round % (fleets.len() - 1)) + round) % fleets.len();
+                    all[n].one(&fleets[n], &keys, connections, slice).await?;
+                }
             }
         }
         report(gateways, &mut all, aims);
@@ -78,14 +98,18 @@ pub(super) async fn run(
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn report(gateways: usize, all: &mut [Slices], aims: &mut Aims) {
-    let in_process = all[0].cpu_us.clone();
-    for Slices { fleet, run, spent, cpu_us } in all {
-        let ratio = median(cpu_us.iter().zip(&in_process).map(|(own, base)| own / base).collect());
+    // The mean of both: half of the noise is not the ratio's.
+    let in_process: Vec<f64> = all[0].cpu_us.iter().zip(&all[2].cpu_us).map(|(first, second)| (first + second) / 2.0).collect();
+    let first = all[0].cpu_us.clone();
+    for (n, Slices { counting, run, spent, cpu_us }) in all.iter_mut().enumerate() {
+        let base = if n == 2 { &first } else { &in_process };
+        let ratio = median(cpu_us.iter().zip(base).map(|(own, base)| own / base).collect());
         let (per_second, each) = (run.per_second(), run.requests as f64);
+        let again = if n == 2 { " again" } else { "" };
         println!(
             "{:<12} {:<28} {:>10.2} {:>8.3} {:>9.2} {:>9.0} {:>10.0} {:>8} {:>8} {:>10.5}",
             fleet_of(gateways),
-            fleet.counting.name(),
+            format!("{}{again}", counting.name()),
             median(cpu_us.clone()),
             ratio,
             spent.redis.as_secs_f64() * 1e6 / each,
@@ -95,7 +119,7 @@ fn report(gateways: usize, all: &mut [Slices], aims: &mut Aims) {
             run.percentile_us(0.99),
             spent.calls as f64 / each,
         );
-        if fleet.counting == Counting::Leases {
+        if *counting == Counting::Leases {
             aims.at_most(&format!("CPU of leases against in process, {}", fleet_of(gateways)), ratio, RATIO_MAX);
         }
     }

@@ -75,6 +75,12 @@ impl System {
         self
     }
 
+    /// The same system, asked by these credentials from now on.
+    pub(crate) fn asked_by(mut self, credentials: Arc<[String]>) -> Self {
+        self.keys = credentials;
+        self
+    }
+
     /// Waits for the first 200; from here on, dropping the system ends its process.
     async fn ready(
         name: &str,

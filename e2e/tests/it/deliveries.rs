@@ -214,3 +214,67 @@ async fn no_event_is_lost_when_control_and_gateway_are_killed_over_postgresql() 
     let url = Cluster::shared().create("deliveries");
     survive(&format!("{SETTINGS}[control]\ndatabase_url = \"{url}\"\n")).await;
 }
+
+/// Whether this control process has begun to dispatch, as it says in its log.
+fn dispatches(control: &Control) -> bool {
+    let log = std::fs::read_to_string(control.dir.join("clearway-control.log")).unwrap_or_default();
+    log.contains("this process dispatches webhooks")
+}
+
+/// Events of [`KIND`], as many on each control process, and their ids.
+async fn publish(controls: &[&Control], count: usize) -> Vec<String> {
+    let mut accepted = Vec::new();
+    for batch in 0..count / 50 {
+        let events: Vec<Value> = (0..50).map(|n| json!({"type": KIND, "data": {"n": batch * 50 + n}})).collect();
+        let answer = controls[batch % controls.len()].admin(Method::POST, "/api/v1/events", Some(events.into())).await;
+        accepted.extend(answer["items"].as_array().expect("a list").iter().map(|event| word(event, "id")));
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_two_control_processes_are_delivered_once_and_by_the_other_when_one_dies() {
+    const EACH: usize = 400;
+    let fleet = Fleet::new(SETTINGS);
+    let upstream = Upstream::start().await;
+    let database = Cluster::shared().create("two_controls_deliver");
+    let first = fleet.control_over("control-a", &database, None);
+    let second = fleet.control_over("control-b", &database, Some(&first));
+    let _gateways = [("gateway-a", &first), ("gateway-b", &second)]
+        .map(|(name, control)| fleet.proxy(name, &upstream.routes(), control, &control.sync));
+    first.attached(2).await;
+    register(&first).await;
+    let gate = Gate { open: Arc::new(AtomicBool::new(true)), ..Gate::default() };
+    let body = json!({"url": format!("{}/hook", gate.start().await), "events": [KIND], "concurrency": CONCURRENCY});
+    first.admin(Method::POST, "/api/v1/webhooks", Some(body)).await;
+
+    let mut accepted = publish(&[&first, &second], EACH).await;
+    eventually("all events of both to arrive", async || (gate.came() == EACH).then_some(())).await;
+    let came = gate.came.lock().expect("no panic").clone();
+    assert!(came.values().all(|times| *times == 1), "{came:?}");
+    assert_ne!(dispatches(&first), dispatches(&second), "one of them dispatches");
+
+    gate.open.store(false, Ordering::Release);
+    accepted.extend(publish(&[&first, &second], EACH).await);
+    eventually("attempts to be in flight", async || (gate.came() > EACH).then_some(())).await;
+    let (mut dies, lives) = if dispatches(&first) { (first, second) } else { (second, first) };
+    dies.process.kill();
+    gate.open.store(true, Ordering::Release);
+    accepted.extend(publish(&[&lives], EACH).await);
+    for _ in 0..4 {
+        // It is waited for as long as the dead one may still be there.
+        let arrived = tokio::time::timeout(Duration::from_secs(25), async {
+            while gate.came() < 3 * EACH {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        if arrived.await.is_ok() {
+            break;
+        }
+    }
+    assert!(dispatches(&lives), "the other dispatches now");
+    let came = gate.came.lock().expect("no panic").clone();
+    assert_eq!(accepted.iter().filter(|id| !came.contains_key(*id)).count(), 0, "lost, of {}", accepted.len());
+    let twice: usize = came.values().map(|times| times - 1).sum();
+    assert!(twice <= CONCURRENCY, "{twice} duplicates, though {CONCURRENCY} were in flight");
+}
