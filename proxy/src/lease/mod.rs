@@ -5,17 +5,19 @@
 //! for more in the background; a request that finds nothing left waits, for a bounded time and with all others of its
 //! account, for one call ([`Leases::obtain`], [`flight`]). What is said in a call, and what becomes of its answer, is in
 //! [`ask`]; whom there is nothing for is remembered in [`rechecks`]. [`beat`] says once a second that this node is there,
-//! [`restore`] tells a store that has lost its data what it knew, [`tell`] one
-//! that has never heard of this node what it has counted, and [`loss`] is what plans say is to happen while no
-//! store can be asked. Everything goes by the store's time, as [`clock`] tells it.
+//! [`restore`] tells a store that has lost its data what this node knows of it, which [`held`] finds; what it has been
+//! told, [`buckets`] remembers. [`tell`] tells one that has never heard of this node what it has counted, and [`loss`] is
+//! what plans say is to happen while no store can be asked. Everything goes by the store's time, as [`clock`] tells it.
 //!
 //! Why no limit is ever exceeded is said in [`clearway_filters::lease`].
 
 mod accounts;
 mod ask;
 mod beat;
+mod buckets;
 mod clock;
 mod flight;
+mod held;
 mod loss;
 mod members;
 mod rechecks;
@@ -50,11 +52,11 @@ use tokio::{
 
 use accounts::Accounts;
 pub(crate) use ask::Added;
+use buckets::Buckets;
 use clock::{Clock, Source};
 use flight::Joined;
 use loss::Debts;
 use members::Fleet;
-use restore::Buckets;
 use store::{LeaseStore, StoreError};
 pub use tell::{TellError, Told};
 use tend::Event;

@@ -1,9 +1,9 @@
 //! A store in this process: for tests of what is around it, and for nothing that is in service.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
-use clearway_filters::lease::{Answer, Beat, Beaten, Book, Policy, Restore, Restored, Take};
+use clearway_filters::lease::{Answer, Beat, Beaten, Book, NodeId, Policy, Restore, Restored, Take};
 use parking_lot::Mutex;
 
 use super::{LeaseStore, StoreError};
@@ -22,6 +22,8 @@ struct Inner {
     lose_answers: bool,
     /// Between what a call does and its answer.
     delay: Duration,
+    /// Before a restore of these nodes arrives.
+    ways: BTreeMap<NodeId, Duration>,
     calls: u64,
 }
 
@@ -29,7 +31,8 @@ impl BookStore {
     /// Empty; `clock` says the time in milliseconds since 1970.
     pub fn new(policy: Policy, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         let book = Book::new(policy, "run0");
-        let inner = Inner { book, runs: 0, away: false, lose_answers: false, delay: Duration::ZERO, calls: 0 };
+        let (delay, ways) = (Duration::ZERO, BTreeMap::new());
+        let inner = Inner { book, runs: 0, away: false, lose_answers: false, delay, ways, calls: 0 };
         Self { clock: Box::new(clock), inner: Mutex::new(inner) }
     }
 
@@ -46,6 +49,11 @@ impl BookStore {
     /// From now on takes are answered so much later.
     pub fn set_delay(&self, delay: Duration) {
         self.inner.lock().delay = delay;
+    }
+
+    /// From now on a node's restores take so long to arrive.
+    pub fn set_way_of_restores(&self, node: NodeId, way: Duration) {
+        self.inner.lock().ways.insert(node, way);
     }
 
     /// Starts again, with the data it had or with none.
@@ -91,6 +99,10 @@ impl LeaseStore for BookStore {
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Restored, StoreError> {
+        let way = self.inner.lock().ways.get(&restore.caller.node).copied();
+        if let Some(way) = way {
+            tokio::time::sleep(way).await;
+        }
         self.call(true, |book, now_ms| book.restore(now_ms, restore))
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use clearway_config::{AccountId, KeyId, RequestId, sync::v1};
-use clearway_filters::Reject;
+use clearway_filters::{Reject, lease::call::bucket_of};
 use tempfile::TempDir;
 use tokio::task::AbortHandle;
 
@@ -59,7 +59,9 @@ impl Fleet {
         let ahead_ms = Arc::new(AtomicU64::new(0));
         let ahead = ahead_ms.clone();
         let clock = move || NOON_MS + ahead.load(Ordering::Relaxed) + u64::try_from(since.elapsed().as_millis()).unwrap();
-        let (account, key) = ((AccountId::new(1, 1 << 48), account), (KeyId::new(1, 1 << 48), key));
+        // Of a bucket that is among the first to be looked at.
+        let id = (0..u8::MAX).map(|n| AccountId::from_bytes([n; 16])).find(|id| bucket_of(id) < 16).expect("they are spread");
+        let (account, key) = ((id, account), (KeyId::new(1, 1 << 48), key));
         Self {
             store: Arc::new(BookStore::new(policy, clock)),
             snapshot: Arc::new(snapshot(&account, &key)),

@@ -199,3 +199,60 @@ async fn what_a_node_counted_that_has_left_is_not_had_again_when_the_store_forge
     }
     assert_eq!(admitted, 300);
 }
+
+/// Two nodes; the first has found the store again and looks at every bucket, slowly. What comes of `granted` there before
+/// it is done, while the store starts again.
+async fn found_again_and_lost_again(fleet: &Fleet, [dir, other]: &[TempDir; 2], granted: u64) -> (Node, Vec<Admission>, Node) {
+    let (node, others) = (fleet.node(dir.path()), fleet.node(other.path()));
+    pass(2_500).await;
+    drop(node.request().await.unwrap());
+    // What was to spare of it is returned.
+    pass(40_000).await;
+    fleet.store.set_away(true);
+    pass(1_500).await;
+    fleet.store.set_way_of_restores(node.leases.node, Duration::from_millis(200));
+    fleet.store.set_away(false);
+    while !node.leases.is_up() || !others.leases.is_up() {
+        pass(1).await;
+    }
+    pass(20).await;
+    let mut served = Vec::new();
+    for _ in 0..granted {
+        served.push(node.request().await.unwrap());
+    }
+    // What is under way comes in: nobody asks for this account before the buckets have been looked at.
+    pass(50).await;
+    fleet.store.restart(false);
+    (node, served, others)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_loss_is_what_is_held_when_it_is_found() {
+    let fleet = Fleet::of_account(per_day(300));
+    let dirs = dirs::<2>();
+    let (node, served, others) = found_again_and_lost_again(&fleet, &dirs, 120).await;
+    let mut admitted = 1 + served.len() as u64;
+    for _ in 0..600 {
+        admitted += others.requests(1).await;
+        pass(10).await;
+    }
+    for _ in 0..30 {
+        admitted += node.requests(20).await + others.requests(20).await;
+        pass(2_000).await;
+    }
+    assert_eq!(admitted, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_in_use_are_told_as_they_are_when_a_loss_is_found() {
+    let fleet = Fleet::of_account(Limits { concurrent: Some(3), ..Limits::UNLIMITED });
+    let dirs = dirs::<2>();
+    let (node, served, others) = found_again_and_lost_again(&fleet, &dirs, 3).await;
+    let mut admitted = Vec::new();
+    for _ in 0..300 {
+        admitted.extend(others.request().await.ok());
+        pass(10).await;
+        assert_eq!(admitted.len(), 0, "all of it is in use");
+    }
+    drop((node, served));
+}
