@@ -326,7 +326,8 @@ pub struct HeldLong {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HeldSecond {
     pub share: u32,
-    pub until_ms: u64,
+    /// How much longer, in milliseconds: told by the node's steady clock, it is no less when the store hears of it.
+    pub lasts_ms: u64,
     /// The newest second that the node has admitted in, or has tokens of.
     pub second: u32,
     /// What it has admitted in it, or may by tokens.
@@ -337,8 +338,10 @@ pub struct HeldSecond {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HeldSlots {
+    /// At least the node's requests in flight.
     pub slots: u32,
-    pub until_ms: u64,
+    /// As [`HeldSecond::lasts_ms`]; 0 where they have ended, and requests that they admitted have not.
+    pub lasts_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

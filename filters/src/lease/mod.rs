@@ -57,7 +57,8 @@ pub struct Policy {
     pub slots_parts: u64,
     /// How long a share holds, in milliseconds; at most [`SHARE_LEASE_MS_MAX`].
     pub share_lease_ms: u64,
-    /// How long slots hold, in milliseconds.
+    /// How long slots hold, in milliseconds: for so long requests are admitted by them. To the store they count for
+    /// [`Policy::forget_after_ms`] longer, since a request that was admitted goes on.
     pub slots_lease_ms: u64,
     /// After a loss of the store's data a node that has not beaten for this long is no longer waited for, in
     /// milliseconds. A node that has not reached the store for this long gives up what it holds ([`size::lapsed`]).

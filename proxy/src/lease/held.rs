@@ -44,7 +44,7 @@ impl Leases {
             let out = if is_its && granted > 0 { limit.saturating_sub(beyond).max(holds) } else { holds };
             HeldLong { window, holds, out }
         };
-        let store_ms = |uptime_ms: u64| self.clock.store_ms(uptime_ms);
+        let lasts_ms = |until_ms: u64| until_ms.saturating_sub(now.uptime_ms);
         Held {
             subject,
             second: limits.per_second.map(|_| {
@@ -52,7 +52,7 @@ impl Leases {
                 let tokens = if holding.second == windows.second { holding.second_granted } else { 0 };
                 HeldSecond {
                     share: if has_share { holding.share } else { 0 },
-                    until_ms: if has_share { store_ms(holding.share_until_ms) } else { 0 },
+                    lasts_ms: lasts_ms(holding.share_until_ms),
                     second: windows.second,
                     count: windows.second_count.max(tokens),
                     before: windows.second_before,
@@ -70,7 +70,7 @@ impl Leases {
                 let has_slots = holding.has_slots(now);
                 HeldSlots {
                     slots: if has_slots { holding.slots.max(windows.concurrent) } else { windows.concurrent },
-                    until_ms: if has_slots { store_ms(holding.slots_until_ms) } else { now.ms },
+                    lasts_ms: lasts_ms(holding.slots_until_ms),
                 }
             }),
         }

@@ -4,10 +4,10 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -126,7 +126,14 @@ impl Stream {
                 Ok(Err(e)) => (Answer::None, (0, format!("gateway {}: lost: {}", self.gateway, e.kind()))),
                 Err(_) => (Answer::None, (0, "timed out".to_owned())),
             };
-            let seen = Seen { subjects: self.subjects, began_us, ended_us, held_us: self.held_ms * 1_000, answer };
+            let seen = Seen {
+                gateway: self.gateway,
+                subjects: self.subjects,
+                began_us,
+                ended_us,
+                held_us: self.held_ms * 1_000,
+                answer,
+            };
             note(noted, Some(seen), said);
         }
     }
@@ -138,9 +145,13 @@ fn note(noted: &Mutex<Noted>, seen: Option<Seen>, said: (u16, String)) {
     *noted.answers.entry(said).or_default() += 1;
 }
 
+/// Microseconds since 1970, by the machine's clock when this was first asked and by its steady one from then on: what was
+/// at the same time must not depend on somebody setting a clock.
 pub(crate) fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    u64::try_from(since.as_micros()).expect("before the year 584 thousand")
+    static BEGAN: LazyLock<(SystemTime, Instant)> = LazyLock::new(|| (SystemTime::now(), Instant::now()));
+    let (at, since) = *BEGAN;
+    let now = at.duration_since(UNIX_EPOCH).expect("a clock after 1970") + since.elapsed();
+    u64::try_from(now.as_micros()).expect("before the year 584 thousand")
 }
 
 /// One request and its whole answer: status, error code, and the connection if it is kept.

@@ -22,6 +22,8 @@ const SECOND_US: u64 = 1_000_000;
 /// One request, as its client saw it. Times are the store's clock, in microseconds since 1970.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
+    /// Which one has decided.
+    pub(crate) gateway: usize,
     /// Whose limits it counts against, by their places in [`Rules::subjects`].
     pub(crate) subjects: [Option<usize>; 2],
     pub(crate) began_us: u64,
@@ -228,17 +230,27 @@ impl<'a> Of<'a> {
         for seen in self.admitted() {
             let (from, until) = (seen.ended_us.saturating_sub(seen.held_us), seen.began_us + seen.held_us);
             if from < until {
-                edges.extend([(from, 1_i64), (until, -1)]);
+                edges.extend([(from, true, seen.gateway), (until, false, seen.gateway)]);
             }
         }
         edges.sort_unstable();
-        let (mut now, mut most) = (0, 0);
-        for (_, change) in edges {
-            now += change;
-            most = most.max(now);
+        // The gateways of those that are being served.
+        let (mut now, mut most, mut when_us) = (Vec::new(), Vec::new(), 0);
+        for (us, begins, gateway) in edges {
+            if begins {
+                now.push(gateway);
+            } else if let Some(place) = now.iter().position(|one| *one == gateway) {
+                now.swap_remove(place);
+            }
+            if now.len() > most.len() {
+                (most, when_us) = (now.clone(), us);
+            }
         }
-        let most = u64::try_from(most).unwrap_or(0);
-        verdict.over.extend(self.over("at the same time".to_owned(), most, limit));
+        let first_us = self.all.first().map_or(0, |seen| seen.began_us);
+        let when =
+            format!("at the same time, {} ms after the first, at gateways {most:?}", when_us.saturating_sub(first_us) / 1_000);
+        let most = most.len() as u64;
+        verdict.over.extend(self.over(when, most, limit));
         verdict.most_at_once.insert(self.name.to_owned(), (most, limit));
     }
 }

@@ -7,7 +7,7 @@ const NOON_US: u64 = 1_770_724_800_000_000;
 
 fn at(ms: u64, took_ms: u64, answer: Answer) -> Seen {
     let began_us = NOON_US + ms * 1_000;
-    Seen { subjects: [Some(0), None], began_us, ended_us: began_us + took_ms * 1_000, held_us: 0, answer }
+    Seen { gateway: 0, subjects: [Some(0), None], began_us, ended_us: began_us + took_ms * 1_000, held_us: 0, answer }
 }
 
 fn admitted(times_ms: impl IntoIterator<Item = u64>) -> Vec<Seen> {

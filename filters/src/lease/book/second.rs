@@ -89,7 +89,7 @@ impl SecondBook {
         self.clip_and_forget(at);
         let mut record = self.hold(at, u64::from(held.share));
         record.share = u64::from(held.share);
-        record.until_ms = held.until_ms.min(at.now_ms + at.policy.share_lease_ms);
+        record.until_ms = at.now_ms + held.lasts_ms.min(at.policy.share_lease_ms);
         self.nodes.insert(at.caller.node, record);
         if first {
             let (second, count, before) = (u64::from(held.second), u64::from(held.count), u64::from(held.before));

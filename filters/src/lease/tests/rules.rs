@@ -148,8 +148,9 @@ fn tokens_are_a_sliding_second_of_all_nodes() {
 }
 
 #[test]
-fn slots_end_unless_they_are_renewed_and_a_node_that_starts_again_frees_its_own() {
+fn slots_end_unless_they_are_renewed_and_count_while_what_they_admitted_may_go_on() {
     let policy = Policy { slots_parts: 1, ..Policy::default() };
+    let gone_ms = NOON_MS + 5_000 + policy.slots_lease_ms + policy.forget_after_ms;
     let (mut book, incarnation) = book_with(policy);
     let mut held = |now_ms: u64, n: u8, seq: u64, holds: u32, want: u32| {
         given(take(&mut book, &incarnation, now_ms, n, seq, slots(10, holds, want))).slots.unwrap().slots
@@ -157,12 +158,13 @@ fn slots_end_unless_they_are_renewed_and_a_node_that_starts_again_frees_its_own(
     assert_eq!(held(NOON_MS, 1, 2, 0, 10), 10);
     assert_eq!(held(NOON_MS, 2, 2, 0, 1), 0);
     assert_eq!(held(NOON_MS + 5_000, 1, 3, 8, 0), 8);
-    assert_eq!(held(NOON_MS + 14_999, 2, 3, 0, 10), 1, "of two that are left, half of them");
-    assert_eq!(held(NOON_MS + 15_000, 2, 4, 1, 9), 10, "what was not renewed has ended");
+    assert_eq!(held(NOON_MS + 15_000, 2, 3, 0, 10), 1, "of two that are left, half of them: the others may be in use");
+    assert_eq!(held(gone_ms - 1, 2, 4, 1, 9), 2);
+    assert_eq!(held(gone_ms, 2, 5, 2, 8), 10, "what was not renewed is nobody's");
     // The node that stood still has three requests in flight. They count, and it gets no more.
-    assert_eq!(held(NOON_MS + 15_001, 1, 4, 3, 5), 0);
-    assert_eq!(held(NOON_MS + 15_002, 2, 5, 0, 0), 0);
-    assert_eq!(held(NOON_MS + 15_003, 3, 2, 0, 10), 3, "of seven that are left, half of them");
+    assert_eq!(held(gone_ms + 1, 1, 4, 3, 5), 0);
+    assert_eq!(held(gone_ms + 2, 2, 6, 0, 0), 0);
+    assert_eq!(held(gone_ms + 3, 3, 2, 0, 10), 3, "of seven that are left, half of them");
 }
 
 #[test]
@@ -232,7 +234,7 @@ fn a_share_that_is_restored_counts_and_so_does_what_was_admitted_lately() {
     };
     let Restored::Restoring(found, 1) = book.restore(NOON_MS, &restore) else { panic!() };
     let this = u32::try_from(NOON_MS / 1_000).unwrap();
-    let second_held = HeldSecond { share: 4, until_ms: NOON_MS + 2_000, second: this, count: 3, before: 0 };
+    let second_held = HeldSecond { share: 4, lasts_ms: 2_000, second: this, count: 3, before: 0 };
     restore.incarnation = Some(found.clone());
     restore.done = true;
     restore.held = vec![Held {
@@ -240,7 +242,7 @@ fn a_share_that_is_restored_counts_and_so_does_what_was_admitted_lately() {
         second: Some(second_held),
         day: None,
         month: None,
-        slots: Some(HeldSlots { slots: 2, until_ms: NOON_MS + 2_000 }),
+        slots: Some(HeldSlots { slots: 2, lasts_ms: 2_000 }),
     }];
     assert_eq!(book.restore(NOON_MS, &restore), Restored::Ready(found.clone()));
     let asks = Asks { slots: slots(5, 0, 5).slots, ..second(10, 0, 10, 0) };

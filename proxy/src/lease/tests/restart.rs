@@ -256,3 +256,21 @@ async fn slots_in_use_are_told_as_they_are_when_a_loss_is_found() {
     }
     drop((node, served));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_admitted_by_slots_counts_after_they_have_ended_for_as_long_as_a_silent_node_is_remembered() {
+    let fleet = Fleet::of_account(Limits { concurrent: Some(3), ..Limits::UNLIMITED });
+    let [dir, silent] = dirs();
+    let (node, falls_silent) = (fleet.node(dir.path()), fleet.node(silent.path()));
+    pass(2_500).await;
+    let mut served = Vec::new();
+    for _ in 0..3 {
+        served.push(falls_silent.request().await.unwrap());
+    }
+    falls_silent.run.abort();
+    pass(fleet.policy.slots_lease_ms + 1_000).await;
+    assert!(node.request().await.is_err(), "all of it is in use");
+    drop(served);
+    pass(fleet.policy.forget_after_ms).await;
+    assert!(node.request().await.is_ok());
+}

@@ -5,8 +5,8 @@
 -- ARGV: what the node restores to ('' only asks), node, epoch, seq, done, forget_after, share_lease, slots_lease, departed,
 --       number of members; for each of them its node and last beat; then for each window eight:
 --       'L', ends, kept, holds, out, 0, 0, 0
---       'S', share, until, second, count, before, 0, 0
---       'C', slots, until, 0, 0, 0, 0, 0
+--       'S', share, lasts, second, count, before, 0, 0
+--       'C', slots, lasts, 0, 0, 0, 0, 0
 -- Answers {0, id}: ready; {1}: a later call was there before; {3, id, n}: n nodes are waited for. Where `id` is not what the
 -- node restores to, nothing was changed.
 
@@ -14,9 +14,9 @@ local HEADER, EACH = 10, 8
 
 local call = {
   node = ARGV[2], epoch = tonumber(ARGV[3]), seq = tonumber(ARGV[4]), share_lease = tonumber(ARGV[7]),
-  slots_lease = tonumber(ARGV[8]),
+  slots_lease = tonumber(ARGV[8]), forget_after = tonumber(ARGV[6]),
 }
-local forget_after, members = tonumber(ARGV[6]), tonumber(ARGV[10])
+local members = tonumber(ARGV[10])
 local now = clock()
 local bucket = bucket_at(KEYS[1], now)
 
@@ -34,7 +34,7 @@ end
 local function waits_for()
   local count = done[call.node] and 0 or 1
   for node, beat in pairs(expected) do
-    if node ~= call.node and not done[node] and max(now - beat, 0) < forget_after then count = count + 1 end
+    if node ~= call.node and not done[node] and max(now - beat, 0) < call.forget_after then count = count + 1 end
   end
   return count
 end
@@ -71,7 +71,7 @@ local function restore_second(second, held)
   roll(second, now)
   clip_and_forget(second, now, call)
   local node = hold_second(second, now, call, held[1])
-  node.share, node.till = held[1], min(held[2], now + call.share_lease)
+  node.share, node.till = held[1], now + min(held[2], call.share_lease)
   if not is_first then return end
   -- What it has admitted lately, as tokens. Counted twice it is gone in two seconds.
   local this, count, before = held[3], held[4], held[5]
@@ -100,7 +100,8 @@ for i, held in ipairs(helds) do
     write_second(window, call)
   else
     window.nodes[call.node] = {
-      slots = held[1], till = min(held[2], now + call.slots_lease), epoch = call.epoch, seq = call.seq, is_changed = true,
+      slots = held[1], till = now + min(held[2], call.slots_lease) + call.forget_after, epoch = call.epoch, seq = call.seq,
+      is_changed = true,
     }
     write_slots(window, call)
   end

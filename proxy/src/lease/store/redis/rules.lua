@@ -197,7 +197,7 @@ local function write_second(second, call)
 end
 
 ---- Concurrency -----------------------------------------------------------------------------------------------------------
--- A node: "slots until epoch seq".
+-- A node: "slots until epoch seq". It admits by them until `forget_after` before that: what it has admitted goes on.
 
 local function read_slots(key, call)
   local fields = redis.call('HGETALL', key)
@@ -221,5 +221,5 @@ local function write_slots(slots, call)
   for name in pairs(slots.gone) do
     redis.call('HDEL', slots.key, name)
   end
-  redis.call('PEXPIRE', slots.key, int(call.slots_lease + 10000))
+  redis.call('PEXPIRE', slots.key, int(call.slots_lease + call.forget_after + 10000))
 end

@@ -94,7 +94,7 @@ pub(super) fn fill_take(cmd: &mut Cmd, keys: &Keys, policy: &Policy, take: &Take
         cmd.arg(take.incarnation.as_ref().map_or("", Incarnation::as_str));
         cmd.arg(take.caller.node.to_string()).arg(take.caller.epoch).arg(take.caller.seq);
         cmd.arg(policy.long_parts).arg(policy.slots_parts).arg(policy.share_lease_ms).arg(policy.slots_lease_ms);
-        cmd.arg(WINDOW_SLACK_MS).arg(PERIOD_MS);
+        cmd.arg(WINDOW_SLACK_MS).arg(PERIOD_MS).arg(policy.forget_after_ms);
     });
 }
 
@@ -148,7 +148,7 @@ pub(super) fn fill_restore(cmd: &mut Cmd, keys: &Keys, policy: &Policy, restore:
     for Held { subject, second, day, month, slots } in restore.held.iter().copied() {
         if let Some(held) = second {
             let of = |n: u32| u64::from(n);
-            let values = [of(held.share), held.until_ms, of(held.second), of(held.count), of(held.before), 0, 0];
+            let values = [of(held.share), held.lasts_ms, of(held.second), of(held.count), of(held.before), 0, 0];
             parts.push(Part { key: keys.second(bucket, subject), kind: "S", values });
         }
         let long = |long: Long, held: HeldLong| Part {
@@ -159,7 +159,7 @@ pub(super) fn fill_restore(cmd: &mut Cmd, keys: &Keys, policy: &Policy, restore:
         parts.extend(day.map(|held| long(Long::Day, held)));
         parts.extend(month.map(|held| long(Long::Month, held)));
         if let Some(held) = slots {
-            let values = [u64::from(held.slots), held.until_ms, 0, 0, 0, 0, 0];
+            let values = [u64::from(held.slots), held.lasts_ms, 0, 0, 0, 0, 0];
             parts.push(Part { key: keys.slots(bucket, subject), kind: "C", values });
         }
     }

@@ -3,7 +3,7 @@
 --
 -- KEYS: the bucket's incarnation, then one window each; all with one hash tag.
 -- ARGV: what the node has restored to ('' for nothing), node, epoch, seq, long_parts, slots_parts, share_lease,
---       slots_lease, slack, period; then for each window eight:
+--       slots_lease, slack, period, forget_after; then for each window eight:
 --       'L', limit, bare, begins, ends, kept, holds, want            a day or a month
 --       'S', limit, bare, share, want_share, want_tokens, 0, 0       a second
 --       'C', limit, bare, holds, want, 0, 0, 0                       a concurrency
@@ -12,12 +12,12 @@
 -- or {1}: a later call was there before; {2, id}: this data is not what the node has restored to; {3}: not all nodes have
 -- restored yet. Then nothing is changed.
 
-local HEADER, EACH = 10, 8
+local HEADER, EACH = 11, 8
 
 local call = {
   node = ARGV[2], epoch = tonumber(ARGV[3]), seq = tonumber(ARGV[4]), long_parts = tonumber(ARGV[5]),
   slots_parts = tonumber(ARGV[6]), share_lease = tonumber(ARGV[7]), slots_lease = tonumber(ARGV[8]),
-  slack = tonumber(ARGV[9]), period = tonumber(ARGV[10]),
+  slack = tonumber(ARGV[9]), period = tonumber(ARGV[10]), forget_after = tonumber(ARGV[11]),
 }
 local now = clock()
 local bucket = bucket_at(KEYS[1], now)
@@ -98,7 +98,8 @@ local function take_second(second, ask)
 end
 
 local function take_slots(slots, ask)
-  local till = now + call.slots_lease
+  local ends = now + call.slots_lease
+  local till = ends + call.forget_after
   local record = { slots = 0, till = 0 }
   local others, holders = 0, 1
   for name, node in pairs(slots.nodes) do
@@ -127,7 +128,7 @@ local function take_slots(slots, ask)
   local kept = min(holds, max(record.slots, ask.limit - others))
   slots.nodes[call.node] = { slots = holds + grant, till = till, epoch = call.epoch, seq = call.seq, is_changed = true }
   local is_bare = ask.bare and ask[2] > 0 and kept + grant <= holds
-  return { kept + grant, till, left - grant }, is_bare
+  return { kept + grant, ends, left - grant }, is_bare
 end
 
 local kinds = {

@@ -174,7 +174,7 @@ impl Pair {
             let this = u32::try_from(self.now_ms / 1_000).unwrap();
             let second = HeldSecond {
                 share: self.few() as u32,
-                until_ms: self.now_ms + self.few() * 300,
+                lasts_ms: self.few() * 300,
                 second: this + 1 - self.rng.random_range(0..4),
                 count: self.few() as u32,
                 before: self.few() as u32,
@@ -185,7 +185,7 @@ impl Pair {
                 second: asks.second.map(|_| second),
                 day: asks.day.map(long),
                 month: asks.month.map(long),
-                slots: asks.slots.map(|ask| HeldSlots { slots: ask.holds, until_ms: self.now_ms + 3_000 }),
+                slots: asks.slots.map(|ask| HeldSlots { slots: ask.holds, lasts_ms: 3_000 }),
             });
         }
         let members = (0..3).filter(|_| self.rng.random_bool(0.5)).collect::<Vec<u8>>();
