@@ -2,8 +2,8 @@
 //!
 //! A listing is written when a version is published and is never a draft; how often an app is installed and how it is rated is
 //! kept with it, so that every order has an index. Search is by the beginnings of words, in the name, the summary and the
-//! rest, in this order of weight: FTS5 on SQLite, `tsvector` on PostgreSQL, over words that were folded here. A search looks
-//! at the [`CANDIDATES_MAX`] apps that match best.
+//! rest, in this order: FTS5 on SQLite, `tsvector` on PostgreSQL, over words that were folded here. A search looks at
+//! [`MATCHES_MAX`] apps at most.
 //!
 //! Who wrote an app, and its way here, is `apps`.
 
@@ -18,7 +18,7 @@ pub use store::{
     browse::{Filter, browse},
     days::{Day, note},
     find, installed, lock, put, rated,
-    search::{CANDIDATES_MAX, search, suggest},
+    search::{MATCHES_MAX, search, suggest},
     set_featured, set_listed,
     trend::sweep,
 };

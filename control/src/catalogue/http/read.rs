@@ -109,7 +109,7 @@ fn flag(value: &Value) -> Result<bool, Wrong> {
 
 /// List or search the apps that are published
 ///
-/// Takes no credential. A search looks at the 1,000 apps that match best.
+/// Takes no credential. A search looks at 50,000 matching apps at most.
 #[utoipa::path(get, path = "/apps", operation_id = "apps_list", tag = "marketplace", params(SearchParams, PageParams),
     responses((status = 200, description = "A page of apps", body = Success<List<ListingView>>)))]
 async fn list(Given(api): Given<Api>, Query(form): Query<SearchForm>) -> Answered {

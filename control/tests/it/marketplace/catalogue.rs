@@ -38,6 +38,9 @@ async fn apps_are_found_by_the_beginnings_of_words_and_names_weigh_most() {
         let cursor = page.data()["next_cursor"].as_str().unwrap();
         assert_eq!(names(&page), ["Invoice Robot", "Überblick"]);
         assert_eq!(names(&get(&app, &format!("?q=invoice&limit=2&cursor={cursor}")).await), ["Backups"]);
+        for (offset, name) in [(0, "Invoice Robot"), (1, "Überblick"), (2, "Backups")] {
+            assert_eq!(names(&get(&app, &format!("?q=invoice&limit=1&offset={offset}")).await), [name]);
+        }
         let suggested = get(&app, "/suggestions?q=ba").await;
         assert_eq!((names(&suggested), &suggested.data()["items"][0]["slug"]), (vec!["Backups"], &json!("backups")));
         assert_eq!(names(&get(&app, "/suggestions?q=invoice").await), ["Invoice Robot"], "by names only");
