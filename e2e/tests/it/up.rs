@@ -25,6 +25,11 @@ impl Up {
 
     /// Over a database, where it is not the one in the data directory.
     pub(crate) fn start_over(data: &Path, config: &Path, database_url: Option<&str>) -> Self {
+        Self::start_with(data, config, database_url, &[])
+    }
+
+    /// With more flags.
+    pub(crate) fn start_with(data: &Path, config: &Path, database_url: Option<&str>, more: &[&str]) -> Self {
         let mut child = Command::new(binary("clearway"))
             .env("CLEARWAY_DATABASE_URL", database_url.unwrap_or_default())
             .args(["up", "--demo", "--json", "--config"])
@@ -33,6 +38,7 @@ impl Up {
             .arg(data)
             .args(["--gateway-addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--sync-addr", "127.0.0.1:0"])
             .args(["--egress-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"])
+            .args(more)
             .env("RUST_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -64,7 +70,7 @@ impl Drop for Up {
     }
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e stands in the workspace")
 }
 

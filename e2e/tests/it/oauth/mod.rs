@@ -1,4 +1,7 @@
-//! OAuth as an application meets it: over HTTP, by a client library that others wrote, at a Clearway that runs.
+//! OAuth as an application meets it: over HTTP, by client libraries that others wrote, at a Clearway that runs.
+
+mod libraries;
+mod native;
 
 use std::{path::Path, process::Command};
 
@@ -6,31 +9,36 @@ use serde_json::Value;
 
 use crate::{
     fleet::{binary, word},
+    script::{Interpreter, PYTHON},
     up::Up,
 };
 
 /// What developers are told to type.
-const PAGE: &str = include_str!("../../../docs/oauth.md");
+const PAGE: &str = include_str!("../../../../docs/oauth.md");
+
+/// Runs a script of `clients`, which prints a line of JSON, as the application of somebody who can sign in at `up`.
+fn run(interpreter: &Interpreter, file: &str, up: &Up, url: &str, env: &[(&str, &Path)]) -> Value {
+    let mut command = interpreter.command(&format!("clients/{file}"));
+    let ran = command
+        .env("NO_PROXY", "*")
+        .env("CLEARWAY_URL", url)
+        .env("CLEARWAY_API_KEY", word(&up.ready, "admin_key"))
+        .env("CLEARWAY_EMAIL", word(&up.ready, "admin_email"))
+        .env("CLEARWAY_PASSWORD", word(&up.ready, "admin_password"))
+        .envs(env.iter().copied())
+        .output()
+        .unwrap_or_else(|e| panic!("{file}: {e}: make prerequisites"));
+    let (said, wrong) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{said}{wrong}\n(make prerequisites installs what is missing)");
+    serde_json::from_str(said.trim()).unwrap_or_else(|e| panic!("{e}: {said}{wrong}"))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authlib_is_given_tokens_that_the_gateway_takes_until_they_are_revoked() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let up = Up::start(&data.path().join("data"));
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ran = Command::new("python3")
-        .arg(here.join("clients/application.py"))
-        .env("PYTHONPATH", here.join("../target/receivers/python"))
-        .env("AUTHLIB_INSECURE_TRANSPORT", "1")
-        .env("NO_PROXY", "*")
-        .env("CLEARWAY_URL", word(&up.ready, "gateway"))
-        .env("CLEARWAY_API_KEY", word(&up.ready, "admin_key"))
-        .env("CLEARWAY_EMAIL", word(&up.ready, "admin_email"))
-        .env("CLEARWAY_PASSWORD", word(&up.ready, "admin_password"))
-        .output()
-        .expect("python3 runs: make prerequisites");
-    let (said, wrong) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "{said}{wrong}\n(make prerequisites installs what is missing)");
-    let facts: Value = serde_json::from_str(said.trim()).unwrap_or_else(|e| panic!("{e}: {said}{wrong}"));
+    let facts =
+        run(&PYTHON, "application.py", &up, &word(&up.ready, "gateway"), &[("AUTHLIB_INSECURE_TRANSPORT", Path::new("1"))]);
     assert_eq!(facts["scope"], "read:keys");
     assert_eq!(facts["refreshed"], true);
     assert_eq!(facts["before"], 200);

@@ -1,0 +1,81 @@
+// Applications by openid-client, which is certified for OpenID Connect: found by discovery, and every answer checked by it.
+// Prints the steps that went as they should, as one line of JSON.
+
+import { GATEWAY, agree, decide, expect, load, register, signIn } from './person.mjs';
+
+const client = await load('openid-client');
+const REDIRECT = 'https://app.example/callback';
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
+const done = [];
+
+const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
+const { kty, crv, x, y } = await crypto.subtle.exportKey('jwk', pair.publicKey);
+const app = await register({
+  name: 'By openid-client',
+  redirect_uris: [REDIRECT],
+  scopes: ['read:keys'],
+  grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE],
+  token_endpoint_auth_method: 'private_key_jwt',
+  jwks: { keys: [{ kty, crv, x, y, kid: 'one' }] },
+});
+const prove = client.PrivateKeyJwt({ key: pair.privateKey, kid: 'one' });
+const config = await client.discovery(new URL(GATEWAY), app.client_id, undefined, prove);
+// Signatures are checked, although they came over TLS.
+client.enableNonRepudiationChecks(config);
+expect(config.serverMetadata().supportsPKCE(), 'S256 in the metadata');
+done.push('discovery');
+
+const cookie = await signIn();
+
+/** A request that somebody agrees to; the tokens that came of it. */
+async function signedIn(parameters, build = client.buildAuthorizationUrl) {
+  const pkceCodeVerifier = client.randomPKCECodeVerifier();
+  const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()];
+  const url = await build(config, {
+    redirect_uri: REDIRECT,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: 'S256',
+    state: expectedState,
+    nonce: expectedNonce,
+    ...parameters,
+  });
+  const back = await agree(cookie, url);
+  const checks = { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: true, maxAge: 3600 };
+  return client.authorizationCodeGrant(config, back, checks);
+}
+
+const tokens = await signedIn({ scope: 'openid profile email read:keys', max_age: '3600' });
+const { sub } = tokens.claims();
+done.push('code', 'id_token');
+
+const who = await client.fetchUserInfo(config, tokens.access_token, sub);
+expect(who.email_verified === true && who.name !== undefined, JSON.stringify(who));
+done.push('userinfo');
+
+const refreshed = await client.refreshTokenGrant(config, tokens.refresh_token);
+expect(refreshed.refresh_token !== tokens.refresh_token, 'another refresh token');
+const keys = await client.fetchProtectedResource(config, refreshed.access_token, new URL(`${GATEWAY}/api/v1/keys`), 'GET');
+expect(keys.status === 200, `keys: ${keys.status}`);
+done.push('refresh');
+
+expect((await client.tokenIntrospection(config, refreshed.access_token)).active === true, 'active');
+await client.tokenRevocation(config, refreshed.refresh_token);
+expect((await client.tokenIntrospection(config, refreshed.access_token)).active === false, 'not active any more');
+done.push('introspection', 'revocation');
+
+const pushed = await signedIn({ scope: 'openid read:keys', prompt: 'consent' }, client.buildAuthorizationUrlWithPAR);
+expect(pushed.claims().sub === sub, 'the same person');
+done.push('pushed');
+
+const alone = await client.clientCredentialsGrant(config, { scope: 'read:keys', resource: `${GATEWAY}/api/v1` });
+expect(alone.scope === 'read:keys' && alone.refresh_token === undefined, JSON.stringify(alone));
+done.push('client_credentials');
+
+const device = await client.initiateDeviceAuthorization(config, { scope: 'openid read:keys' });
+const allowed = await decide(cookie, device.verification_uri_complete);
+expect(allowed.status === 200, `the device's page: ${allowed.status}`);
+const polled = await client.pollDeviceAuthorizationGrant(config, device);
+expect(polled.claims().sub === sub, 'the person who agreed');
+done.push('device');
+
+console.log(JSON.stringify(done));
