@@ -138,6 +138,8 @@ ids! {
     ReviewId = "rev";
     /// An OAuth application: its `client_id`.
     ClientId = "client";
+    /// What OAuth applications may register themselves by, in an account.
+    RegistrationTokenId = "rgt";
     /// What an account has let an OAuth application do.
     GrantId = "grant";
     /// An access token, as its `jti`.

@@ -21,8 +21,8 @@ pub mod sync;
 pub use code::ErrorCode;
 pub use id::{
     AccountId, AppId, AppVersionId, AuditId, ClientId, DeliveryId, EventId, GrantId, IdentityId, InstallationId, InvitationId,
-    KeyId, MailId, PasskeyId, ProductId, ProjectId, ProxyId, RequestId, ReviewId, SecretId, SessionId, StoreId, SubscriptionId,
-    TicketId, TokenId, UserId, WebhookId, WebhookSecretId,
+    KeyId, MailId, PasskeyId, ProductId, ProjectId, ProxyId, RegistrationTokenId, RequestId, ReviewId, SecretId, SessionId,
+    StoreId, SubscriptionId, TicketId, TokenId, UserId, WebhookId, WebhookSecretId,
 };
 pub use key::{Environment, KeyHash, PlainKey};
 pub use limits::Limits;

@@ -286,6 +286,7 @@ pub fn api(db: Db, world: World, secrets: Secrets, hub: Hub, egress: Egress, met
         passwords,
         providers: Providers::default(),
         registration: settings.control.registration,
+        oauth: Arc::new(settings.oauth.clone()),
         public_url: settings.control.public_url.as_str().into(),
         in_flight: <_>::default(),
         request_timeout: settings.control.request_timeout,

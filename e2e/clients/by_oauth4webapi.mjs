@@ -48,9 +48,8 @@ done.push('pushed');
 
 const answered = oauth.validateAuthResponse(as, client, await agree(cookie, url), state);
 const given = await oauth.authorizationCodeGrantRequest(as, client, proof, answered, REDIRECT, verifier);
-const copy = given.clone();
 const tokens = await oauth.processAuthorizationCodeResponse(as, client, given, { expectedNonce: nonce, requireIdToken: true });
-await oauth.validateApplicationLevelSignature(as, copy);
+await oauth.validateApplicationLevelSignature(as, given);
 const { sub } = oauth.getValidatedIdTokenClaims(tokens);
 done.push('code', 'id_token');
 

@@ -28,10 +28,10 @@ done.push('discovery');
 const cookie = await signIn();
 
 /** A request that somebody agrees to; the tokens that came of it. */
-async function signedIn(parameters, build = client.buildAuthorizationUrl) {
+async function signedIn(parameters, build = client.buildAuthorizationUrl, as = config) {
   const pkceCodeVerifier = client.randomPKCECodeVerifier();
   const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()];
-  const url = await build(config, {
+  const url = await build(as, {
     redirect_uri: REDIRECT,
     code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
     code_challenge_method: 'S256',
@@ -41,7 +41,7 @@ async function signedIn(parameters, build = client.buildAuthorizationUrl) {
   });
   const back = await agree(cookie, url);
   const checks = { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: true, maxAge: 3600 };
-  return client.authorizationCodeGrant(config, back, checks);
+  return client.authorizationCodeGrant(as, back, checks);
 }
 
 const tokens = await signedIn({ scope: 'openid profile email read:keys', max_age: '3600' });
@@ -77,5 +77,12 @@ expect(allowed.status === 200, `the device's page: ${allowed.status}`);
 const polled = await client.pollDeviceAuthorizationGrant(config, device);
 expect(polled.claims().sub === sub, 'the person who agreed');
 done.push('device');
+
+const itself = { client_name: 'By itself', redirect_uris: [REDIRECT], token_endpoint_auth_method: 'client_secret_post' };
+const own = await client.dynamicClientRegistration(new URL(GATEWAY), itself);
+client.enableNonRepudiationChecks(own);
+const { access_token } = await signedIn({ scope: 'openid email' }, client.buildAuthorizationUrl, own);
+expect((await client.fetchUserInfo(own, access_token, sub)).email === who.email, 'the same address');
+done.push('registration');
 
 console.log(JSON.stringify(done));

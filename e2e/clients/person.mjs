@@ -25,7 +25,8 @@ export async function register(app) {
 /** The cookie of somebody who has signed in. */
 export async function signIn() {
   const body = { email: process.env.CLEARWAY_EMAIL, password: process.env.CLEARWAY_PASSWORD, cookie: true };
-  const answer = await fetch(`${GATEWAY}/api/v1/auth/login`, { method: 'POST', body: JSON.stringify(body) });
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${GATEWAY}/api/v1/auth/login`, { method: 'POST', headers, body: JSON.stringify(body) });
   return (await ok(answer)).headers.getSetCookie().map((cookie) => cookie.split(';')[0]).join('; ');
 }
 

@@ -9,7 +9,7 @@ use clearway_config::{AccountId, ErrorCode, SubscriptionId};
 
 pub use feed::AccountFeed;
 pub use http::routes;
-pub use store::{is_platform, lock, mark_platform, rename, totals};
+pub use store::{is_platform, lock, mark_platform, platform, rename, totals};
 
 use crate::{
     audit::{self, Actor, Changes, Event},

@@ -64,6 +64,12 @@ pub async fn is_platform<'c>(on: impl On<'c>, id: AccountId) -> db::Result<bool>
     Ok(count == 1)
 }
 
+/// The account of whoever runs Clearway; `None` before the first start has made it.
+pub async fn platform<'c>(on: impl On<'c>) -> db::Result<Option<AccountId>> {
+    let row: Option<(String,)> = on.query("SELECT id FROM accounts WHERE platform ORDER BY id LIMIT 1").optional().await?;
+    row.map(|(id,)| db::decode("accounts.id", &id)).transpose()
+}
+
 /// Another name.
 pub async fn rename(tx: &mut Tx, id: AccountId, name: &str) -> db::Result<()> {
     tx.query("UPDATE accounts SET name = $2 WHERE id = $1").bind(id.to_string()).bind(name.to_owned()).execute().await.map(|_| ())

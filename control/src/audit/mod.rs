@@ -165,6 +165,8 @@ pub const ACTIONS: &[&str] = &[
     "oauth_client.updated",
     "oauth_grant.created",
     "oauth_grant.revoked",
+    "oauth_registration_token.created",
+    "oauth_registration_token.deleted",
     "passkey.created",
     "passkey.deleted",
     "passkey.refused",

@@ -21,7 +21,7 @@ use axum::{
     extract::{FromRequestParts, Path},
     middleware,
 };
-use clearway_config::settings::process::{EgressSettings, Registration};
+use clearway_config::settings::process::{EgressSettings, OauthSettings, Registration};
 use http::request::Parts;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -65,6 +65,8 @@ pub struct Api {
     pub providers: Providers,
     /// Who may become a user.
     pub registration: Registration,
+    /// Which applications may register themselves.
+    pub oauth: Arc<OauthSettings>,
     /// Where people find the gateway.
     pub public_url: Arc<str>,
     pub in_flight: idempotency::InFlight,

@@ -27,6 +27,7 @@ mod pushed;
 mod redirect;
 mod refresh;
 mod refusal;
+mod registration;
 mod resource;
 mod revoke;
 mod signing;

@@ -1,4 +1,5 @@
-//! Codes, refresh tokens, codes of devices, client secrets and names of pushed requests: a prefix that says what it is to whoever finds one, and 256 random bits.
+//! Codes, refresh tokens, codes of devices, client secrets, names of pushed requests and what applications register themselves by:
+//! a prefix that says what it is to whoever finds one, and 256 random bits.
 
 use std::fmt;
 
@@ -18,6 +19,10 @@ pub(super) enum Kind {
     /// What names a pushed request.
     Request,
     DeviceCode,
+    /// What an application registers itself by.
+    Registration,
+    /// What it looks after its registration by.
+    RegistrationAccess,
 }
 
 impl Kind {
@@ -28,6 +33,8 @@ impl Kind {
             Kind::ClientSecret => "clwo_",
             Kind::Request => "clwp_",
             Kind::DeviceCode => "clwd_",
+            Kind::Registration => "clwi_",
+            Kind::RegistrationAccess => "clwm_",
         }
     }
 }

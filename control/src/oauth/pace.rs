@@ -16,6 +16,8 @@ const WINDOW_MS: i64 = 60_000;
 const REQUESTS_MAX: u32 = 600;
 /// Client authentications in a minute that failed.
 const FAILURES_MAX: u32 = 30;
+/// Applications that register themselves from one address in a minute.
+const REGISTRATIONS_MAX: u32 = 10;
 
 #[derive(Debug, Clone)]
 pub(super) struct Pace(Arc<Inner>);
@@ -31,6 +33,7 @@ struct Place {
     began_ms: i64,
     requests: u32,
     failures: u32,
+    registrations: u32,
 }
 
 impl Default for Pace {
@@ -52,6 +55,14 @@ impl Pace {
     /// Counts a client that did not prove that it is itself.
     pub(super) fn failed(&self, from: IpAddr, now_ms: i64) {
         self.with(from, now_ms, |place| place.failures = place.failures.saturating_add(1));
+    }
+
+    /// Counts an application that registers itself; whether it may.
+    pub(super) fn registers(&self, from: IpAddr, now_ms: i64) -> bool {
+        self.with(from, now_ms, |place| {
+            place.registrations = place.registrations.saturating_add(1);
+            place.registrations <= REGISTRATIONS_MAX
+        })
     }
 
     fn with<T>(&self, from: IpAddr, now_ms: i64, act: impl FnOnce(&mut Place) -> T) -> T {
@@ -87,5 +98,7 @@ mod tests {
         assert!(pace.admit(one, 1_000_000 + WINDOW_MS));
         let asked = (0..2 * REQUESTS_MAX).filter(|_| pace.admit(other, 9_000_000)).count();
         assert_eq!(asked, REQUESTS_MAX as usize);
+        let registered = (0..2 * REGISTRATIONS_MAX).filter(|_| pace.registers(other, 9_000_000)).count();
+        assert_eq!(registered, REGISTRATIONS_MAX as usize);
     }
 }

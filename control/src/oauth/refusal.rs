@@ -26,6 +26,11 @@ pub(super) enum Word {
     Authorization(&'static str),
     /// RFC 8707, 2.
     InvalidTarget,
+    /// What is shown as a bearer is none, or no more (RFC 6750, 3.1).
+    InvalidToken,
+    /// RFC 7591, 3.2.2, as is the next.
+    InvalidRedirectUri,
+    InvalidClientMetadata,
     ServerError,
     TemporarilyUnavailable,
     /// Too often from one address.
@@ -43,6 +48,9 @@ impl Word {
             Word::InvalidScope => "invalid_scope",
             Word::Authorization(word) => word,
             Word::InvalidTarget => "invalid_target",
+            Word::InvalidToken => "invalid_token",
+            Word::InvalidRedirectUri => "invalid_redirect_uri",
+            Word::InvalidClientMetadata => "invalid_client_metadata",
             Word::ServerError => "server_error",
             Word::TemporarilyUnavailable | Word::SlowDown => "temporarily_unavailable",
         }
@@ -50,7 +58,7 @@ impl Word {
 
     const fn status(self) -> StatusCode {
         match self {
-            Word::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
+            Word::InvalidClient { .. } | Word::InvalidToken => StatusCode::UNAUTHORIZED,
             Word::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
             Word::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Word::SlowDown => StatusCode::TOO_MANY_REQUESTS,
@@ -70,6 +78,11 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(word: Word, says: impl Into<String>) -> Self {
         Self { word, says: says.into() }
+    }
+
+    /// The same of what is shown as a bearer.
+    pub(super) fn invalid_token() -> Self {
+        Self::new(Word::InvalidToken, "The token is missing, unknown, used up or expired.")
     }
 
     /// Whatever is wrong with a code or a refresh token, in the same words: which it is is nobody's business.
@@ -116,6 +129,9 @@ impl IntoResponse for Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if matches!(self.word, Word::InvalidClient { basic: true }) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"clearway\", charset=\"UTF-8\""));
+        }
+        if self.word == Word::InvalidToken {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
         if matches!(self.word, Word::TemporarilyUnavailable | Word::SlowDown) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -7,6 +7,7 @@ mod egress;
 mod gateway;
 mod limits;
 mod mail;
+mod oauth;
 mod observe;
 mod redis;
 mod sign_in;
@@ -31,6 +32,7 @@ pub use self::{
     gateway::GatewaySettings,
     limits::{HEADERS_BOUND, LimitSettings},
     mail::MailSettings,
+    oauth::{ClientRegistration, OauthSettings},
     observe::{AccessLogSettings, Field, HEADERS_MAX, MetricsSettings, Redaction, TracingSettings},
     redis::RedisSettings,
     sign_in::{PROVIDERS_MAX, Preset, ProviderSettings, SignInSettings, Speaks},
@@ -51,6 +53,7 @@ pub struct Settings {
     pub control: ControlSettings,
     pub mail: MailSettings,
     pub sign_in: SignInSettings,
+    pub oauth: OauthSettings,
     pub sync: SyncSettings,
     pub redis: RedisSettings,
     pub metrics: MetricsSettings,
@@ -70,6 +73,7 @@ impl Default for Settings {
             control: ControlSettings::default(),
             mail: MailSettings::default(),
             sign_in: SignInSettings::default(),
+            oauth: OauthSettings::default(),
             sync: SyncSettings::default(),
             redis: RedisSettings::default(),
             metrics: MetricsSettings::default(),
@@ -142,6 +146,7 @@ impl Settings {
             .or_else(|| self.egress.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.mail.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.sign_in.fault())
+            .or_else(|| self.oauth.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.redis.fault().map(|(key, why)| (key, why.into())))
             .or_else(|| self.sync.fault().map(|(key, why)| (key, why.into())))
         {

@@ -23,6 +23,7 @@ fn the_file_that_ships_says_the_defaults() {
     assert_eq!(shipped.control.public_url, defaults.control.public_url);
     assert_eq!(shipped.control.addr, defaults.control.addr);
     assert_eq!(format!("{:?}", shipped.mail), format!("{:?}", defaults.mail));
+    assert_eq!(format!("{:?}", shipped.oauth), format!("{:?}", defaults.oauth));
     assert_eq!(shipped.redis, defaults.redis);
 }
 

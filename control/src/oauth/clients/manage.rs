@@ -2,7 +2,7 @@
 
 use clearway_config::{AccountId, ClientId, ErrorCode, Scope, SecretId, envelope::FieldIssue, scope::ADMIN};
 
-use super::model::{AuthMethod, CLIENTS_MAX, Client, ClientUpdate, GrantType, NewClient, SECRETS_MAX};
+use super::model::{AuthMethod, CLIENTS_MAX, Client, ClientUpdate, GrantType, NewClient, RegisteredBy, SECRETS_MAX};
 use crate::{
     accounts, apps,
     audit::{self, Actor, Changes, Event},
@@ -13,7 +13,7 @@ use crate::{
         opaque::{Kind, Opaque},
         redirect,
         revoke::{self, Ended},
-        store::clients as store,
+        store::{clients as store, registration},
     },
     world::World,
 };
@@ -29,6 +29,8 @@ pub(in crate::oauth) enum ClientError {
     Changed,
     #[error("the account has {CLIENTS_MAX} clients")]
     Full,
+    #[error("the account has {0} tokens to register by")]
+    TooManyTokens(i64),
     #[error("it is an app's")]
     OfApp,
     #[error("it has no secret")]
@@ -51,12 +53,28 @@ pub(in crate::oauth) async fn create(
     account: AccountId,
     new: NewClient,
 ) -> Result<(Client, Option<Opaque>), ClientError> {
+    // Locks the account, so that two callers cannot both take the last place.
+    accounts::lock(tx, account).await?.ok_or(ClientError::AccountNotFound)?;
+    if registration::count(&mut *tx, account, false).await? >= CLIENTS_MAX {
+        return Err(ClientError::Full);
+    }
+    insert(tx, world, actor, (account, None), new).await
+}
+
+/// The same where there is a place for it.
+pub(in crate::oauth) async fn insert(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    (account_id, registered_by): (AccountId, Option<RegisteredBy>),
+    new: NewClient,
+) -> Result<(Client, Option<Opaque>), ClientError> {
     let now_ms = world.now_ms();
     let NewClient { name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime, jwks } =
         new;
     let client = Client {
         id: world.id(ClientId::new),
-        account_id: account,
+        account_id,
         name,
         homepage,
         auth_method,
@@ -66,6 +84,7 @@ pub(in crate::oauth) async fn create(
         access_lifetime,
         refresh_lifetime,
         jwks,
+        registered_by,
         disabled_at: None,
         generation: 1,
         version: 1,
@@ -73,14 +92,13 @@ pub(in crate::oauth) async fn create(
         updated_at: now_ms,
     };
     check(&client, actor)?;
-    // Locks the account, so that two callers cannot both take the last place.
-    accounts::lock(tx, account).await?.ok_or(ClientError::AccountNotFound)?;
-    if store::count(&mut *tx, account).await? >= CLIENTS_MAX {
-        return Err(ClientError::Full);
-    }
     store::insert(tx, &client).await?;
     let secret = if client.has_secret() { Some(mint(tx, world, client.id).await?) } else { None };
-    note(tx, world, actor, "oauth_client.created", &client, described(None, Some(&client))).await?;
+    let mut changes = described(None, Some(&client));
+    if let Some(by) = registered_by {
+        changes = changes.field("registered_by", (), by.to_string());
+    }
+    note(tx, world, actor, "oauth_client.created", &client, changes).await?;
     Ok((client, secret))
 }
 
@@ -259,6 +277,10 @@ impl From<ClientError> for ApiError {
             ClientError::Full => ApiError::saying(
                 ErrorCode::ObjectLimitReached,
                 format!("The account has {CLIENTS_MAX} applications already, which is the most."),
+            ),
+            ClientError::TooManyTokens(max) => ApiError::saying(
+                ErrorCode::ObjectLimitReached,
+                format!("The account has {max} such tokens already, which is the most."),
             ),
             ClientError::OfApp => {
                 ApiError::saying(ErrorCode::Conflict, "It is an app's: take it away from the app first, or switch it off.")

@@ -4,6 +4,9 @@ mod manage;
 mod model;
 
 pub(super) use self::{
-    manage::{create, delete, rotate, update},
-    model::{AuthMethod, Client, ClientUpdate, GrantType, NewClient, SECRET_OVERLAP_MAX_S},
+    manage::{ClientError, create, delete, insert, rotate, update},
+    model::{
+        AuthMethod, CLIENTS_MAX, Client, ClientUpdate, GrantType, HOMEPAGE_CHARS_MAX, NAME_CHARS_MAX, NewClient, RegisteredBy,
+        SECRET_OVERLAP_MAX_S,
+    },
 };

@@ -2,13 +2,17 @@
 
 use std::str::FromStr;
 
-use clearway_config::{AccountId, ClientId, Scopes};
+use clearway_config::{AccountId, ClientId, RegistrationTokenId, Scopes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Clients of one account at most, whatever its plan.
-pub(super) const CLIENTS_MAX: i64 = 100;
+pub(in crate::oauth) const CLIENTS_MAX: i64 = 100;
+/// Characters of a name at most.
+pub(in crate::oauth) const NAME_CHARS_MAX: usize = 100;
+/// Characters of a homepage's address at most.
+pub(in crate::oauth) const HOMEPAGE_CHARS_MAX: usize = 1_000;
 /// How long an older secret may go on beside a new one.
 pub(in crate::oauth) const SECRET_OVERLAP_MAX_S: u64 = 30 * 24 * 3_600;
 /// Secrets of one client in force at the same time, at most.
@@ -87,6 +91,32 @@ impl FromStr for GrantType {
     }
 }
 
+/// Who has registered a client that was not registered by its account (RFC 7591).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::oauth) enum RegisteredBy {
+    /// Itself, as anyone could.
+    Anyone,
+    /// Itself, by a token of its account's.
+    Token(RegistrationTokenId),
+}
+
+impl std::fmt::Display for RegisteredBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Token(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for RegisteredBy {
+    type Err = <RegistrationTokenId as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "anyone" { Ok(Self::Anyone) } else { text.parse().map(Self::Token) }
+    }
+}
+
 /// An application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::oauth) struct Client {
@@ -105,6 +135,8 @@ pub(in crate::oauth) struct Client {
     pub(in crate::oauth) refresh_lifetime: i64,
     /// Its public keys (RFC 7517), where it signs.
     pub(in crate::oauth) jwks: Option<Value>,
+    /// `None`: its account.
+    pub(in crate::oauth) registered_by: Option<RegisteredBy>,
     pub(in crate::oauth) disabled_at: Option<i64>,
     /// Counts how often all that was issued was ended at once, from 1.
     pub(in crate::oauth) generation: i64,

@@ -191,7 +191,7 @@ async fn allow(api: &Api, params: &Params, asked: &Asked, browser: &Browser) -> 
 async fn consent(api: &Api, params: &Params, asked: &Asked, browser: &Browser) -> Result<Response, ApiError> {
     let origin = redirect::origin(&asked.redirect_uri);
     let mut body = String::new();
-    consent::asks(&mut body, &asked.client.name, &asked.wanted);
+    consent::asks(&mut body, &asked.client, &asked.wanted);
     writeln!(
         body,
         "<p><small>No more than your role in the account allows is given. Afterwards you go to {}.</small></p>",

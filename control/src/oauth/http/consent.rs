@@ -9,7 +9,13 @@ use crate::{
     db::{self, Tx},
     http::{Api, ApiError, Browser},
     members,
-    oauth::{authorize::Wanted, identity::Identity, params::Params, store::grants},
+    oauth::{
+        authorize::Wanted,
+        clients::{Client, RegisteredBy},
+        identity::Identity,
+        params::Params,
+        store::grants,
+    },
 };
 
 /// Accounts that a person chooses among at most.
@@ -17,8 +23,15 @@ const ACCOUNTS_MAX: i64 = 100;
 const TEXT: &str = "a String takes everything";
 
 /// Who asks, and for what.
-pub(super) fn asks(into: &mut String, name: &str, wanted: &Wanted) {
-    writeln!(into, "<p><strong>{}</strong> asks for access to your account:</p>\n<ul>", Escaped(name)).expect(TEXT);
+pub(super) fn asks(into: &mut String, client: &Client, wanted: &Wanted) {
+    if client.registered_by == Some(RegisteredBy::Anyone) {
+        into.push_str(
+            "<p class=\"wrong\">This application has registered itself, under a name of its own choice: nobody here has looked at \
+             whose it is. Go on only if you have just begun this there.</p>\n",
+        );
+    }
+    let name = Escaped(&client.name);
+    writeln!(into, "<p><strong>{name}</strong> asks for access to your account:</p>\n<ul>").expect(TEXT);
     let identity = Identity::SCOPES.into_iter().filter(|(word, _)| wanted.identity.words().any(|asked| asked == *word));
     let known = |scope: &str| REGISTRY.iter().find(|known| known.name == scope).map_or("", |known| known.says);
     let scopes = wanted.scopes.iter().map(|scope| (scope.as_str(), known(scope.as_str())));

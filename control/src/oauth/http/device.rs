@@ -111,7 +111,7 @@ async fn confirm(api: &Api, browser: &Browser, device: &Device) -> Result<Respon
     let client = clients::find(&api.db, None, device.client_id).await?.filter(|client| client.disabled_at.is_none());
     let client = client.ok_or_else(ApiError::not_found)?;
     let mut body = String::new();
-    consent::asks(&mut body, &client.name, &device.wanted);
+    consent::asks(&mut body, &client, &device.wanted);
     writeln!(
         body,
         "<p class=\"wrong\">Allow this only if you have begun it yourself, on a device in front of you that shows <strong>{}</strong>. \

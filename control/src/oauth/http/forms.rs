@@ -11,13 +11,11 @@ use crate::{
     },
     oauth::{
         ACCESS_LIFETIME, ACCESS_LIFETIME_MAX, REFRESH_LIFETIME, REFRESH_LIFETIME_MAX,
-        clients::{AuthMethod, ClientUpdate, GrantType, NewClient, SECRET_OVERLAP_MAX_S},
+        clients::{AuthMethod, ClientUpdate, GrantType, HOMEPAGE_CHARS_MAX, NAME_CHARS_MAX, NewClient, SECRET_OVERLAP_MAX_S},
         redirect::{URI_BYTES_MAX, URIS_MAX},
     },
 };
 
-const NAME_CHARS_MAX: usize = 100;
-const HOMEPAGE_CHARS_MAX: usize = 1_000;
 const LIFETIME_MIN: u64 = 60;
 
 #[derive(Debug, ToSchema)]
@@ -200,11 +198,11 @@ impl From<UpdateForm> for ClientUpdate {
     }
 }
 
-fn signed(seconds: u64) -> i64 {
+pub(super) fn signed(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-fn lifetime(max: i64) -> impl Fn(&Value) -> Result<u64, Wrong> {
+pub(super) fn lifetime(max: i64) -> impl Fn(&Value) -> Result<u64, Wrong> {
     fields::number(LIFETIME_MIN, max.unsigned_abs())
 }
 
@@ -219,7 +217,7 @@ fn object(value: &Value) -> Result<Value, Wrong> {
     if value.is_object() { Ok(value.clone()) } else { Err(("format_invalid", "must be an object".into())) }
 }
 
-fn grant_types(value: &Value) -> Result<Vec<GrantType>, Wrong> {
+pub(super) fn grant_types(value: &Value) -> Result<Vec<GrantType>, Wrong> {
     let named = fields::list(GrantType::ALL.len(), fields::parsed::<GrantType>)(value)?;
     Ok(GrantType::ALL.into_iter().filter(|kind| named.contains(kind)).collect())
 }
@@ -228,6 +226,6 @@ fn redirect_uris(value: &Value) -> Result<Vec<String>, Wrong> {
     fields::list(URIS_MAX, fields::text(URI_BYTES_MAX))(value)
 }
 
-fn scopes(value: &Value) -> Result<Scopes, Wrong> {
+pub(super) fn scopes(value: &Value) -> Result<Scopes, Wrong> {
     Ok(Scopes::from(fields::list(SCOPES_MAX, fields::parsed::<Scope>)(value)?))
 }

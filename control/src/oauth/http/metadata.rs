@@ -6,7 +6,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use clearway_config::scope::{ADMIN, CLEARWAY_SCOPES};
+use clearway_config::{
+    scope::{ADMIN, CLEARWAY_SCOPES},
+    settings::process::ClientRegistration,
+};
 use http::header;
 use serde_json::json;
 
@@ -33,7 +36,7 @@ pub(super) async fn read(State(api): State<Api>) -> Response {
     let algorithms: Vec<&str> = assertion::ALGORITHMS.iter().map(|algorithm| algorithm.as_str()).collect();
     let identity = Identity::SCOPES.into_iter().map(|(word, _)| word);
     let scopes = identity.chain(CLEARWAY_SCOPES.iter().copied().filter(|scope| *scope != ADMIN));
-    let document = json!({
+    let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": at("authorize"),
         "token_endpoint": at("token"),
@@ -64,6 +67,9 @@ pub(super) async fn read(State(api): State<Api>) -> Response {
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
     });
+    if api.oauth.registration != ClientRegistration::Closed {
+        document["registration_endpoint"] = at("register").into();
+    }
     ([(header::CACHE_CONTROL, CACHED)], Json(document)).into_response()
 }
 

@@ -10,6 +10,8 @@ mod grants;
 mod metadata;
 mod page;
 mod pushed;
+mod register;
+mod registration_tokens;
 mod sign_in;
 mod tokens;
 mod userinfo;
@@ -31,7 +33,7 @@ pub struct Oauth {
 
 /// The management API, below `/api/v1`.
 pub fn routes() -> OpenApiRouter<Api> {
-    clients::routes().merge(grants::routes())
+    clients::routes().merge(grants::routes()).merge(registration_tokens::routes())
 }
 
 /// The protocol. It is described by its metadata (RFC 8414), not by the API's document.
@@ -40,6 +42,8 @@ pub fn protocol() -> Router<Api> {
         .route("/oauth/authorize", get(authorize::ask).post(authorize::decide))
         .route("/oauth/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/oauth/par", post(pushed::push))
+        .route("/oauth/register", post(register::register))
+        .route("/oauth/register/{id}", get(register::read_one).delete(register::remove))
         .route("/oauth/device_authorization", post(device::begin))
         .route("/oauth/device", get(device::show).post(device::decide))
         .route("/oauth/token", post(tokens::token))

@@ -48,7 +48,7 @@ pub(super) async fn userinfo(
 }
 
 /// In the header, and nowhere else: addresses and forms are written down in too many places (RFC 6750, 2).
-fn presented(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

@@ -26,6 +26,7 @@ struct Row {
     access_lifetime: i64,
     refresh_lifetime: i64,
     jwks: Option<Json<Value>>,
+    registered_by: Option<String>,
     disabled_at: Option<i64>,
     generation: i64,
     version: i64,
@@ -37,8 +38,8 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, client: &Client) -> db::Result
     tx.query(
         "INSERT INTO oauth_clients
              (id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime,
-              disabled_at, generation, version, created_at, updated_at, jwks)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+              disabled_at, generation, version, created_at, updated_at, jwks, registered_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(client.id.to_string())
     .bind(client.account_id.to_string())
@@ -56,6 +57,7 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, client: &Client) -> db::Result
     .bind(client.created_at)
     .bind(client.updated_at)
     .bind(client.jwks.clone().map(Json))
+    .bind(client.registered_by.map(|by| by.to_string()))
     .execute()
     .await
     .map(|_| ())
@@ -113,7 +115,7 @@ pub(in crate::oauth) async fn find<'c>(on: impl On<'c>, account: Option<AccountI
     let row = on
         .query(
             "SELECT id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                    refresh_lifetime, jwks, disabled_at, generation, version, created_at, updated_at
+                    refresh_lifetime, jwks, registered_by, disabled_at, generation, version, created_at, updated_at
              FROM oauth_clients
              WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
         )
@@ -138,7 +140,7 @@ pub(in crate::oauth) async fn list(db: &Db, account: AccountId, paging: Paging<C
     let rows = db
         .query(
             "SELECT id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                    refresh_lifetime, jwks, disabled_at, generation, version, created_at, updated_at
+                    refresh_lifetime, jwks, registered_by, disabled_at, generation, version, created_at, updated_at
              FROM oauth_clients
              WHERE account_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2)
              ORDER BY id DESC
@@ -238,6 +240,7 @@ impl TryFrom<Row> for Client {
             access_lifetime: row.access_lifetime,
             refresh_lifetime: row.refresh_lifetime,
             jwks: row.jwks.map(|jwks| jwks.0),
+            registered_by: row.registered_by.as_deref().map(|by| db::decode("oauth_clients.registered_by", by)).transpose()?,
             disabled_at: row.disabled_at,
             generation: row.generation,
             version: row.version,

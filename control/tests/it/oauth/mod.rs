@@ -7,6 +7,7 @@ mod endings;
 mod flow;
 mod identity;
 mod pushed;
+mod registration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;

@@ -14,7 +14,7 @@ use crate::{
     up::{Up, root},
 };
 
-/// A Clearway whose issuer is its gateway's encrypted port on this machine.
+/// A Clearway whose issuer is its gateway's encrypted port on this machine, and where applications may register themselves.
 pub(super) struct Published {
     pub(super) up: Up,
     pub(super) issuer: String,
@@ -30,6 +30,7 @@ impl Published {
         for file in ["clearway.toml", "gateway.toml", "plans.toml"] {
             let text = std::fs::read_to_string(root().join("config").join(file)).expect("the settings that ship");
             let text = text.replace("public_url = \"http://127.0.0.1:8080\"", &format!("public_url = \"{issuer}\""));
+            let text = text.replace("\nregistration = \"closed\"", "\nregistration = \"open\"");
             std::fs::write(data.path().join(file), text).expect("a writable directory");
         }
         let listens = ["--gateway-tls-addr", &format!("127.0.0.1:{port}")];
@@ -72,7 +73,8 @@ async fn openid_client_takes_every_answer_from_discovery_to_devices() {
         "revocation",
         "pushed",
         "client_credentials",
-        "device"
+        "device",
+        "registration"
     ]);
     assert_eq!(steps, all);
     published.up.stop().await;
