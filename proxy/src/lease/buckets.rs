@@ -3,7 +3,8 @@
 //!
 //! What is told is found by a walk over the ledger, and must be what is held when it is told. So a walk comes after the
 //! loss that it is for was found: from then on nothing that was granted earlier is taken in, and the store grants
-//! nothing to a node that has not told it. A loss that is found after the walk is another loss, with another walk.
+//! nothing to a node that has not told it. A loss that is found after the walk is another loss, with another walk; and what
+//! has been told of is not told of again, since the store may have granted more of it since.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -93,7 +94,9 @@ impl Buckets {
     pub(super) fn is_lost(&self, bucket: u16, incarnation: Option<&Incarnation>) {
         let state = self.states.lock()[usize::from(bucket)].clone();
         let is_known = match incarnation {
-            Some(_) if matches!(state.phase, Phase::Queued | Phase::Telling) => state.wanted.as_ref() == incarnation,
+            Some(_) if matches!(state.phase, Phase::Queued | Phase::Telling) => {
+                state.wanted.as_ref().or(state.restored.as_ref()) == incarnation
+            }
             Some(_) if matches!(state.phase, Phase::Waiting | Phase::Ready) => state.restored.as_ref() == incarnation,
             Some(_) => false,
             None => state.phase != Phase::Ready && state.phase != Phase::Unknown,
@@ -113,7 +116,9 @@ impl Buckets {
         let mut queued = false;
         self.set(bucket, |state| {
             queued = state.phase == Phase::Queued;
-            (state.phase, state.wanted) = (Phase::Queued, incarnation.cloned());
+            // What it was restored to is only to be asked about.
+            let wanted = incarnation.filter(|incarnation| state.restored.as_ref() != Some(incarnation));
+            (state.phase, state.wanted) = (Phase::Queued, wanted.cloned());
         });
         if !queued {
             // It is held by the one that receives.
@@ -217,6 +222,10 @@ impl Buckets {
     /// Whether a bucket waits for other nodes: nothing is granted of it, and for how long nobody knows.
     pub(super) fn waits_for_others(&self, bucket: u16) -> bool {
         self.states.lock()[usize::from(bucket)].phase == Phase::Waiting
+    }
+
+    pub(super) fn count_waiting(&self) -> usize {
+        self.states.lock().iter().filter(|state| state.phase == Phase::Waiting).count()
     }
 
     /// What other nodes are to hear of.

@@ -11,7 +11,7 @@ use super::{Leases, buckets::Telling};
 
 /// How often a bucket that waits for other nodes is asked after.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// Buckets asked about, and told of, at the same time.
+/// Buckets asked about, and told of, at the same time. More that wait for other nodes are asked after less often.
 const AT_ONCE: usize = 32;
 
 impl Leases {
@@ -51,7 +51,7 @@ impl Leases {
                 let leases = leases.clone();
                 async move { leases.tell_held(telling, held).await }
             });
-            // Some may wait for other nodes, for long; others may be lost meanwhile.
+            // Others may be lost meanwhile.
             drop(self.runtime.spawn(told));
         }
     }
@@ -68,8 +68,7 @@ impl Leases {
             Some(Restored::Stale) | None => return self.buckets.is_not_found(bucket),
         };
         if let Some(telling) = waits {
-            let leases = self.clone();
-            drop(self.runtime.spawn(async move { leases.wait_for_others(telling).await }));
+            self.wait_for_others(telling);
         }
     }
 
@@ -94,7 +93,7 @@ impl Leases {
             Some(Restored::Ready(now)) if now == *to => self.buckets.is_whole(&telling),
             Some(Restored::Restoring(now, _)) if now == *to => {
                 self.buckets.waits(&telling);
-                self.wait_for_others(telling).await;
+                self.wait_for_others(telling);
             }
             // Lost once more.
             Some(Restored::Ready(now) | Restored::Restoring(now, _)) => self.buckets.is_lost(bucket, Some(&now)),
@@ -112,10 +111,17 @@ impl Leases {
         true
     }
 
-    async fn wait_for_others(&self, telling: Telling) {
+    /// Beside what is told of other buckets.
+    fn wait_for_others(self: &Arc<Self>, telling: Telling) {
+        let leases = self.clone();
+        drop(self.runtime.spawn(async move { leases.ask_until_whole(telling).await }));
+    }
+
+    async fn ask_until_whole(&self, telling: Telling) {
         let Telling { bucket, to, .. } = &telling;
         loop {
-            sleep(ASK_AGAIN).await;
+            let rounds = self.buckets.count_waiting().div_ceil(AT_ONCE).max(1);
+            sleep(ASK_AGAIN * u32::try_from(rounds).expect("there are few buckets")).await;
             let waits = self.buckets.waits_for_others(*bucket) && self.buckets.is_current(&telling);
             if self.ledger.is_given() || !waits {
                 return;

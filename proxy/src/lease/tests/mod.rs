@@ -7,6 +7,7 @@ mod restart;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    ops::Range,
     path::Path,
 };
 
@@ -55,12 +56,17 @@ impl Drop for Node {
 
 impl Fleet {
     fn new(account: Limits, key: Limits, on_loss: OnQuotaStoreLoss) -> Self {
+        // Of those that are looked at first.
+        Self::in_bucket(0..16, account, key, on_loss)
+    }
+
+    fn in_bucket(buckets: Range<u16>, account: Limits, key: Limits, on_loss: OnQuotaStoreLoss) -> Self {
         let (since, policy) = (Instant::now(), Policy::default());
         let ahead_ms = Arc::new(AtomicU64::new(0));
         let ahead = ahead_ms.clone();
         let clock = move || NOON_MS + ahead.load(Ordering::Relaxed) + u64::try_from(since.elapsed().as_millis()).unwrap();
-        // Of a bucket that is among the first to be looked at.
-        let id = (0..u8::MAX).map(|n| AccountId::from_bytes([n; 16])).find(|id| bucket_of(id) < 16).expect("they are spread");
+        let ids = (0..u16::MAX).map(|n| AccountId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap()));
+        let id = ids.into_iter().find(|id| buckets.contains(&bucket_of(id))).expect("they are spread");
         let (account, key) = ((id, account), (KeyId::new(1, 1 << 48), key));
         Self {
             store: Arc::new(BookStore::new(policy, clock)),

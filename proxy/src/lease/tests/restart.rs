@@ -274,3 +274,37 @@ async fn what_was_admitted_by_slots_counts_after_they_have_ended_for_as_long_as_
     pass(fleet.policy.forget_after_ms).await;
     assert!(node.request().await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_told_what_it_holds_does_not_tell_it_again_after_it_was_granted_more() {
+    let three = Limits { concurrent: Some(3), ..Limits::UNLIMITED };
+    // Of those that are looked at last.
+    let fleet = Fleet::in_bucket(240..256, three, Limits::UNLIMITED, OnQuotaStoreLoss::default());
+    let dirs = dirs::<2>();
+    let (node, others) = (fleet.node(dirs[0].path()), fleet.node(dirs[1].path()));
+    let way = |of: &Node, ms: u64| fleet.store.set_way_of_restores(of.leases.node, Duration::from_millis(ms));
+    pass(2_500).await;
+    drop(node.request().await.unwrap());
+    pass(5_000).await;
+    way(&others, 60_000);
+    fleet.store.restart(false);
+    assert!(node.request().await.is_err(), "the other one is waited for");
+    pass(2_500).await;
+    // It loses sight of the store for a moment, and finds it still waiting.
+    fleet.store.set_away(true);
+    pass(1_500).await;
+    (way(&node, 1_000), way(&others, 0));
+    fleet.store.set_away(false);
+    while !node.leases.is_up() || !others.leases.is_up() {
+        pass(1).await;
+    }
+    pass(1_000).await;
+    let mut served = Vec::new();
+    for _ in 0..3 {
+        served.push(node.request().await.unwrap());
+    }
+    for _ in 0..150 {
+        pass(100).await;
+        assert!(others.request().await.is_err(), "all of it is in use");
+    }
+}
