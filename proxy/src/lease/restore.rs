@@ -78,11 +78,12 @@ impl Leases {
         let chunks = held.len().div_ceil(Restore::HELD_MAX).max(1);
         let mut answer = None;
         for n in 0..chunks {
+            let part = held.iter().skip(n * Restore::HELD_MAX).take(Restore::HELD_MAX).copied().collect();
+            let call = self.restore_call(bucket, Some(to.clone()), part, n + 1 == chunks, members.clone());
+            // Numbered before: whatever comes after it makes it an old call.
             if !self.buckets.is_current(&telling) {
                 return;
             }
-            let part = held.iter().skip(n * Restore::HELD_MAX).take(Restore::HELD_MAX).copied().collect();
-            let call = self.restore_call(bucket, Some(to.clone()), part, n + 1 == chunks, members.clone());
             answer = self.call_restore(&call).await;
             match &answer {
                 Some(Restored::Ready(now) | Restored::Restoring(now, _)) if now == to => {}
