@@ -12,8 +12,8 @@ use crate::{
     audit::Actor,
     db::Tx,
     http::{
-        AdminPlatform, Answer, Answered, Api, ApiError, Body, Caller, Fields, Form, Id, List, PageParams, Paging, Permit, Query,
-        Repeatable, Turn, fields, time::rfc3339,
+        AdminPlatform, Answer, Answered, Api, ApiError, Body, Caller, Fields, Form, Id, IfMatch, List, PageParams, Paging,
+        Permit, Query, Repeatable, Turn, fields, tagged, time::rfc3339,
     },
     plans,
     sync::{Propagation, Revision, Wait},
@@ -65,7 +65,7 @@ impl Form for PlanForm {
 }
 
 #[derive(Debug, ToSchema)]
-#[schema(example = json!({"policies": ["office-only"]}))]
+#[schema(as = AccountUpdateForm, example = json!({"policies": ["office-only"]}))]
 struct UpdateForm {
     /// Names of policies of the control plane's, at most 16. Of each section the last that has it counts; together they
     /// narrow what a route's policies allow.
@@ -102,6 +102,8 @@ struct AccountView {
     brand: String,
     /// `active` or `suspended`.
     status: &'static str,
+    /// Counts its changes; also its `ETag`.
+    version: i64,
     created_at: String,
     suspended_at: Option<String>,
 }
@@ -123,6 +125,7 @@ impl From<Account> for AccountView {
             policies: account.policies,
             brand: account.brand,
             status: if account.suspended_at.is_some() { "suspended" } else { "active" },
+            version: account.version,
             created_at: rfc3339(account.created_at),
             suspended_at: account.suspended_at.map(rfc3339),
         }
@@ -169,7 +172,8 @@ async fn create(
     responses((status = 200, description = "The account", body = Success<AccountView>)))]
 async fn read(State(api): State<Api>, _: Permit<AdminPlatform>, Id(id): Id<AccountId>) -> Answered {
     let account = store::find(&api.db, id).await?.ok_or_else(ApiError::not_found)?;
-    Answer::ok(&AccountView::from(account))
+    let version = account.version;
+    Ok(tagged(Answer::ok(&AccountView::from(account))?, version))
 }
 
 /// Change an account
@@ -177,17 +181,20 @@ async fn read(State(api): State<Api>, _: Permit<AdminPlatform>, Id(id): Id<Accou
 /// Its policies are judged by after the route's, once the caller is known: both must let a request pass. Answers once
 /// every proxy has acknowledged that, or refuses all requests.
 #[utoipa::path(patch, path = "/admin/accounts/{id}", operation_id = "accounts_update", tag = "admin",
-    params(("id" = String, Path, description = "The account's id, `acct_…`")), request_body = UpdateForm,
+    params(("id" = String, Path, description = "The account's id, `acct_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    request_body = UpdateForm,
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The account as it is now", body = Success<AccountChanged>)))]
 async fn update(
     State(api): State<Api>,
     caller: Permit<AdminPlatform>,
     Id(id): Id<AccountId>,
+    seen: IfMatch,
     Body(form, _): Body<UpdateForm>,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
-    let changed = set_policies(&mut tx, &api.world, &Actor::from(&*caller), id, form.policies).await?;
+    let changed = set_policies(&mut tx, &api.world, &Actor::from(&*caller), (id, seen), form.policies).await?;
     tx.commit().await?;
     propagate(&api, StatusCode::OK, Wait::Enforced, changed).await
 }
@@ -196,16 +203,20 @@ async fn update(
 ///
 /// The new limits hold from the next request on; what was counted stays counted.
 #[utoipa::path(put, path = "/admin/accounts/{id}/plan", operation_id = "accounts_change_plan", tag = "admin",
-    params(("id" = String, Path, description = "The account's id, `acct_…`")), request_body = PlanForm,
+    params(("id" = String, Path, description = "The account's id, `acct_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    request_body = PlanForm,
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The account as it is now", body = Success<AccountChanged>)))]
 async fn put_plan(
     State(api): State<Api>,
     caller: Permit<AdminPlatform>,
     Id(id): Id<AccountId>,
+    seen: IfMatch,
     Body(form, _): Body<PlanForm>,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
+    seen.check(store::lock(&mut tx, id).await?.ok_or_else(ApiError::not_found)?.version)?;
     let changed = change_plan(&mut tx, &api.world, &Actor::from(&*caller), id, form.plan).await?;
     tx.commit().await?;
     propagate(&api, StatusCode::OK, Wait::Briefly, changed).await
@@ -277,5 +288,6 @@ async fn act(
 
 async fn propagate(api: &Api, status: StatusCode, wait: Wait, (account, revision): (Account, Revision)) -> Answered {
     let propagation = Some(api.hub.propagated(revision, wait).await);
-    Answer::with_status(status, &AccountChanged { account: account.into(), propagation })
+    let version = account.version;
+    Ok(tagged(Answer::with_status(status, &AccountChanged { account: account.into(), propagation })?, version))
 }

@@ -19,7 +19,7 @@ use crate::{
         account::{AccountCreated, AccountPlanChanged, AccountResumed, AccountSuspended},
         billing::{BillingDowngraded, BillingUpgraded},
     },
-    http::{ApiError, time::rfc3339},
+    http::{ApiError, IfMatch, time::rfc3339},
     routes as objects,
     sync::{self, ChangeKind, Revision},
     world::World,
@@ -38,6 +38,8 @@ pub struct Account {
     pub policies: Vec<String>,
     /// What `X-<Brand>-Signature` of its webhooks is called.
     pub brand: String,
+    /// Counts its changes.
+    pub version: i64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,9 @@ pub enum AccountError {
     PlanNotOffered,
     #[error("there is no policy of this name")]
     PolicyUnknown(usize),
+    /// The caller's picture of it is old.
+    #[error("it is not at the version that was expected")]
+    Changed,
     #[error("an admin would lock itself out")]
     OwnAccount,
     #[error("the account could not be stored")]
@@ -71,9 +76,10 @@ pub async fn open(
     store::subscribe(tx, world.id(SubscriptionId::new), id, &plan, now_ms).await?;
     // Without the name, which may be a person's.
     let changes = Changes::default().field("plan", (), &plan);
-    let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
+    let account = found(tx, id).await?;
     let created = AccountCreated { account: (&account).into(), created_at: Time(now_ms) };
-    let revision = note(tx, world, actor, "account.created", id, changes, &[NewEvent::of(id, &created)]).await?;
+    noted(tx, world, actor, "account.created", id, changes, &[NewEvent::of(id, &created)]).await?;
+    let revision = told(tx, world, id).await?;
     Ok((account, revision))
 }
 
@@ -97,9 +103,8 @@ pub async fn change_plan(
         happened = plan_changed(&old, &plan, store::stands_before(tx, &old.plan, &plan).await?);
     }
     let changes = Changes::default().field("plan", &old.plan, &plan);
-    let account = store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)?;
     let revision = note(tx, world, actor, "account.plan_changed", id, changes, &happened).await?;
-    Ok((account, revision))
+    Ok((found(tx, id).await?, revision))
 }
 
 fn plan_changed(old: &Account, plan: &str, upgraded: bool) -> Vec<NewEvent> {
@@ -135,15 +140,15 @@ pub async fn set_suspended(
         None => NewEvent::of(id, &AccountResumed { account: (&old).into() }),
     };
     let revision = note(tx, world, actor, action, id, changes, &[happened]).await?;
-    Ok((Account { suspended_at, ..old }, revision))
+    Ok((found(tx, id).await?, revision))
 }
 
-/// Gives the account these policies in the place of those it had.
+/// Gives the account these policies in the place of those it had, if it is at the version that is expected.
 pub async fn set_policies(
     tx: &mut Tx,
     world: &World,
     actor: &Actor,
-    id: AccountId,
+    (id, expected): (AccountId, IfMatch),
     policies: Vec<String>,
 ) -> Result<(Account, Revision), AccountError> {
     // Takes the objects' lock first: none of the policies goes until this has been committed.
@@ -151,10 +156,11 @@ pub async fn set_policies(
         return Err(AccountError::PolicyUnknown(unknown));
     }
     let old = store::lock(tx, id).await?.ok_or(AccountError::NotFound)?;
+    expected.check(old.version).map_err(|_| AccountError::Changed)?;
     store::set_policies(tx, id, &policies).await?;
     let changes = Changes::default().field("policies", &old.policies, &policies);
     let revision = note(tx, world, actor, "account.policies_changed", id, changes, &[]).await?;
-    Ok((Account { policies, ..old }, revision))
+    Ok((found(tx, id).await?, revision))
 }
 
 /// Gives the account a brand; its webhooks' feature tells the proxies.
@@ -169,10 +175,14 @@ pub async fn set_brand(
     store::set_brand(tx, id, &brand).await?;
     let changes = Changes::default().field("brand", &old.brand, &brand);
     let revision = note(tx, world, actor, "account.brand_changed", id, changes, &[]).await?;
-    Ok((Account { brand, ..old }, revision))
+    Ok((found(tx, id).await?, revision))
 }
 
-/// The audit entry and the events, unless nothing changed, and the revision.
+async fn found(tx: &mut Tx, id: AccountId) -> Result<Account, AccountError> {
+    store::find(&mut *tx, id).await?.ok_or(AccountError::NotFound)
+}
+
+/// The version, the audit entry and the events, unless nothing changed; and the revision.
 async fn note(
     tx: &mut Tx,
     world: &World,
@@ -182,13 +192,30 @@ async fn note(
     changes: Changes,
     happened: &[NewEvent],
 ) -> db::Result<Revision> {
-    let object_id = id.to_string();
     if !changes.is_empty() {
-        let event = Event { action, account_id: id, object_kind: "account", object_id: &object_id, changes };
-        audit::record(tx, world, actor, event).await?;
-        events::emit_all(tx, world, happened).await?;
+        store::count_change(tx, id).await?;
+        noted(tx, world, actor, action, id, changes, happened).await?;
     }
-    sync::record(tx, ChangeKind::Account, &object_id, world.now_ms()).await
+    told(tx, world, id).await
+}
+
+async fn noted(
+    tx: &mut Tx,
+    world: &World,
+    actor: &Actor,
+    action: &'static str,
+    account_id: AccountId,
+    changes: Changes,
+    happened: &[NewEvent],
+) -> db::Result<()> {
+    let object_id = account_id.to_string();
+    let event = Event { action, account_id, object_kind: "account", object_id: &object_id, changes };
+    audit::record(tx, world, actor, event).await?;
+    events::emit_all(tx, world, happened).await.map(|_| ())
+}
+
+async fn told(tx: &mut Tx, world: &World, id: AccountId) -> db::Result<Revision> {
+    sync::record(tx, ChangeKind::Account, &id.to_string(), world.now_ms()).await
 }
 
 impl From<&Account> for events::Account {
@@ -209,6 +236,7 @@ impl From<AccountError> for ApiError {
                 "unknown",
                 "is not a policy; see /api/v1/admin/policies",
             )]),
+            AccountError::Changed => ApiError::new(ErrorCode::PreconditionFailed),
             AccountError::OwnAccount => {
                 ApiError::saying(ErrorCode::Conflict, "An admin cannot suspend the account of its own key.")
             }

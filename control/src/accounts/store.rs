@@ -19,6 +19,7 @@ struct AccountRow {
     keys_max: Option<i64>,
     policies: String,
     brand: String,
+    version: i64,
 }
 
 /// What proxies hold of an account.
@@ -72,7 +73,12 @@ pub async fn platform<'c>(on: impl On<'c>) -> db::Result<Option<AccountId>> {
 
 /// Another name.
 pub async fn rename(tx: &mut Tx, id: AccountId, name: &str) -> db::Result<()> {
-    tx.query("UPDATE accounts SET name = $2 WHERE id = $1").bind(id.to_string()).bind(name.to_owned()).execute().await.map(|_| ())
+    tx.query("UPDATE accounts SET name = $2, version = version + 1 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(name.to_owned())
+        .execute()
+        .await
+        .map(|_| ())
 }
 
 pub(super) async fn subscribe(tx: &mut Tx, id: SubscriptionId, account: AccountId, plan: &str, now_ms: i64) -> db::Result<()> {
@@ -144,6 +150,11 @@ pub(super) async fn set_brand(tx: &mut Tx, id: AccountId, brand: &str) -> db::Re
         .map(|_| ())
 }
 
+/// Counts a change of what its view shows.
+pub(super) async fn count_change(tx: &mut Tx, id: AccountId) -> db::Result<()> {
+    tx.query("UPDATE accounts SET version = version + 1 WHERE id = $1").bind(id.to_string()).execute().await.map(|_| ())
+}
+
 fn names(text: &str) -> db::Result<Vec<String>> {
     serde_json::from_str(text).map_err(|e| db::undecodable("accounts.policies", &e.to_string()))
 }
@@ -151,7 +162,7 @@ fn names(text: &str) -> db::Result<Vec<String>> {
 pub(super) async fn find<'c>(on: impl On<'c>, id: AccountId) -> db::Result<Option<Account>> {
     let row = on
         .query(
-            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, a.brand, s.plan, p.keys_max
+            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, a.brand, a.version, s.plan, p.keys_max
              FROM accounts a
              JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
              JOIN plans p ON p.name = s.plan
@@ -184,7 +195,7 @@ pub async fn lock(tx: &mut Tx, id: AccountId) -> db::Result<Option<Account>> {
 pub(super) async fn list<'c>(on: impl On<'c>, paging: Paging<AccountId>) -> db::Result<Page<Account, AccountId>> {
     let rows = on
         .query(
-            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, a.brand, s.plan, p.keys_max
+            "SELECT a.id, a.name, a.created_at, a.suspended_at, a.policies, a.brand, a.version, s.plan, p.keys_max
              FROM accounts a
              JOIN subscriptions s ON s.account_id = a.id AND s.ended_at IS NULL
              JOIN plans p ON p.name = s.plan
@@ -242,9 +253,9 @@ impl TryFrom<AccountRow> for Account {
     type Error = db::Error;
 
     fn try_from(row: AccountRow) -> db::Result<Self> {
-        let AccountRow { id, name, created_at, suspended_at, plan, keys_max, policies, brand } = row;
+        let AccountRow { id, name, created_at, suspended_at, plan, keys_max, policies, brand, version } = row;
         let policies = names(&policies)?;
-        Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max, policies, brand })
+        Ok(Self { id: db::decode("accounts.id", &id)?, name, created_at, suspended_at, plan, keys_max, policies, brand, version })
     }
 }
 

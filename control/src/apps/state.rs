@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 /// Where an app, or a version of one, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = AppState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Being written.

@@ -228,7 +228,9 @@ async fn replace(
 ///
 /// Answered once no proxy shows it any more, or refuses all requests.
 #[utoipa::path(delete, path = "/admin/certificates/{id}", operation_id = "certificates_delete", tag = "gateway",
-    params(("id" = String, Path, description = "Its name")), security(("key" = ["admin:platform"])),
+    params(("id" = String, Path, description = "Its name"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    security(("key" = ["admin:platform"])),
     responses((status = 200, description = "It is gone", body = Success<CertificateDeleted>)))]
 async fn delete(State(api): State<Api>, caller: Permit<AdminPlatform>, Id(Name(name)): Id<Name>, expected: IfMatch) -> Answered {
     let mut tx = api.db.begin().await?;

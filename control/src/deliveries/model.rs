@@ -10,6 +10,7 @@ use crate::webhooks::RetryPolicy;
 const RETRY_AFTER_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeliveryState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Due now or later, or being attempted.

@@ -131,9 +131,12 @@ pub(super) async fn remove(
     tx: &mut Tx,
     world: &World,
     (actor, account): (&Actor, AccountId),
-    name: &str,
+    (name, expected): (&str, Option<i64>),
 ) -> Result<Registered, TypeError> {
     let old = type_store::lock_type(tx, name).await?.ok_or(TypeError::NotFound)?;
+    if expected.is_some_and(|version| version != old.version) {
+        return Err(TypeError::Changed);
+    }
     type_store::delete_type(tx, name).await?;
     let changes = Changes::default().field("description", &old.description, ()).field("schema", &old.schema, ());
     note(tx, world, (actor, account), "event_type.deleted", name, changes).await?;

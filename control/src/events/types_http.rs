@@ -172,16 +172,20 @@ async fn put(
 ///
 /// No further event of it is accepted. Those that have been are delivered.
 #[utoipa::path(delete, path = "/events/types/{name}", operation_id = "event_types_delete", tag = "events",
-    params(("name" = String, Path, description = "The type's name")), security(("key" = ["admin:platform"])),
+    params(("name" = String, Path, description = "The type's name"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the type as it was read")),
+    security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The type as it was", body = Success<TypeView>)))]
 async fn delete(
     State(api): State<Api>,
     caller: Permit<AdminPlatform>,
     Extension(events): Extension<Events>,
     Id(name): Id<String>,
+    IfMatch(expected): IfMatch,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
-    let removed = remove(&mut tx, &api.world, (&Actor::from(&*caller), caller.account_id), &name).await?;
+    let actor = Actor::from(&*caller);
+    let removed = remove(&mut tx, &api.world, (&actor, caller.account_id), (&name, expected)).await?;
     tx.commit().await?;
     events.checkers.forget(&name);
     Answer::ok(&TypeView::from(removed))

@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<Api> {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"password": "correct horse battery"}))]
+#[schema(as = FactorPasswordForm, example = json!({"password": "correct horse battery"}))]
 struct PasswordForm {
     /// The current password.
     #[schema(value_type = String, max_length = 128)]

@@ -132,9 +132,7 @@ impl Fields {
     fn refuse_unknown(&mut self) {
         for (name, _) in std::mem::take(&mut self.given) {
             let message = format!("is not known here; the fields are {}", self.asked.join(", "));
-            // The name is the client's: bounded, it may be echoed.
-            let name: String = name.chars().take(64).collect();
-            self.refuse(&name, ("unknown", message));
+            self.refuse(&shortened(&name), ("unknown", message));
         }
     }
 }
@@ -240,10 +238,30 @@ async fn read_object(request: Request, bytes_max: usize) -> Result<(Map<String, 
         return Ok((Map::new(), bytes));
     }
     match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(object)) => Ok((object, bytes)),
+        Ok(Value::Object(object)) => {
+            // No database keeps it as text, and none of what is asked for has a use for it.
+            let with_nul = object.iter().filter(|(name, value)| name.contains('\0') || has_nul(value));
+            let message = "must not hold the character NUL";
+            let issues: Vec<_> = with_nul.map(|(name, _)| issue(&shortened(name), "format_invalid", message)).collect();
+            if issues.is_empty() { Ok((object, bytes)) } else { Err(ApiError::invalid(&issues)) }
+        }
         Ok(_) => Err(ApiError::saying(ErrorCode::MalformedBody, "The body must be a JSON object.")),
         Err(why) => Err(ApiError::saying(ErrorCode::MalformedBody, format!("The body is not JSON: {why}."))),
     }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, member)| name.contains('\0') || has_nul(member)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A name that a client has given: bounded, it may be echoed.
+fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// A body of at most `bytes_max` that says that it is JSON; it is not looked into.

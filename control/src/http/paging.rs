@@ -11,6 +11,8 @@ const LIMIT_DEFAULT: u64 = 20;
 const LIMIT_MAX: u64 = 100;
 /// An offset makes the database count past every row before it; a cursor does not.
 const OFFSET_MAX: u64 = 100_000;
+/// Longer than any cursor that was given out.
+const CURSOR_BYTES_MAX: usize = 512;
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,5 +49,8 @@ impl<C: FromStr<Err: Display>> Form for Paging<C> {
 }
 
 fn cursor<C: FromStr<Err: Display>>(value: &Value) -> Result<C, Wrong> {
-    parsed(value).map_err(|_| ("format_invalid", "must be the next_cursor of an earlier page".into()))
+    let wrong = || ("format_invalid", "must be the next_cursor of an earlier page".to_owned());
+    // A name is any text to the type, but not to the database.
+    let is_text = value.as_str().is_some_and(|text| text.len() <= CURSOR_BYTES_MAX && !text.chars().any(char::is_control));
+    if is_text { parsed(value).map_err(|_| wrong()) } else { Err(wrong()) }
 }

@@ -1,6 +1,7 @@
 //! Versions of objects as `ETag`s (RFC 9110, 8.8.3), so that two editors do not overwrite each other.
 
 use axum::extract::FromRequestParts;
+use clearway_config::ErrorCode;
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 
 use super::{Answer, Api, ApiError, issue};
@@ -8,6 +9,16 @@ use super::{Answer, Api, ApiError, issue};
 /// The version of an object that its caller has seen, from `If-Match`; 0 is none yet, for `If-None-Match: *`.
 #[derive(Debug)]
 pub struct IfMatch(pub Option<i64>);
+
+impl IfMatch {
+    /// Refuses whoever has seen another version than `version`, the one that is there now.
+    pub fn check(&self, version: i64) -> Result<(), ApiError> {
+        match self.0 {
+            Some(seen) if seen != version => Err(ApiError::new(ErrorCode::PreconditionFailed)),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl FromRequestParts<Api> for IfMatch {
     type Rejection = ApiError;

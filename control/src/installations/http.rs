@@ -296,10 +296,17 @@ async fn remove(
 ///
 /// The same as `DELETE /installations/{id}`.
 #[utoipa::path(delete, path = "/apps/{id}/uninstall", operation_id = "apps_uninstall", tag = "marketplace",
-    params(("id" = String, Path, description = "The installation's id, `inst_…`")), security(("key" = ["write:apps"])),
+    params(("id" = String, Path, description = "The installation's id, `inst_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    security(("key" = ["write:apps"])),
     responses((status = 200, description = "The installation, ended", body = Success<InstallationChanged>)))]
-async fn uninstall(State(api): State<Api>, caller: Permit<WriteApps>, Id(id): Id<InstallationId>) -> Answered {
-    removed(&api, &caller, id, None).await
+async fn uninstall(
+    State(api): State<Api>,
+    caller: Permit<WriteApps>,
+    Id(id): Id<InstallationId>,
+    IfMatch(expected): IfMatch,
+) -> Answered {
+    removed(&api, &caller, id, expected).await
 }
 
 async fn removed(api: &Api, caller: &Permit<WriteApps>, id: InstallationId, expected: Option<i64>) -> Answered {

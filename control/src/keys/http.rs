@@ -20,8 +20,11 @@ use super::{
 };
 use crate::{
     audit::Actor,
-    db,
-    http::{Answer, Answered, Api, ApiError, Body, Id, List, PageParams, Permit, Query, ReadKeys, Repeatable, Turn, WriteKeys},
+    db::{self, Tx},
+    http::{
+        Answer, Answered, Api, ApiError, Body, Caller, Id, IfMatch, List, PageParams, Permit, Query, ReadKeys, Repeatable, Turn,
+        WriteKeys, tagged,
+    },
     sync::{Propagation, Revision, Wait},
 };
 
@@ -79,7 +82,7 @@ async fn create(
     answer.secret = Some(issued.plain.reveal().to_owned());
     answer.signing_secret = issued.signing.as_ref().map(SigningSecret::reveal);
     answer.propagation = Some(api.hub.propagated(issued.revision, Wait::Briefly).await);
-    Ok(Answer::created(&answer)?.no_store())
+    Ok(tagged(Answer::created(&answer)?.no_store(), issued.key.version))
 }
 
 /// Read a key
@@ -87,19 +90,27 @@ async fn create(
     security(("key" = ["read:keys"])), responses((status = 200, description = "The key", body = Success<KeyView>)))]
 async fn read(State(api): State<Api>, caller: Permit<ReadKeys>, Id(id): Id<KeyId>) -> Answered {
     let key = store::find(&api.db, caller.bounds(), id).await?.ok_or_else(ApiError::not_found)?;
-    Answer::ok(&view(&api, &key).await?)
+    Ok(tagged(Answer::ok(&view(&api, &key).await?)?, key.version))
 }
 
 /// Update a key
 ///
-/// Replaces the fields that are given; one left out stays, null clears it. This is the only way to change
-/// a key's expiry. The environment cannot be changed. `require_signature` turned on makes a signing secret, in
+/// Replaces the fields that are given; one left out stays, null clears it. `If-Match` with the `ETag` that was read
+/// keeps two editors apart. This is the only way to change a key's expiry. The environment cannot be changed. `require_signature` turned on makes a signing secret, in
 /// this answer only; turned off, it forgets it. Answers as a revocation does, since a key may be narrowed by it.
-#[utoipa::path(put, path = "/keys/{id}", operation_id = "keys_update", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`")),
+#[utoipa::path(put, path = "/keys/{id}", operation_id = "keys_update", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
     request_body = UpdateForm, security(("key" = ["write:keys"])),
     responses((status = 200, description = "The key as it is now", body = Success<KeyChanged>)))]
-async fn put(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<KeyId>, Body(form, _): Body<UpdateForm>) -> Answered {
+async fn put(
+    State(api): State<Api>,
+    caller: Permit<WriteKeys>,
+    Id(id): Id<KeyId>,
+    seen: IfMatch,
+    Body(form, _): Body<UpdateForm>,
+) -> Answered {
     let mut tx = api.db.begin().await?;
+    seen.check(locked(&mut tx, &caller, id).await?.version)?;
     let change = form.into_update();
     let actor = Actor::from(&*caller);
     let Updated { key, signing, revision } =
@@ -112,11 +123,14 @@ async fn put(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<KeyId
 ///
 /// Answers once every proxy has acknowledged the revocation or refuses all requests until it has. A key
 /// stays revoked; revoking it again changes nothing.
-#[utoipa::path(delete, path = "/keys/{id}", operation_id = "keys_revoke", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`")),
+#[utoipa::path(delete, path = "/keys/{id}", operation_id = "keys_revoke", tag = "keys",
+    params(("id" = String, Path, description = "The key's id, `key_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
     security(("key" = ["write:keys"])),
     responses((status = 200, description = "The revoked key, and how far that has come", body = Success<KeyChanged>)))]
-async fn delete(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<KeyId>) -> Answered {
+async fn delete(State(api): State<Api>, caller: Permit<WriteKeys>, Id(id): Id<KeyId>, seen: IfMatch) -> Answered {
     let mut tx = api.db.begin().await?;
+    seen.check(locked(&mut tx, &caller, id).await?.version)?;
     let revoked = revoke(&mut tx, &api.world, &Actor::from(&*caller), caller.bounds(), id).await?;
     let (key, revision) = revoked.ok_or_else(ApiError::not_found)?;
     tx.commit().await?;
@@ -175,13 +189,19 @@ async fn new_secret(api: &Api, caller: &Permit<WriteKeys>, turn: Turn, id: KeyId
     answer.secret = Some(rotated.plain.reveal().to_owned());
     answer.signing_secret = rotated.signing.as_ref().map(SigningSecret::reveal);
     answer.propagation = Some(api.hub.propagated(rotated.revision, wait).await);
-    Ok(Answer::ok(&answer)?.no_store())
+    Ok(tagged(Answer::ok(&answer)?.no_store(), rotated.key.version))
+}
+
+/// The key, which nobody else changes until this transaction ends.
+async fn locked(tx: &mut Tx, caller: &Caller, id: KeyId) -> Result<Key, ApiError> {
+    store::lock(tx, caller.bounds(), id).await?.ok_or_else(ApiError::not_found)
 }
 
 async fn changed(api: &Api, key: &Key, signing: Option<&SigningSecret>, revision: Revision) -> Answered {
     let propagation: Propagation = api.hub.propagated(revision, Wait::Enforced).await;
     let signing_secret = signing.map(SigningSecret::reveal);
-    Ok(Answer::ok(&KeyChanged { key: view(api, key).await?, signing_secret, propagation })?.no_store())
+    let answer = Answer::ok(&KeyChanged { key: view(api, key).await?, signing_secret, propagation })?;
+    Ok(tagged(answer.no_store(), key.version))
 }
 
 async fn view(api: &Api, key: &Key) -> db::Result<KeyView> {

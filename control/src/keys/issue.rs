@@ -72,6 +72,7 @@ pub async fn issue(
         created_at: now_ms,
         expires_at: new.expires_at,
         revoked_at: None,
+        version: 1,
     };
     store::insert(tx, &key).await?;
     let Minted { plain, secret, signing } = mint(world, secrets, &key);

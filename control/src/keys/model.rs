@@ -34,6 +34,8 @@ pub struct Key {
     pub created_at: i64,
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
+    /// Counts its changes; a rotation is none.
+    pub version: i64,
 }
 
 /// What a key is made from.
@@ -64,6 +66,7 @@ pub struct Secret {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = KeyStatus)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Active,

@@ -26,6 +26,7 @@ pub async fn revoke(
     let object_id = id.to_string();
     if key.revoked_at.is_none() {
         key.revoked_at = Some(now_ms);
+        key.version += 1;
         store::save(tx, &key).await?;
         let changes = Changes::default().field("revoked_at", (), rfc3339(now_ms));
         let event =

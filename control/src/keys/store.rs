@@ -33,6 +33,7 @@ struct KeyRow {
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    version: i64,
 }
 
 /// When and from where a key was last used.
@@ -76,7 +77,8 @@ pub(super) async fn save(tx: &mut Tx, key: &Key) -> db::Result<()> {
                  concurrent = $9, require_signature = $10, expires_at = $11, revoked_at = $12,
                  expiry_due = CASE WHEN CAST($12 AS BIGINT) IS NOT NULL THEN NULL
                                    WHEN expires_at IS NOT DISTINCT FROM $11 THEN expiry_due
-                                   ELSE $11 END
+                                   ELSE $11 END,
+                 version = $13
              WHERE id = $1 AND account_id = $2",
         )
         .bind(key.id.to_string())
@@ -91,6 +93,7 @@ pub(super) async fn save(tx: &mut Tx, key: &Key) -> db::Result<()> {
         .bind(key.require_signature)
         .bind(key.expires_at)
         .bind(key.revoked_at)
+        .bind(key.version)
         .execute()
         .await?;
     if changed == 1 { Ok(()) } else { Err(db::Error::Other(sqlx::Error::RowNotFound)) }
@@ -101,7 +104,7 @@ pub(super) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: Ke
     let row = on
         .query(
             "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-                    require_signature, created_at, expires_at, revoked_at
+                    require_signature, created_at, expires_at, revoked_at, version
              FROM api_keys
              WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
         )
@@ -117,11 +120,11 @@ pub async fn lock(tx: &mut Tx, account: Option<AccountId>, id: KeyId) -> db::Res
     let row = tx
         .query(PerEngine {
             sqlite: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,
-                            concurrent, require_signature, created_at, expires_at, revoked_at
+                            concurrent, require_signature, created_at, expires_at, revoked_at, version
                      FROM api_keys
                      WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
             postgres: "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month,
-                              concurrent, require_signature, created_at, expires_at, revoked_at
+                              concurrent, require_signature, created_at, expires_at, revoked_at, version
                        FROM api_keys
                        WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)
                        FOR UPDATE",
@@ -138,7 +141,7 @@ pub(super) async fn list<'c>(on: impl On<'c>, account: AccountId, paging: Paging
     let rows = on
         .query(
             "SELECT id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-                    require_signature, created_at, expires_at, revoked_at
+                    require_signature, created_at, expires_at, revoked_at, version
              FROM api_keys
              WHERE account_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2)
              ORDER BY id DESC
@@ -269,6 +272,7 @@ impl TryFrom<KeyRow> for Key {
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            version: row.version,
         })
     }
 }

@@ -115,6 +115,7 @@ pub async fn update(
     let signing = sign(tx, secrets, world, &old, &new).await?;
     let object_id = id.to_string();
     let changes = changes(&old, &new);
+    let new = Key { version: old.version + i64::from(!changes.is_empty()), ..new };
     if !changes.is_empty() {
         store::save(tx, &new).await?;
         let changed = changes.names();

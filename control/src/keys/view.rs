@@ -15,7 +15,7 @@ use crate::{http::time::rfc3339, sync::Propagation};
 #[schema(example = json!({
     "id": "key_1QjvzY8L2d0ZB9oU4hXwVn", "account_id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "ci", "environment": "live",
     "scopes": ["read:apps"], "status": "active", "allowed_addresses": ["192.0.2.0/24"],
-    "limits": {"per_second": 5, "per_day": null, "per_month": null, "concurrent": null}, "require_signature": false,
+    "limits": {"per_second": 5, "per_day": null, "per_month": null, "concurrent": null}, "require_signature": false, "version": 1,
     "created_at": "2026-11-20T12:00:00.000Z", "expires_at": null, "revoked_at": null,
     "last_used": {"at": "2026-11-20T12:30:00.000Z", "address": "192.0.2.7"},
     "secrets": [{"id": "sec_1QjvzY8L2d0ZB9oU4hXwVo", "shown": "clw_live_ehv1", "created_at": "2026-11-20T12:00:00.000Z", "expires_at": null}]
@@ -37,6 +37,8 @@ pub(super) struct KeyView {
     limits: LimitsView,
     /// Whether requests made with it must be signed (RFC 9421).
     require_signature: bool,
+    /// Counts its changes, of which a rotation is none; also its `ETag`.
+    version: i64,
     /// RFC 3339 in UTC, as are all times.
     created_at: String,
     expires_at: Option<String>,
@@ -62,6 +64,7 @@ pub(super) struct LastUsedView {
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = KeySecretView)]
 pub(super) struct SecretView {
     #[schema(value_type = String)]
     id: SecretId,
@@ -118,6 +121,7 @@ impl KeyView {
             allowed_addresses: key.allowed.iter().map(ToString::to_string).collect(),
             limits: key.limits.into(),
             require_signature: key.require_signature,
+            version: key.version,
             created_at: rfc3339(key.created_at),
             expires_at: key.expires_at.map(rfc3339),
             revoked_at: key.revoked_at.map(rfc3339),

@@ -283,11 +283,16 @@ async fn publish(
     caller: Permit<WriteApps>,
     Id(id): Id<ProjectId>,
     IfMatch(expected): IfMatch,
-    Body(form, _): Body<PublishForm>,
+    repeatable: Repeatable,
+    Body(form, bytes): Body<PublishForm>,
 ) -> Answered {
-    let mut tx = api.db.begin().await?;
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
+        Turn::Act(tx, ticket) => (tx, ticket),
+        Turn::Replay(answer) => return Ok(answer),
+    };
     let which = (caller.bounds(), id, expected);
     let new = act::publish(&mut tx, &api.world, &Actor::from(&*caller), which, form.published.unwrap_or(true)).await?;
+    ticket.keep(&mut tx, StatusCode::OK, &ProjectView::from(new.clone()), api.world.now_ms()).await?;
     tx.commit().await?;
     answered(new)
 }

@@ -23,7 +23,7 @@ impl Form for NameForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"current_password": "correct horse battery", "password": "another horse, another battery"}))]
+#[schema(as = ChangePasswordForm, example = json!({"current_password": "correct horse battery", "password": "another horse, another battery"}))]
 pub(super) struct PasswordForm {
     #[schema(value_type = String, max_length = 128)]
     pub(super) current_password: Zeroizing<String>,

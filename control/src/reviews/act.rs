@@ -112,8 +112,9 @@ pub async fn reply(
     caller: &Caller,
     (app, id): (AppId, ReviewId),
     text: Option<String>,
+    expected: Option<i64>,
 ) -> Result<Review, ReviewError> {
-    let (listing, old) = seen(tx, app, id, None).await?;
+    let (listing, old) = seen(tx, app, id, expected).await?;
     if caller.bounds().is_some_and(|account| account != listing.account_id) || old.hidden_at.is_some() {
         return Err(ReviewError::NotFound);
     }
@@ -143,9 +144,16 @@ pub async fn report(
 }
 
 /// Hides it, or shows it again. For whoever runs the catalogue.
-pub async fn hide(tx: &mut Tx, world: &World, caller: &Caller, id: ReviewId, hidden: bool) -> Result<Review, ReviewError> {
+pub async fn hide(
+    tx: &mut Tx,
+    world: &World,
+    caller: &Caller,
+    id: ReviewId,
+    hidden: bool,
+    expected: Option<i64>,
+) -> Result<Review, ReviewError> {
     let app = store::app_of(&mut *tx, id).await?.ok_or(ReviewError::NotFound)?;
-    let (_, old) = seen(tx, app, id, None).await?;
+    let (_, old) = seen(tx, app, id, expected).await?;
     let hidden_at = hidden.then(|| old.hidden_at.unwrap_or_else(|| world.now_ms()));
     let new = Review { hidden_at, ..old.clone() };
     let action = if hidden { "review.hidden" } else { "review.shown" };

@@ -262,17 +262,19 @@ async fn remove(
 /// For the app's developer; again replaces the reply.
 #[utoipa::path(put, path = "/apps/{id}/reviews/{review_id}/reply", operation_id = "reviews_reply", tag = "apps",
     params(("id" = String, Path, description = "The app's id, `app_…`"),
-        ("review_id" = String, Path, description = "The review's id, `rev_…`")),
+        ("review_id" = String, Path, description = "The review's id, `rev_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
     request_body = ReplyForm, security(("key" = ["write:marketplace"])),
     responses((status = 200, description = "The review with the reply", body = Success<ReviewView>)))]
 async fn reply(
     State(api): State<Api>,
     caller: Permit<WriteMarketplace>,
     Ids(app, id): Ids<AppId, ReviewId>,
+    IfMatch(expected): IfMatch,
     Body(form, _): Body<ReplyForm>,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
-    let new = act::reply(&mut tx, &api.world, &caller, (app, id), form.reply).await?;
+    let new = act::reply(&mut tx, &api.world, &caller, (app, id), form.reply, expected).await?;
     tx.commit().await?;
     shown(new)
 }
@@ -289,12 +291,18 @@ async fn report(
     State(api): State<Api>,
     caller: Permit<WriteMarketplace>,
     Ids(app, id): Ids<AppId, ReviewId>,
-    Body(form, _): Body<ReportForm>,
+    repeatable: Repeatable,
+    Body(form, bytes): Body<ReportForm>,
 ) -> Answered {
-    let mut tx = api.db.begin().await?;
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
+        Turn::Act(tx, ticket) => (tx, ticket),
+        Turn::Replay(answer) => return Ok(answer),
+    };
     act::report(&mut tx, &api.world, &caller, (app, id), form.reason).await?;
+    let view = ReviewReported { id };
+    ticket.keep(&mut tx, StatusCode::OK, &view, api.world.now_ms()).await?;
     tx.commit().await?;
-    Answer::ok(&ReviewReported { id })
+    Answer::ok(&view)
 }
 
 /// List reviews that were reported
@@ -312,17 +320,21 @@ async fn reported(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging
 ///
 /// One that is hidden is not shown and does not count.
 #[utoipa::path(put, path = "/admin/reviews/{id}/hidden", operation_id = "admin_reviews_hide", tag = "admin",
-    params(("id" = String, Path, description = "The review's id, `rev_…`")), request_body = HideForm,
+    params(("id" = String, Path, description = "The review's id, `rev_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    request_body = HideForm,
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The review as it is now", body = Success<ReportedView>)))]
 async fn hide(
     State(api): State<Api>,
     caller: Permit<AdminPlatform>,
     Id(id): Id<ReviewId>,
+    IfMatch(expected): IfMatch,
     Body(form, _): Body<HideForm>,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
-    let new = act::hide(&mut tx, &api.world, &caller, id, form.hidden).await?;
+    let new = act::hide(&mut tx, &api.world, &caller, id, form.hidden, expected).await?;
     tx.commit().await?;
-    Answer::ok(&ReportedView::from(new))
+    let version = new.version;
+    Ok(tagged(Answer::ok(&ReportedView::from(new))?, version))
 }

@@ -182,7 +182,9 @@ macro_rules! operations {
                         summary = concat!("Delete one of the ", $noun, "s"),
                         description = "Refused while another object names it. Answered once every proxy has acknowledged it, or \
                     refuses all requests.",
-                        params(("id" = String, Path, description = "Its name")), security(("key" = ["admin:platform"])),
+                        params(("id" = String, Path, description = "Its name"),
+                    ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+                        security(("key" = ["admin:platform"])),
                         responses((status = 200, description = "It is gone", body = Success<Deleted>)))]
             async fn delete(
                 State(api): State<Api>,

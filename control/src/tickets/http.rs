@@ -29,7 +29,7 @@ pub fn routes() -> OpenApiRouter<Api> {
 }
 
 #[derive(Debug, ToSchema)]
-#[schema(example = json!({"subject": "Deliveries are late", "body": "Since noon they take a minute."}))]
+#[schema(as = SupportTicketForm, example = json!({"subject": "Deliveries are late", "body": "Since noon they take a minute."}))]
 struct TicketForm {
     #[schema(min_length = 1, max_length = 200)]
     subject: String,
@@ -225,11 +225,21 @@ async fn write(
 #[utoipa::path(post, path = "/support/tickets/{id}/close", operation_id = "tickets_close", tag = "support",
     params(("id" = String, Path, description = "The ticket's id, `tkt_…`")), security(("key" = ["write:user"])),
     responses((status = 200, description = "The ticket as it is now", body = Success<TicketView>)))]
-async fn close(Given(api): Given<Api>, caller: Permit<WriteUser>, Id(id): Id<TicketId>, _: Body<Nothing>) -> Answered {
-    let mut tx = api.db.begin().await?;
-    let new = act::close(&mut tx, &api.world, &caller, id).await?;
+async fn close(
+    Given(api): Given<Api>,
+    caller: Permit<WriteUser>,
+    Id(id): Id<TicketId>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
+) -> Answered {
+    let (mut tx, ticket) = match repeatable.begin(&api, &caller, &bytes).await? {
+        Turn::Act(tx, ticket) => (tx, ticket),
+        Turn::Replay(answer) => return Ok(answer),
+    };
+    let view = TicketView::from(act::close(&mut tx, &api.world, &caller, id).await?);
+    ticket.keep(&mut tx, StatusCode::OK, &view, api.world.now_ms()).await?;
     tx.commit().await?;
-    Answer::ok(&TicketView::from(new))
+    Answer::ok(&view)
 }
 
 /// List every account's tickets

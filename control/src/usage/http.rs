@@ -22,7 +22,12 @@ const DAYS_MAX: i64 = 400;
 const DAYS_DEFAULT: i64 = 30;
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(usage)).merge(platform::routes())
+    aliases().merge(platform::routes())
+}
+
+/// What seed 001 has under `/marketplace` too.
+pub fn aliases() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(usage))
 }
 
 #[derive(Debug, IntoParams)]
@@ -86,6 +91,7 @@ struct UsageView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageDayView)]
 pub(super) struct DayView {
     /// A UTC date.
     pub(super) date: String,

@@ -71,7 +71,7 @@ impl Form for ListQuery {
 }
 
 #[derive(Debug, ToSchema)]
-#[schema(example = json!({"name": "Ann Miller"}))]
+#[schema(as = PersonNameForm, example = json!({"name": "Ann Miller"}))]
 struct NameForm {
     /// What to be called, 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]

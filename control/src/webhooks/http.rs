@@ -26,6 +26,7 @@ use super::{
     view::{WebhookChanged, WebhookDeleted, WebhookIssued, WebhookView},
 };
 use crate::{
+    accounts,
     audit::Actor,
     db,
     http::{
@@ -211,20 +212,24 @@ struct BrandChanged {
 ///
 /// `X-<Brand>-Signature` of its webhooks is called by it, except where a webhook has a brand of its own.
 #[utoipa::path(put, path = "/admin/accounts/{id}/brand", operation_id = "accounts_change_brand", tag = "admin",
-    params(("id" = String, Path, description = "The account's id, `acct_…`")), request_body = BrandForm,
+    params(("id" = String, Path, description = "The account's id, `acct_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    request_body = BrandForm,
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The brand as it is now", body = Success<BrandChanged>)))]
 async fn put_brand(
     State(api): State<Api>,
     caller: Permit<AdminPlatform>,
     Id(id): Id<AccountId>,
+    seen: IfMatch,
     Body(BrandForm { brand }, _): Body<BrandForm>,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
+    seen.check(accounts::lock(&mut tx, id).await?.ok_or_else(ApiError::not_found)?.version)?;
     let (account, revision) = set_brand(&mut tx, &api.world, &Actor::from(&*caller), id, &brand).await?;
     tx.commit().await?;
     let propagation = api.hub.propagated(revision, Wait::Briefly).await;
-    Answer::ok(&BrandChanged { account_id: id, brand: account.brand, propagation })
+    Ok(tagged(Answer::ok(&BrandChanged { account_id: id, brand: account.brand, propagation })?, account.version))
 }
 
 fn means(api: &Api) -> Means<'_> {

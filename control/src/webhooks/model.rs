@@ -149,6 +149,7 @@ pub struct Health {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = WebhookStatus)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Active,

@@ -118,6 +118,7 @@ struct OauthView {
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = WebhookSecretView)]
 struct SecretView {
     #[schema(value_type = String)]
     id: WebhookSecretId,

@@ -27,7 +27,8 @@ async fn an_account_is_opened_on_the_first_plan_unless_one_is_named() {
                   "refused": 0
                 },
                 "status": "active",
-                "suspended_at": null
+                "suspended_at": null,
+                "version": 1
               },
               "id": "req_0350Z6oinbejdXzyrQqUfL",
               "meta": {

@@ -54,7 +54,8 @@ async fn a_created_key_shows_its_secret_once() {
                     "shown": "clw_test_imuD"
                   }
                 ],
-                "status": "active"
+                "status": "active",
+                "version": 1
               },
               "id": "req_0350Z6oiihQixUROCExPuw",
               "meta": {
@@ -196,6 +197,7 @@ async fn an_update_replaces_what_is_given_and_null_clears_it() {
         let named = app.admin().put(&path, r#"{"name": "b"}"#).await;
         let mut expected = made.data().clone();
         expected["name"] = "b".into();
+        expected["version"] = 2.into();
         expected.as_object_mut().unwrap().remove("secret");
         expected["propagation"] = named.data()["propagation"].clone();
         assert_eq!(*named.data(), expected, "what is left out stays");
@@ -271,7 +273,8 @@ async fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
                     "shown": "clw_live_JihY"
                   }
                 ],
-                "status": "active"
+                "status": "active",
+                "version": 1
               },
               "id": "req_0350Z6oikcUEI4cBWC25Mn",
               "meta": {
@@ -374,7 +377,8 @@ async fn a_revoked_key_stays_revoked_and_revoking_again_is_harmless() {
                   "read:keys"
                 ],
                 "secrets": [],
-                "status": "revoked"
+                "status": "revoked",
+                "version": 2
               },
               "id": "req_0350Z6oikcUEI4cBWC25Mn",
               "meta": {

@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     super::{
-        Act, Which, act,
+        Act, Which,
         model::Waiting,
         store,
         view::{QueuedView, WholeAppView},
@@ -18,7 +18,10 @@ use crate::{
     audit::{self, Actor, Changes, Event},
     catalogue,
     db::Page,
-    http::{AdminPlatform, Answer, Answered, Api, ApiError, Body, Id, IfMatch, List, PageParams, Paging, Permit, Query},
+    http::{
+        AdminPlatform, Answer, Answered, Api, ApiError, Body, Id, IfMatch, List, PageParams, Paging, Permit, Query, Repeatable,
+        Turn,
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -70,9 +73,11 @@ async fn approve(
     caller: Permit<AdminPlatform>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, id, expected, (Act::Approve, None)).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, (id, expected), (Act::Approve, None)).await
 }
 
 /// Reject a proposal
@@ -88,9 +93,11 @@ async fn reject(
     caller: Permit<AdminPlatform>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    Body(form, _): Body<ReasonForm>,
+    repeatable: Repeatable,
+    Body(form, bytes): Body<ReasonForm>,
 ) -> Answered {
-    stepped(&api, &caller, id, expected, (Act::Reject, Some(form.reason))).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, (id, expected), (Act::Reject, Some(form.reason))).await
 }
 
 /// Suspend an app
@@ -106,9 +113,11 @@ async fn suspend(
     caller: Permit<AdminPlatform>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    Body(form, _): Body<ReasonForm>,
+    repeatable: Repeatable,
+    Body(form, bytes): Body<ReasonForm>,
 ) -> Answered {
-    stepped(&api, &caller, id, expected, (Act::Suspend, Some(form.reason))).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, (id, expected), (Act::Suspend, Some(form.reason))).await
 }
 
 /// End an app's suspension
@@ -124,24 +133,30 @@ async fn resume(
     caller: Permit<AdminPlatform>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, id, expected, (Act::Resume, None)).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, (id, expected), (Act::Resume, None)).await
 }
 
 /// Say whether an app is featured
 #[utoipa::path(put, path = "/admin/apps/{id}/featured", operation_id = "admin_apps_feature", tag = "admin",
-    params(("id" = String, Path, description = "The app's id, `app_…`")), request_body = FeatureForm,
+    params(("id" = String, Path, description = "The app's id, `app_…`"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    request_body = FeatureForm,
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The app", body = Success<WholeAppView>)))]
 async fn feature(
     Given(api): Given<Api>,
     caller: Permit<AdminPlatform>,
     Id(id): Id<AppId>,
+    seen: IfMatch,
     Body(form, _): Body<FeatureForm>,
 ) -> Answered {
     let mut tx = api.db.begin().await?;
     let whole = store::lock(&mut tx, None, id).await?.ok_or_else(ApiError::not_found)?;
+    seen.check(whole.app.version)?;
     let featured_at = form.featured.then(|| api.world.now_ms());
     if !catalogue::set_featured(&mut tx, id, featured_at).await? {
         // Never published: there is nothing to feature.
@@ -159,13 +174,9 @@ async fn feature(
 async fn stepped(
     api: &Api,
     caller: &Permit<AdminPlatform>,
-    id: AppId,
-    expected: Option<i64>,
-    (what, reason): (Act, Option<String>),
+    turn: Turn,
+    (id, expected): (AppId, Option<i64>),
+    act: (Act, Option<String>),
 ) -> Answered {
-    let mut tx = api.db.begin().await?;
-    let which = Which { bounds: None, id, expected };
-    let new = act::step(&mut tx, &api.world, &Actor::from(&**caller), which, what, reason).await?;
-    tx.commit().await?;
-    shown(&new)
+    super::stepped(api, caller, turn, Which { bounds: None, id, expected }, act).await
 }

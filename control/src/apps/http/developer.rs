@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     super::{
-        Act, ContentUpdate, NewApp, Which, Whole, act, store,
+        Act, ContentUpdate, NewApp, Which, act, store,
         view::{AppView, VersionView, WholeAppView},
     },
     forms::{CreateDocument, ListForm, ListParams, Nothing, UpdateDocument},
@@ -33,6 +33,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(publish))
         .routes(routes!(deprecate))
         .routes(routes!(restore))
+}
+
+/// What seed 001 has under `/marketplace` too.
+pub(super) fn aliases() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(update, remove))
 }
 
 /// List one's own apps
@@ -113,7 +118,11 @@ async fn update(
     security(("key" = ["delete:apps"])),
     responses((status = 200, description = "The app, removed", body = Success<WholeAppView>)))]
 async fn remove(Given(api): Given<Api>, caller: Permit<DeleteApps>, Id(id): Id<AppId>, IfMatch(expected): IfMatch) -> Answered {
-    stepped(&api, &caller, Which { bounds: caller.bounds(), id, expected }, Act::Remove).await
+    let mut tx = api.db.begin().await?;
+    let which = Which { bounds: caller.bounds(), id, expected };
+    let new = act::step(&mut tx, &api.world, &Actor::from(&*caller), which, Act::Remove, None).await?;
+    tx.commit().await?;
+    shown(&new)
 }
 
 /// List an app's versions
@@ -148,9 +157,11 @@ async fn submit(
     caller: Permit<WriteMarketplace>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, Which { bounds: caller.bounds(), id, expected }, Act::Submit).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, Which { bounds: caller.bounds(), id, expected }, Act::Submit).await
 }
 
 /// Take a proposal back from review
@@ -166,9 +177,11 @@ async fn withdraw(
     caller: Permit<WriteMarketplace>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, Which { bounds: caller.bounds(), id, expected }, Act::Withdraw).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, Which { bounds: caller.bounds(), id, expected }, Act::Withdraw).await
 }
 
 /// Publish an approved proposal
@@ -184,9 +197,11 @@ async fn publish(
     caller: Permit<WriteMarketplace>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, Which { bounds: caller.bounds(), id, expected }, Act::Publish).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, Which { bounds: caller.bounds(), id, expected }, Act::Publish).await
 }
 
 /// Deprecate an app
@@ -202,9 +217,11 @@ async fn deprecate(
     caller: Permit<WriteMarketplace>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, Which { bounds: caller.bounds(), id, expected }, Act::Deprecate).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, Which { bounds: caller.bounds(), id, expected }, Act::Deprecate).await
 }
 
 /// Offer a deprecated app again
@@ -220,14 +237,13 @@ async fn restore(
     caller: Permit<WriteMarketplace>,
     Id(id): Id<AppId>,
     IfMatch(expected): IfMatch,
-    _: Body<Nothing>,
+    repeatable: Repeatable,
+    Body(_nothing, bytes): Body<Nothing>,
 ) -> Answered {
-    stepped(&api, &caller, Which { bounds: caller.bounds(), id, expected }, Act::Restore).await
+    let turn = repeatable.begin(&api, &caller, &bytes).await?;
+    stepped(&api, &caller, turn, Which { bounds: caller.bounds(), id, expected }, Act::Restore).await
 }
 
-async fn stepped(api: &Api, caller: &Caller, which: Which, what: Act) -> Answered {
-    let mut tx = api.db.begin().await?;
-    let new: Whole = act::step(&mut tx, &api.world, &Actor::from(caller), which, what, None).await?;
-    tx.commit().await?;
-    shown(&new)
+async fn stepped(api: &Api, caller: &Caller, turn: Turn, which: Which, what: Act) -> Answered {
+    super::stepped(api, caller, turn, which, (what, None)).await
 }

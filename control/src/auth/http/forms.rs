@@ -183,7 +183,7 @@ impl Form for FactorForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
+#[schema(as = SignInTicketForm, example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
 pub(super) struct TicketForm {
     /// From the first step.
     #[schema(value_type = String, min_length = 43, max_length = 43)]

@@ -75,6 +75,7 @@ struct TotalView {
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = AppDayView)]
 struct DayView {
     /// Of UTC.
     day: String,

@@ -182,11 +182,14 @@ async fn put(
 ///
 /// Its apps stay.
 #[utoipa::path(delete, path = "/admin/collections/{name}", operation_id = "admin_collections_delete", tag = "admin",
-    params(("name" = String, Path, description = "As in its list")), security(("key" = ["admin:platform"])),
+    params(("name" = String, Path, description = "As in its list"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    security(("key" = ["admin:platform"])),
     responses((status = 200, description = "It is gone", body = Success<CollectionDeleted>)))]
-async fn delete(Given(api): Given<Api>, caller: Permit<AdminPlatform>, Id(slug): Id<Slug>) -> Answered {
+async fn delete(Given(api): Given<Api>, caller: Permit<AdminPlatform>, Id(slug): Id<Slug>, seen: IfMatch) -> Answered {
     let mut tx = api.db.begin().await?;
     let old = collections::find(&mut tx, &slug).await?.ok_or_else(ApiError::not_found)?;
+    seen.check(old.version)?;
     collections::delete(&mut tx, &slug).await?;
     note(&mut tx, &api, &caller, "collection.deleted", &slug, Changes::default().field("title", old.title, ())).await?;
     tx.commit().await?;

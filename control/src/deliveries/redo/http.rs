@@ -171,8 +171,14 @@ async fn test(
     Given(api): Given<Api>,
     caller: Permit<WriteWebhooks>,
     Id(id): Id<WebhookId>,
-    Body(form, _): Body<TestForm>,
+    repeatable: Repeatable,
+    Body(form, bytes): Body<TestForm>,
 ) -> Answered {
+    let ticket = match repeatable.begin(&api, &caller, &bytes).await? {
+        // Not held meanwhile: it is waited for the outside world.
+        Turn::Act(_, ticket) => ticket,
+        Turn::Replay(answer) => return Ok(answer),
+    };
     let webhook = active(&api, &caller, id).await?;
     let event_type = match form.event_type {
         Some(named) => known(named)?,
@@ -183,7 +189,11 @@ async fn test(
         Some(delivery) => Some(details(&api.db, delivery).await?),
         None => None,
     };
-    Answer::ok(&TestView { event_id: event.to_string(), event_type, delivery })
+    let view = TestView { event_id: event.to_string(), event_type, delivery };
+    let mut tx = api.db.begin().await?;
+    ticket.keep(&mut tx, StatusCode::OK, &view, api.world.now_ms()).await?;
+    tx.commit().await?;
+    Answer::ok(&view)
 }
 
 async fn active(api: &Api, caller: &Permit<WriteWebhooks>, id: WebhookId) -> Result<Webhook, ApiError> {

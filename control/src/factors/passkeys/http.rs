@@ -118,7 +118,7 @@ impl Form for MadeForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"name": "Phone"}))]
+#[schema(as = PasskeyNameForm, example = json!({"name": "Phone"}))]
 struct NameForm {
     /// 1 to 64 characters.
     #[schema(min_length = 1, max_length = 64)]

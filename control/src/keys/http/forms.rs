@@ -22,7 +22,7 @@ use crate::http::{
 
 /// What a new key shall be.
 #[derive(Debug, ToSchema)]
-#[schema(example = json!({"name": "ci", "scopes": ["read:apps"], "expires_at": "2027-01-01T00:00:00Z", "allowed_addresses": ["192.0.2.0/24"]}))]
+#[schema(as = KeyCreateForm, example = json!({"name": "ci", "scopes": ["read:apps"], "expires_at": "2027-01-01T00:00:00Z", "allowed_addresses": ["192.0.2.0/24"]}))]
 pub(crate) struct CreateForm {
     /// 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
@@ -51,7 +51,7 @@ pub(crate) struct CreateForm {
 
 /// What to change; a field left out stays, null clears it.
 #[derive(Debug, ToSchema)]
-#[schema(example = json!({"name": "ci, narrowed", "expires_at": null, "limits": {"per_second": 5}}))]
+#[schema(as = KeyUpdateForm, example = json!({"name": "ci, narrowed", "expires_at": null, "limits": {"per_second": 5}}))]
 pub(crate) struct UpdateForm {
     /// 1 to 100 characters. Cannot be cleared.
     #[schema(min_length = 1, max_length = 100)]
@@ -87,6 +87,7 @@ pub(crate) struct LimitsForm {
 }
 
 #[derive(Debug, Default, ToSchema)]
+#[schema(as = KeyRotateForm)]
 pub(crate) struct RotateForm {
     /// Seconds for which older secrets stay valid at most: 0 to 2,592,000 (30 days); a day when left out.
     #[schema(minimum = 0, maximum = 2592000)]

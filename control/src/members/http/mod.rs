@@ -55,7 +55,7 @@ impl From<Member> for MemberView {
 
 /// A member's new role.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"user_id": "user_1QjvzY8L2d0ZB9oU4hXwVk", "role": "admin"}))]
+#[schema(as = MemberChanged, example = json!({"user_id": "user_1QjvzY8L2d0ZB9oU4hXwVk", "role": "admin"}))]
 struct Changed {
     user_id: String,
     role: Role,

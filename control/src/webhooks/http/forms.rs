@@ -11,6 +11,7 @@ use crate::http::{
 };
 
 #[derive(Debug, Default, ToSchema)]
+#[schema(as = WebhookRotateForm)]
 pub(crate) struct RotateForm {
     /// Seconds for which older secrets go on signing: 0 to 604,800 (7 days); a day when left out.
     #[schema(minimum = 0, maximum = 604800)]
