@@ -17,6 +17,7 @@ mod auth;
 mod bodies;
 mod callers;
 mod certificates;
+mod conventions;
 mod deliveries;
 mod document;
 mod events;
