@@ -98,10 +98,16 @@ fn parts() -> (Router<Api>, Value) {
         .merge(mail::routes())
         .merge(oauth::routes())
         .routes(routes!(openapi));
+    let aliases = OpenApiRouter::new()
+        .merge(keys::routes())
+        .merge(webhooks::routes())
+        .merge(catalogue::aliases())
+        .merge(apps::aliases())
+        .merge(usage::aliases());
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", v1)
         // Seed 001 has these here.
-        .nest("/api/v1/marketplace", keys::routes().merge(webhooks::routes()))
+        .nest("/api/v1/marketplace", aliases)
         .split_for_parts();
     let document = serde_json::to_value(document).expect("a document of text and numbers");
     (routes, http::openapi::complete(document))

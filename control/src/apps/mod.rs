@@ -22,7 +22,7 @@ mod view;
 pub use act::{NewApp, Which, create, edit, step};
 pub use content::{Category, Content, Number, Permission, PermissionDiff, PriceModel, Pricing};
 pub use error::AppError;
-pub use http::routes;
+pub use http::{aliases, routes};
 pub use model::{App, Finding, Version, Whole};
 pub use probe::{check_until, sweep};
 pub use state::{Act, By, Refused, Standing, State};

@@ -12,7 +12,7 @@ mod listing;
 mod store;
 
 pub use crate::db::Wanted;
-pub use http::routes;
+pub use http::{aliases, routes};
 pub use listing::{Entry, Listing, Place, Sort, rank};
 pub use store::{
     browse::{Filter, browse},

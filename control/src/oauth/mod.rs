@@ -38,7 +38,7 @@ mod token;
 pub use self::{
     bearer::Bearers,
     feed::{IssuerFeed, RevocationFeed, announce},
-    http::{Oauth, protocol, routes},
+    http::{Oauth, OauthConfigView, config_of, protocol, routes},
     revoke::{Ended, Held, begin_anew, end_held, end_of_person, hold},
     store::grants::{Given, given_by},
     sweep::sweep,

@@ -9,6 +9,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use http::routes;
+pub use http::{aliases, routes};
 pub use reached::sweep;
 pub use sink::Sink;

@@ -42,5 +42,6 @@ mod schema;
 mod signing;
 mod statements;
 mod stores;
+mod surface;
 mod usage;
 mod webhooks;

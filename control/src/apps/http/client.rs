@@ -17,11 +17,12 @@ use crate::{
         Answer, Answered, Api, ApiError, Body, Caller, Fields, Form, Id, IfMatch, Permit, ReadApps, WriteApps, fields::parsed,
         tagged,
     },
+    oauth::{OauthConfigView, config_of},
     sync::{Propagation, Wait},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(read)).routes(routes!(put, remove))
+    OpenApiRouter::new().routes(routes!(read)).routes(routes!(put, remove)).routes(routes!(config))
 }
 
 #[derive(Debug, ToSchema)]
@@ -61,6 +62,31 @@ async fn read(Given(api): Given<Api>, caller: Permit<ReadApps>, Id(id): Id<AppId
     let app = store::find(&mut tx, caller.bounds(), id).await?.ok_or_else(ApiError::not_found)?;
     let client_id = store::client_of(&mut tx, id).await?.map(|(client, _)| client);
     Ok(tagged(Answer::ok(&LinkView { app_id: id, client_id, propagation: None })?, app.version))
+}
+
+/// How an app asks people for access.
+#[derive(Debug, Serialize, ToSchema)]
+struct AppOauthView {
+    #[schema(value_type = String)]
+    app_id: AppId,
+    /// Null: the app asks nobody.
+    oauth_config: Option<OauthConfigView>,
+}
+
+/// Read how an app asks people for access
+///
+/// The settings of its OAuth application, and where it sends people. Secrets are no part of it.
+#[utoipa::path(get, path = "/apps/{id}/oauth/config", operation_id = "apps_oauth_config", tag = "apps",
+    params(("id" = String, Path, description = "The app's id, `app_…`")), security(("key" = ["read:apps"])),
+    responses((status = 200, description = "The settings", body = Success<AppOauthView>)))]
+async fn config(Given(api): Given<Api>, caller: Permit<ReadApps>, Id(id): Id<AppId>) -> Answered {
+    let mut tx = api.db.begin_read().await?;
+    let app = store::find(&mut tx, caller.bounds(), id).await?.ok_or_else(ApiError::not_found)?;
+    let oauth_config = match store::client_of(&mut tx, id).await? {
+        Some((client, _)) => config_of(&mut tx, &api, Some(app.account_id), client).await?,
+        None => None,
+    };
+    Answer::ok(&AppOauthView { app_id: id, oauth_config })
 }
 
 /// Give an app its OAuth application

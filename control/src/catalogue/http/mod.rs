@@ -12,3 +12,8 @@ use crate::http::Api;
 pub fn routes() -> OpenApiRouter<Api> {
     read::routes().merge(collections::routes()).merge(analytics::routes())
 }
+
+/// Below `/marketplace` as well.
+pub fn aliases() -> OpenApiRouter<Api> {
+    read::aliases()
+}

@@ -36,6 +36,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(suggestions)).routes(routes!(list_categories)).routes(routes!(read))
 }
 
+/// What seed 001 has under `/marketplace` too.
+pub(super) fn aliases() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(read))
+}
+
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]

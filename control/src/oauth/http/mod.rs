@@ -3,6 +3,7 @@
 
 mod authorize;
 mod clients;
+mod config;
 mod consent;
 mod device;
 mod forms;
@@ -22,6 +23,8 @@ use axum::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
+pub use config::{OauthConfigView, config_of};
+
 use super::pace::Pace;
 use crate::http::Api;
 
@@ -40,6 +43,9 @@ pub fn routes() -> OpenApiRouter<Api> {
 pub fn protocol() -> Router<Api> {
     Router::new()
         .route("/oauth/authorize", get(authorize::ask).post(authorize::decide))
+        // Seed 001 has these two here as well.
+        .route("/api/v1/marketplace/oauth/authorize", get(authorize::ask).post(authorize::decide))
+        .route("/api/v1/marketplace/oauth/token", post(tokens::token))
         .route("/oauth/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/oauth/par", post(pushed::push))
         .route("/oauth/register", post(register::register))
