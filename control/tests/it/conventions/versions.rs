@@ -21,6 +21,7 @@ const UNVERSIONED: Exceptions = &[
     ("DELETE /members/invitations/{id}", ONLY_ENDS),
     ("DELETE /members/{id}", "the role is read and the member removed under one lock, and no role is a reason to keep one"),
     ("DELETE /oauth/grants/{id}", ONLY_ENDS),
+    ("DELETE /oauth/registration-tokens/{id}", ONLY_ENDS),
     ("DELETE /users/me", "by the password, and for good"),
     ("DELETE /users/me/identities/{id}", ONLY_ENDS),
     ("DELETE /users/me/passkeys/{id}", "by the password and a code; its name is all that can be edited"),

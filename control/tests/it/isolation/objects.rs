@@ -59,6 +59,7 @@ impl World {
             }
             "/installations/{id}/webhooks/{webhook_id}" => account_two((self.installation(of).await.1, self.webhook(of).await)),
             "/oauth/clients/{id}" => account(self.client(of).await),
+            "/oauth/registration-tokens/{id}" => account(self.registration_token(of).await),
             "/oauth/grants/{id}" => account(self.grant(of).await),
             "/portfolio/projects/{id}" => account(self.project(of).await),
             "/support/tickets/{id}" => account(self.ticket(of).await),
@@ -134,6 +135,11 @@ impl World {
     pub(super) async fn client(&self, of: &Person) -> String {
         let body = json!({"name": self.name(of), "redirect_uris": ["https://app.example/"], "scopes": ["read:stores"]});
         self.posted(of, "/oauth/clients", body).await
+    }
+
+    async fn registration_token(&self, of: &Person) -> String {
+        let body = json!({"name": self.name(of), "scopes": ["read:stores"]});
+        self.posted(of, "/oauth/registration-tokens", body).await
     }
 
     async fn invitation(&self, of: &Person) -> String {

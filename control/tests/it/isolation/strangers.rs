@@ -32,6 +32,7 @@ const LISTS_OF_HERS: &[&str] = &[
     "GET /members/invitations",
     "GET /oauth/clients",
     "GET /oauth/grants",
+    "GET /oauth/registration-tokens",
     "GET /portfolio",
     "GET /portfolio/projects",
     "GET /stores",
