@@ -225,7 +225,7 @@ pub(super) async fn take_expired(tx: &mut Tx, now_ms: i64, max: i64) -> db::Resu
              SET expiry_due = NULL
              WHERE id IN (SELECT id FROM api_keys WHERE expiry_due <= $1 ORDER BY expiry_due LIMIT $2) AND expiry_due <= $1
              RETURNING id, account_id, name, environment, scopes, allowed_addresses, per_second, per_day, per_month, concurrent,
-                       require_signature, created_at, expires_at, revoked_at",
+                       require_signature, created_at, expires_at, revoked_at, version",
         )
         .bind(now_ms)
         .bind(max)
