@@ -136,6 +136,10 @@ codes! {
     TokenAudience = "token_audience", 401;
     /// The token is good, but stands for no account that is known here.
     TokenAccountUnknown = "token_account_unknown", 403;
+    /// The token is bound to a key (DPoP, RFC 9449): it must be shown as `Authorization: DPoP`, with one proof in the header `DPoP`.
+    TokenProofMissing = "token_proof_missing", 401;
+    /// The proof in the header `DPoP` is not by the token's key, not for this request, older than a minute, from before this gateway started, or was shown before; `details` says what is wrong. Make a proof for each request.
+    TokenProofInvalid = "token_proof_invalid", 401;
     /// The issuer's keys have not been fetched yet, or not for too long, so that its tokens can be neither accepted nor refused.
     IssuerKeysUnavailable = "issuer_keys_unavailable", 503;
     /// The route asks for a client certificate and the connection has none.

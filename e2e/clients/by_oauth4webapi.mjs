@@ -88,6 +88,27 @@ const first = await oauth.deviceCodeGrantRequest(as, client, proof, device.devic
 expect((await oauth.processDeviceCodeResponse(as, client, first)).id_token !== undefined, 'an ID token');
 done.push('device');
 
+const DPoP = oauth.DPoP(client, await oauth.generateKeyPair('ES256'));
+const proved = await oauth.clientCredentialsGrantRequest(as, client, proof, { scope: 'read:keys' }, { DPoP });
+const bound = await oauth.processClientCredentialsResponse(as, client, proved);
+expect(bound.token_type === 'dpop', bound.token_type);
+const target = new URL(`${GATEWAY}/api/v1/keys`);
+let sent;
+const seen = (at, options) => fetch(at, (sent = options));
+const shown = { DPoP, [oauth.customFetch]: seen };
+expect((await oauth.protectedResourceRequest(bound.access_token, 'GET', target, undefined, undefined, shown)).status === 200, 'keys');
+const confirmed = await oauth.validateJwtAccessToken(as, new Request(target, { headers: sent.headers }), GATEWAY);
+expect(confirmed.cnf.jkt !== undefined, JSON.stringify(confirmed));
+/** What the gateway says to whoever has seen the request, or the token. */
+const says = async (headers) => {
+  const answer = await fetch(target, { headers });
+  return [answer.status, (await answer.json()).error.type, answer.headers.get('www-authenticate').split(' ')[0]].join(' ');
+};
+expect((await says(sent.headers)) === '401 token_proof_invalid DPoP', await says(sent.headers));
+const stolen = { authorization: `Bearer ${bound.access_token}` };
+expect((await says(stolen)) === '401 token_proof_missing DPoP', await says(stolen));
+done.push('dpop');
+
 const used = await oauth.refreshTokenGrantRequest(as, client, proof, tokens.refresh_token);
 const refusal = await oauth.processRefreshTokenResponse(as, client, used).catch((error) => error);
 expect(refusal instanceof oauth.ResponseBodyError || refusal.refresh_token === refreshed.refresh_token, String(refusal));

@@ -28,7 +28,7 @@ done.push('discovery');
 const cookie = await signIn();
 
 /** A request that somebody agrees to; the tokens that came of it. */
-async function signedIn(parameters, build = client.buildAuthorizationUrl, as = config) {
+async function signedIn(parameters, build = client.buildAuthorizationUrl, as = config, options = {}) {
   const pkceCodeVerifier = client.randomPKCECodeVerifier();
   const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()];
   const url = await build(as, {
@@ -41,7 +41,7 @@ async function signedIn(parameters, build = client.buildAuthorizationUrl, as = c
   });
   const back = await agree(cookie, url);
   const checks = { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: true, maxAge: 3600 };
-  return client.authorizationCodeGrant(as, back, checks);
+  return client.authorizationCodeGrant(as, back, checks, undefined, options);
 }
 
 const tokens = await signedIn({ scope: 'openid profile email read:keys', max_age: '3600' });
@@ -84,5 +84,23 @@ client.enableNonRepudiationChecks(own);
 const { access_token } = await signedIn({ scope: 'openid email' }, client.buildAuthorizationUrl, own);
 expect((await client.fetchUserInfo(own, access_token, sub)).email === who.email, 'the same address');
 done.push('registration');
+
+const public_ = { ...itself, grant_types: ['authorization_code', 'refresh_token'], token_endpoint_auth_method: 'none' };
+const bound = await client.dynamicClientRegistration(
+  new URL(GATEWAY),
+  { ...public_, dpop_bound_access_tokens: true },
+  client.None(),
+);
+client.enableNonRepudiationChecks(bound);
+const DPoP = client.getDPoPHandle(bound, await client.randomDPoPKeyPair());
+const push = (as, parameters) => client.buildAuthorizationUrlWithPAR(as, parameters, { DPoP });
+const first = await signedIn({ scope: 'openid email' }, push, bound, { DPoP });
+expect(first.token_type === 'dpop', first.token_type);
+const next = await client.refreshTokenGrant(bound, first.refresh_token, undefined, { DPoP });
+expect((await client.fetchUserInfo(bound, next.access_token, sub, { DPoP })).email === who.email, 'the same address');
+const thief = client.getDPoPHandle(bound, await client.randomDPoPKeyPair());
+const refused = await client.refreshTokenGrant(bound, next.refresh_token, undefined, { DPoP: thief }).catch((error) => error);
+expect(refused.error === 'invalid_grant', String(refused));
+done.push('dpop');
 
 console.log(JSON.stringify(done));

@@ -27,6 +27,8 @@ pub struct Offered<'r> {
 pub enum Chosen<'r> {
     Key(&'r [u8]),
     Token(&'r [u8]),
+    /// A token that is shown with a proof of its key.
+    Bound(&'r [u8]),
     /// A signature that stands for its key.
     Signature,
     Certificate,
@@ -46,15 +48,18 @@ pub fn choose<'r>(auth: Auth, offered: Offered<'r>) -> Result<Chosen<'r>, Reject
         Credential::Key(session) if takes.contains(AuthMethod::Session) && SessionToken::parse(session).is_ok() => {
             Ok(Chosen::Session)
         }
-        Credential::Token(_) if takes.contains(AuthMethod::Jwt) && offered.signature && takes.contains(AuthMethod::Signature) => {
+        Credential::Token(_) | Credential::Bound(_)
+            if takes.contains(AuthMethod::Jwt) && offered.signature && takes.contains(AuthMethod::Signature) =>
+        {
             Err(Reject::Ambiguous("a token beside the signature of a key"))
         }
         Credential::Token(token) if takes.contains(AuthMethod::Jwt) => Ok(Chosen::Token(token)),
+        Credential::Bound(token) if takes.contains(AuthMethod::Jwt) => Ok(Chosen::Bound(token)),
         Credential::Key(key) | Credential::Token(key) if takes.contains(AuthMethod::Key) => Ok(Chosen::Key(key)),
         // Neither a key nor a token, but sent where tokens are.
         Credential::Key(_) if takes.contains(AuthMethod::Jwt) => Err(Reject::CredentialNotAccepted),
         Credential::Key(_) | Credential::Token(_) => Err(Reject::CredentialNotAccepted),
-        Credential::None | Credential::Other => without_authorization(takes, offered),
+        Credential::None | Credential::Bound(_) | Credential::Other => without_authorization(takes, offered),
     }
 }
 
@@ -87,6 +92,7 @@ mod tests {
 
     const KEY: Credential<'static> = Credential::Key(b"k");
     const TOKEN: Credential<'static> = Credential::Token(b"a.b.c");
+    const BOUND: Credential<'static> = Credential::Bound(b"a.b.c");
 
     fn any(methods: &[AuthMethod]) -> Auth {
         Auth::Any(methods.iter().copied().collect())
@@ -107,6 +113,9 @@ mod tests {
         let all = any(&AuthMethod::ALL);
         assert_eq!(chosen(all, KEY, true, true), Ok(Chosen::Key(b"k")));
         assert_eq!(chosen(all, TOKEN, false, true), Ok(Chosen::Token(b"a.b.c")));
+        assert_eq!(chosen(all, BOUND, false, true), Ok(Chosen::Bound(b"a.b.c")));
+        assert_eq!(chosen(any(&[Mtls]), BOUND, false, true), Ok(Chosen::Certificate), "the upstream's business");
+        assert!(matches!(chosen(all, BOUND, true, false), Err(Reject::Ambiguous(_))));
         assert_eq!(chosen(all, Credential::None, true, true), Ok(Chosen::Signature));
         assert_eq!(chosen(all, Credential::None, false, true), Ok(Chosen::Certificate));
         assert_eq!(chosen(all, Credential::Other, false, true), Ok(Chosen::Certificate));
@@ -125,7 +134,7 @@ mod tests {
     fn a_credential_that_is_not_taken_is_never_taken_for_none() {
         use AuthMethod::{Anonymous, Jwt, Mtls, Signature};
         for auth in [any(&[Anonymous]), any(&[Anonymous, Mtls]), any(&[Anonymous, Signature])] {
-            for credential in [KEY, TOKEN, Credential::Other] {
+            for credential in [KEY, TOKEN, BOUND, Credential::Other] {
                 assert_eq!(chosen(auth, credential, false, false), Err(Reject::CredentialNotAccepted), "{auth:?} {credential:?}");
             }
         }

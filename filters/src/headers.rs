@@ -87,7 +87,7 @@ fn is_nominated(headers: &HeaderMap, name: &str) -> bool {
 }
 
 fn is_credential_name(name: &str) -> bool {
-    matches!(name, "authorization" | "x-api-key")
+    matches!(name, "authorization" | "x-api-key" | "dpop")
 }
 
 fn is_framing(name: &str) -> bool {

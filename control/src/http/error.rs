@@ -101,6 +101,10 @@ impl ApiError {
             (401, _) if self.code == ErrorCode::KeyMissing => Some(String::new()),
             // Neither is asked for as a bearer.
             (401, _) if matches!(self.code, ErrorCode::CredentialsInvalid | ErrorCode::SecondFactorInvalid) => None,
+            (401, _) if matches!(self.code, ErrorCode::TokenProofMissing | ErrorCode::TokenProofInvalid) => {
+                headers.insert(header::WWW_AUTHENTICATE, by_proof(self.code));
+                None
+            }
             (401, _) => Some(", error=\"invalid_token\"".to_owned()),
             (_, Some(scope)) => Some(format!(", error=\"insufficient_scope\", scope=\"{scope}\"")),
             _ => None,
@@ -116,6 +120,14 @@ impl ApiError {
         }
         headers
     }
+}
+
+/// RFC 9449, 7.1.
+fn by_proof(code: ErrorCode) -> HeaderValue {
+    HeaderValue::from_static(match code {
+        ErrorCode::TokenProofMissing => "DPoP realm=\"clearway\", error=\"invalid_token\", algs=\"ES256 EdDSA\"",
+        _ => "DPoP realm=\"clearway\", error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA\"",
+    })
 }
 
 impl From<db::Error> for ApiError {

@@ -28,10 +28,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use answer::{Answer, Answered, List, issue};
 pub use caller::{
-    ACCOUNT_HEADER, AdminPlatform, Browser, CSRF_HEADER, Caller, DeleteApps, Held, HeldSession, HeldToken, KeyDirectory, Permit,
-    Person, Principal, ReadAnalytics, ReadApps, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores, ReadUser, ReadWebhooks,
-    SessionDirectory, TokenDirectory, Wanted, WriteApps, WriteEvents, WriteKeys, WriteMarketplace, WriteStores, WriteUser,
-    WriteWebhooks,
+    ACCOUNT_HEADER, AdminPlatform, Asked, Browser, CSRF_HEADER, Caller, DeleteApps, Held, HeldSession, HeldToken, KeyDirectory,
+    Permit, Person, Principal, ReadAnalytics, ReadApps, ReadAudit, ReadBilling, ReadEvents, ReadKeys, ReadStores, ReadUser,
+    ReadWebhooks, SessionDirectory, TokenDirectory, Wanted, WriteApps, WriteEvents, WriteKeys, WriteMarketplace, WriteStores,
+    WriteUser, WriteWebhooks,
 };
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};

@@ -32,6 +32,8 @@ pub(super) struct Asked {
     pub(super) request_uri: Option<String>,
     pub(super) code_challenge: String,
     pub(super) resource: Resource,
+    /// The thumbprint of the key that the code is to be bound to (RFC 9449, 10).
+    pub(super) jkt: Option<String>,
     /// For the ID token (OpenID Connect Core, 3.1.2.1), as are the following.
     pub(super) nonce: Option<String>,
     /// Nobody is to be asked: then nothing can be given.
@@ -117,6 +119,11 @@ pub(super) fn of_client(client: Client, params: &Params, issuer: &str) -> Result
     if nonce.as_ref().is_some_and(|nonce| nonce.chars().count() > NONCE_CHARS_MAX) {
         return Err(invalid("The nonce is too long."));
     }
+    let jkt = params.get("dpop_jkt").map(str::to_owned);
+    // A SHA-256 in base64url, as a challenge is.
+    if jkt.as_deref().is_some_and(|jkt| !is_challenge(jkt)) {
+        return Err(invalid("dpop_jkt must be 43 characters of base64url."));
+    }
     let code_challenge = params.get("code_challenge").unwrap_or_default().to_owned();
     let resource = resource.unwrap_or_default();
     Ok(Asked {
@@ -127,6 +134,7 @@ pub(super) fn of_client(client: Client, params: &Params, issuer: &str) -> Result
         request_uri: None,
         code_challenge,
         resource,
+        jkt,
         nonce,
         silent,
         sign_in,

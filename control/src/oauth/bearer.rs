@@ -7,16 +7,17 @@ use clearway_config::{
     AccountId, ClientId, GrantId, Scopes, TokenId, UserId,
     settings::gateway::{Algorithm, Issuer},
 };
-use clearway_filters::jwt::{Jwks, Token, covers};
+use clearway_filters::jwt::{Jwks, Proof, Proved, Refusal, Token, covers};
 
 use super::{
+    dpop,
     identity::Identity,
     revoke::client_generation,
     store::{grants, revocations},
 };
 use crate::{
     db::{self, Db},
-    http::{HeldToken, TokenDirectory},
+    http::{Asked, HeldToken, TokenDirectory},
 };
 
 /// What a good token says.
@@ -32,6 +33,8 @@ pub(super) struct Access {
     pub(super) identity: Identity,
     /// Where it is good alone: this path and everything below it.
     pub(super) below: Option<Box<str>>,
+    /// The thumbprint of the key that it is bound to.
+    pub(super) bound: Option<Box<str>>,
     pub(super) issued_at_s: i64,
     pub(super) expires_at_s: i64,
 }
@@ -66,6 +69,7 @@ pub(super) async fn read(db: &Db, issuer: &str, text: &str, now_ms: i64) -> db::
             scopes: claims.scopes,
             identity: Identity::of_stored(said("scope").unwrap_or_default()),
             below: claims.below,
+            bound: claims.bound,
             issued_at_s: token.claim("iat")?.as_i64()?,
             expires_at_s: token.claim("exp")?.as_i64()?,
         })
@@ -108,6 +112,17 @@ impl TokenDirectory for Bearers {
             user_id: access.subject.parse().ok(),
             account_id: access.account_id,
             scopes,
+            bound: access.bound,
         }))
+    }
+
+    fn verify(&self, proof: &str, of: Asked<'_>, now_ms: i64) -> Result<Proof, Refusal> {
+        let Asked { method, path, token } = of;
+        let of = Proved { method, base: &self.issuer, path, token: Some(token.as_bytes()) };
+        Proof::verify(proof.as_bytes(), of, u64::try_from(now_ms).unwrap_or(0))
+    }
+
+    async fn accept(&self, db: &Db, proof: &Proof) -> db::Result<bool> {
+        dpop::accept(db, proof).await
     }
 }

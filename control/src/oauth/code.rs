@@ -43,6 +43,8 @@ pub(super) struct Code {
     pub(super) nonce: Option<String>,
     /// When the person signed in, in milliseconds since 1970.
     pub(super) authenticated_at: Option<i64>,
+    /// The thumbprint of the key that whoever changes it has to prove.
+    pub(super) jkt: Option<String>,
 }
 
 /// What a person agrees to.
@@ -57,6 +59,8 @@ pub(super) struct Agreed<'a> {
     pub(super) resource: &'a Resource,
     pub(super) nonce: Option<&'a str>,
     pub(super) authenticated_at: i64,
+    /// The thumbprint of the key that the code is bound to.
+    pub(super) jkt: Option<&'a str>,
 }
 
 /// What came of showing a code or a refresh token.
@@ -68,7 +72,8 @@ pub(super) enum Shown {
 
 /// Makes a grant, which lasts no longer than its code until that is used.
 pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agreed<'_>) -> db::Result<Opaque> {
-    let Agreed { client, account_id, scopes, identity, redirect_uri, code_challenge, resource, nonce, authenticated_at } = agreed;
+    let Agreed { client, account_id, scopes, identity, redirect_uri, code_challenge, resource, nonce, authenticated_at, jkt } =
+        agreed;
     let now_ms = world.now_ms();
     let grant = Grant {
         id: world.id(GrantId::new),
@@ -82,6 +87,7 @@ pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agr
         expires_at: now_ms + CODE_LIFE_MS,
         revoked_at: None,
         resource: resource.clone(),
+        jkt: None,
     };
     grants::insert(tx, &grant).await?;
     let plain = Opaque::mint(Kind::Code, world);
@@ -94,6 +100,7 @@ pub(super) async fn agree(tx: &mut Tx, world: &World, actor: &Actor, agreed: Agr
         used_at: None,
         nonce: nonce.map(str::to_owned),
         authenticated_at: Some(authenticated_at),
+        jkt: jkt.map(str::to_owned),
     };
     codes::insert(tx, &plain.hash(), &code, now_ms).await?;
     let object_id = grant.id.to_string();
@@ -111,6 +118,8 @@ pub(super) struct Redemption<'a> {
     pub(super) verifier: &'a str,
     /// What of it the tokens are to be good for.
     pub(super) resource: Option<Resource>,
+    /// The thumbprint of the key that the client has proved.
+    pub(super) jkt: Option<&'a str>,
 }
 
 /// Changes a code for tokens. One that is shown again, or without what its client alone can know, ends its grant and all that
@@ -120,7 +129,7 @@ pub(super) async fn redeem(
     api: &Api,
     signer: &Signer,
     client: &Client,
-    Redemption { code, redirect_uri, verifier, resource }: Redemption<'_>,
+    Redemption { code, redirect_uri, verifier, resource, jkt }: Redemption<'_>,
 ) -> Result<Shown, Refusal> {
     let world = &api.world;
     let now_ms = world.now_ms();
@@ -136,11 +145,12 @@ pub(super) async fn redeem(
     }
     let resource = grant.resource.narrowed(resource)?;
     codes::used(tx, &hash, now_ms).await?;
-    if code.redirect_uri != redirect_uri || !verifies(&code.code_challenge, verifier) {
+    let another_key = code.jkt.is_some() && code.jkt.as_deref() != jkt;
+    if code.redirect_uri != redirect_uri || !verifies(&code.code_challenge, verifier) || another_key {
         let ended = revoke::end(tx, world, &Actor::System, &grant, "code_injected").await?;
         return Ok(Shown::Refused(Refusal::invalid_grant(), ended));
     }
-    let first = First { grant, resource, authenticated_at: code.authenticated_at, nonce: code.nonce.as_deref() };
+    let first = First { grant, resource, authenticated_at: code.authenticated_at, nonce: code.nonce.as_deref(), jkt };
     Ok(Shown::Issued(issue::first(tx, api, signer, client, first).await?))
 }
 

@@ -138,6 +138,7 @@ pub(super) async fn allow(tx: &mut Tx, world: &World, by: &Caller, device: &Devi
         expires_at: device.expires_at,
         revoked_at: None,
         resource: device.resource.clone(),
+        jkt: None,
     };
     grants::insert(tx, &grant).await?;
     if !store::decide(tx, device, Some((grant.id, authenticated_at))).await? {
@@ -168,7 +169,7 @@ pub(super) async fn ask(
     signer: &Signer,
     client: &Client,
     presented: &str,
-    resource: Option<Resource>,
+    (resource, jkt): (Option<Resource>, Option<&str>),
 ) -> Result<Shown, Refusal> {
     let now_ms = api.world.now_ms();
     let Some(code) = Opaque::parse(Kind::DeviceCode, presented) else { return Err(Refusal::invalid_grant()) };
@@ -189,7 +190,7 @@ pub(super) async fn ask(
     let Some(grant) = device.grant_id else { return wait("authorization_pending", "The person has not decided yet.") };
     let grant = grants::lock(tx, None, grant).await?.filter(|grant| grant.is_live(now_ms)).ok_or_else(Refusal::invalid_grant)?;
     let resource = grant.resource.narrowed(resource)?;
-    let first = First { grant, resource, authenticated_at: device.authenticated_at, nonce: None };
+    let first = First { grant, resource, authenticated_at: device.authenticated_at, nonce: None, jkt };
     let issued = issue::first(tx, api, signer, client, first).await?;
     // Whoever shows the code again has nothing to show.
     store::remove(tx, &device).await?;

@@ -23,6 +23,9 @@ pub(super) struct Grant {
     pub(super) expires_at: i64,
     pub(super) revoked_at: Option<i64>,
     pub(super) resource: Resource,
+    /// The thumbprint of the key that whoever refreshes its tokens has to prove (RFC 9449, 5): of clients that cannot prove
+    /// otherwise that they are themselves.
+    pub(super) jkt: Option<String>,
 }
 
 impl Grant {

@@ -15,6 +15,7 @@ mod client_auth;
 mod clients;
 mod code;
 mod device;
+mod dpop;
 mod feed;
 mod grants;
 mod http;

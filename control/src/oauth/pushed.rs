@@ -28,16 +28,18 @@ const PARAMS: &[&str] = &[
     "code_challenge_method",
     "response_mode",
     "resource",
+    "dpop_jkt",
     "nonce",
     "prompt",
     "max_age",
 ];
 
-/// Keeps a request that was read and found to be one; what names it.
-pub(super) async fn keep(db: &Db, world: &World, client: &Client, params: &Params) -> db::Result<String> {
+/// Keeps a request that was read and found to be one; what names it. `jkt` is the thumbprint of the key that was proved with it.
+pub(super) async fn keep(db: &Db, world: &World, client: &Client, params: &Params, jkt: Option<String>) -> db::Result<String> {
     let name = Opaque::mint(Kind::Request, world);
     let kept = PARAMS.iter().filter_map(|name| params.get(name).map(|value| ((*name).to_owned(), value.to_owned())));
-    store::insert(db, &name.hash(), client.id, kept.collect(), world.now_ms() + LIFE_MS).await?;
+    let proved = jkt.map(|jkt| ("dpop_jkt".to_owned(), jkt));
+    store::insert(db, &name.hash(), client.id, kept.chain(proved).collect(), world.now_ms() + LIFE_MS).await?;
     Ok(format!("{PREFIX}{}", name.reveal()))
 }
 

@@ -10,6 +10,7 @@ use super::{
     authorize::Wanted,
     clients::Client,
     code::{Shown, unsigned},
+    dpop,
     grants::Grant,
     opaque::{Kind, Opaque},
     refusal::{Refusal, Word},
@@ -72,6 +73,7 @@ pub(super) async fn refresh(
     client: &Client,
     presented: &str,
     (asked, resource): (Option<Wanted>, Option<Resource>),
+    jkt: Option<&str>,
 ) -> Result<Shown, Refusal> {
     let world = &api.world;
     let now_ms = world.now_ms();
@@ -81,7 +83,8 @@ pub(super) async fn refresh(
     // Held from here on: two who show the same token come one after the other.
     let grant = grants::lock(tx, None, grant_id).await?.ok_or_else(Refusal::invalid_grant)?;
     let held = store::find(&mut *tx, &hash).await?.ok_or_else(Refusal::invalid_grant)?;
-    if !grant.is_live(now_ms) {
+    // Whoever has the token and not its key changes nothing by it, and ends nothing.
+    if !grant.is_live(now_ms) || grant.jkt.is_some() && grant.jkt.as_deref() != jkt {
         return Err(Refusal::invalid_grant());
     }
     if let Some(used_at) = held.used_at {
@@ -118,12 +121,12 @@ pub(super) async fn refresh(
         &super::http::issuer(api),
         client,
         &grant,
-        Extent { scopes: &scopes, identity, resource: &resource },
+        Extent { scopes: &scopes, identity, resource: &resource, jkt },
     )
     .map_err(unsigned)?;
     let issued = Issued {
         access_token: access.jwt,
-        token_type: "Bearer".into(),
+        token_type: dpop::token_type(jkt).into(),
         expires_in: (access.expires_at - now_ms).div_euclid(1_000),
         refresh_token: Some(next.reveal().to_owned()),
         scope: token::words(&scopes, identity),

@@ -28,6 +28,8 @@ pub(super) enum Word {
     InvalidTarget,
     /// What is shown as a bearer is none, or no more (RFC 6750, 3.1).
     InvalidToken,
+    /// RFC 9449, 5.
+    InvalidDpopProof,
     /// RFC 7591, 3.2.2, as is the next.
     InvalidRedirectUri,
     InvalidClientMetadata,
@@ -49,6 +51,7 @@ impl Word {
             Word::Authorization(word) => word,
             Word::InvalidTarget => "invalid_target",
             Word::InvalidToken => "invalid_token",
+            Word::InvalidDpopProof => "invalid_dpop_proof",
             Word::InvalidRedirectUri => "invalid_redirect_uri",
             Word::InvalidClientMetadata => "invalid_client_metadata",
             Word::ServerError => "server_error",

@@ -42,6 +42,8 @@ pub(super) struct Extent<'e> {
     pub(super) scopes: &'e Scopes,
     pub(super) identity: Identity,
     pub(super) resource: &'e Resource,
+    /// The thumbprint of the key that it is bound to.
+    pub(super) jkt: Option<&'e str>,
 }
 
 /// Signs an access token of `grant`.
@@ -51,14 +53,14 @@ pub(super) fn access(
     issuer: &str,
     client: &Client,
     grant: &Grant,
-    Extent { scopes, identity, resource }: Extent<'_>,
+    Extent { scopes, identity, resource, jkt }: Extent<'_>,
 ) -> Result<Access, SigningError> {
     let now_ms = world.now_ms();
     let now_s = now_ms.div_euclid(1_000);
     // Not a moment less than was promised.
     let exp = (now_ms + 999).div_euclid(1_000) + client.access_lifetime;
     let subject = grant.user_id.map_or_else(|| client.id.to_string(), |id| id.to_string());
-    let claims = json!({
+    let mut claims = json!({
         "iss": issuer,
         "sub": subject,
         "aud": resource.url(issuer),
@@ -71,6 +73,9 @@ pub(super) fn access(
         "account_id": grant.account_id,
         "grant_id": grant.id,
     });
+    if let Some(jkt) = jkt {
+        claims["cnf"] = json!({ "jkt": jkt });
+    }
     Ok(Access { jwt: signer.sign(TYP, &claims)?, expires_at: exp * 1_000 })
 }
 

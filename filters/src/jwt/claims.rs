@@ -25,6 +25,7 @@ pub(super) fn read(claims: &Object, issuer: &Issuer, now_ms: u64) -> Result<Clai
         account: account(claims, &issuer.account).ok_or(Refusal::AccountUnknown)?,
         refused_from_ms,
         below,
+        bound: bound(claims, issuer)?,
     })
 }
 
@@ -48,7 +49,7 @@ pub(super) fn check_times(claims: &Object, leeway: Duration, max_age: Option<Dur
 }
 
 /// A NumericDate: seconds since 1970, perhaps with a fraction.
-fn date_ms(date: &Value) -> Option<u64> {
+pub(super) fn date_ms(date: &Value) -> Option<u64> {
     if let Some(seconds) = date.as_u64() {
         return Some(seconds.saturating_mul(1_000));
     }
@@ -72,6 +73,14 @@ fn below(claims: &Object, issuer: &Issuer) -> Result<Option<Box<str>>, Refusal> 
             path.filter(|path| is_resource_path(path)).map(|path| Some(path.into())).ok_or(Refusal::Audience)
         }
         _ => Err(Refusal::Audience),
+    }
+}
+
+/// What it is bound to: nothing else is known here than the key of a proof.
+fn bound(claims: &Object, issuer: &Issuer) -> Result<Option<Box<str>>, Refusal> {
+    match claims.get("cnf").filter(|_| issuer.binds) {
+        None => Ok(None),
+        Some(bound) => bound.get("jkt").and_then(Value::as_str).map(|key| Some(key.into())).ok_or(Refusal::Invalid("cnf")),
     }
 }
 

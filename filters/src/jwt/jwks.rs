@@ -11,6 +11,7 @@ use ring::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 /// Bytes in a document of keys at most.
 pub const JWKS_BYTES_MAX: usize = 256 * 1024;
@@ -112,6 +113,24 @@ impl Jwks {
 }
 
 impl Key {
+    pub(super) fn read(written: &serde_json::Value) -> Option<Self> {
+        serde_json::from_value(written.clone()).ok().and_then(Self::of)
+    }
+
+    /// What names it (RFC 7638); `None` for kinds that proofs are not signed by.
+    pub(super) fn thumbprint(&self) -> Option<String> {
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let written = match &self.material {
+            Material::P256(point) => {
+                let (x, y) = point.get(1..)?.split_at_checked(32)?;
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, part(x), part(y))
+            }
+            Material::Ed25519(key) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, part(key)),
+            Material::Rsa { .. } | Material::P384(_) => return None,
+        };
+        Some(part(&Sha256::digest(written)))
+    }
+
     /// `None` for a key that is of no use here.
     fn of(written: Written) -> Option<Self> {
         if written.usage.as_deref().is_some_and(|usage| usage != "sig") {
@@ -141,7 +160,7 @@ impl Key {
         Some(Self { id: written.kid, algorithm, material })
     }
 
-    fn is_for(&self, algorithm: Algorithm) -> bool {
+    pub(super) fn is_for(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         let fits = match &self.material {
             Material::Rsa { .. } => matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512),

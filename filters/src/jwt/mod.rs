@@ -10,6 +10,7 @@ mod claims;
 mod id_token;
 mod jwks;
 mod object;
+mod proof;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use claims::is_resource_path;
 pub use id_token::Expected;
 pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksFault, KEYS_MAX};
 use object::Object;
+pub use proof::{PROOF_ALGORITHMS, Proof, Proved};
 
 /// Bytes in a token at most.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -46,6 +48,10 @@ pub enum Refusal {
     Audience,
     /// It stands for no account.
     AccountUnknown,
+    /// It is bound to a key (RFC 9449), and was shown without a proof.
+    Unproved,
+    /// The proof that it was shown with is none of this request and its key; says what is wrong with it.
+    Proof(&'static str),
 }
 
 impl Refusal {
@@ -60,6 +66,8 @@ impl Refusal {
             Refusal::NotYetValid => ErrorCode::TokenNotYetValid,
             Refusal::Audience => ErrorCode::TokenAudience,
             Refusal::AccountUnknown => ErrorCode::TokenAccountUnknown,
+            Refusal::Unproved => ErrorCode::TokenProofMissing,
+            Refusal::Proof(_) => ErrorCode::TokenProofInvalid,
         }
     }
 }
@@ -75,6 +83,8 @@ pub struct Claims {
     pub refused_from_ms: u64,
     /// Where it is good alone (RFC 8707): this path and everything below it. `None`: everywhere.
     pub below: Option<Box<str>>,
+    /// The thumbprint of the key that it is bound to (RFC 9449, 6.1), where it is bound to one.
+    pub bound: Option<Box<str>>,
 }
 
 impl Claims {

@@ -11,12 +11,16 @@ use crate::jwt;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What stands in `Authorization: Bearer` or `X-API-Key`; both may be sent if they say the same. Only a bearer's can
-/// be a token.
+/// be a token, or what stands in `Authorization: DPoP`, which stands alone.
 pub(super) fn credential<'r>(
     authorization: Option<&'r HeaderValue>,
     api_key: Option<&'r HeaderValue>,
 ) -> Result<Credential<'r>, &'static str> {
-    let bearer = authorization.and_then(|value| bearer_token(value.as_bytes()));
+    let shown_as = |scheme| authorization.and_then(|value| credential_of(scheme, value.as_bytes()));
+    if let Some(token) = shown_as(b"dpop") {
+        return if api_key.is_some() { Err("two different credentials") } else { Ok(Credential::Bound(token)) };
+    }
+    let bearer = shown_as(b"bearer");
     let api_key = api_key.map(|value| value.as_bytes().trim_ascii());
     match (bearer, api_key) {
         (Some(one), Some(other)) if one != other => Err("two different credentials"),
@@ -28,11 +32,11 @@ pub(super) fn credential<'r>(
 }
 
 /// `None` for another scheme: that is nobody's key, and none of ours.
-fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+fn credential_of<'v>(scheme: &[u8], value: &'v [u8]) -> Option<&'v [u8]> {
     let value = value.trim_ascii();
-    let (scheme, rest) = value.split_at_checked(6)?;
+    let (said, rest) = value.split_at_checked(scheme.len())?;
     let ends = matches!(rest.first(), None | Some(b' ' | b'\t'));
-    (scheme.eq_ignore_ascii_case(b"bearer") && ends).then(|| rest.trim_ascii())
+    (said.eq_ignore_ascii_case(scheme) && ends).then(|| rest.trim_ascii())
 }
 
 /// The peer; or, where the peer is a trusted proxy, the rightmost hop of X-Forwarded-For that is not.

@@ -42,6 +42,8 @@ pub enum Credential<'r> {
     Key(&'r [u8]),
     /// A bearer's credential in the form of a token (RFC 7519); it has not been looked at.
     Token(&'r [u8]),
+    /// The same, shown as one that is bound to a key (RFC 9449).
+    Bound(&'r [u8]),
     /// An Authorization header of a scheme that is none of ours.
     Other,
 }
@@ -52,6 +54,7 @@ impl std::fmt::Debug for Credential<'_> {
             Credential::None => "None",
             Credential::Key(_) => "Key(…)",
             Credential::Token(_) => "Token(…)",
+            Credential::Bound(_) => "Bound(…)",
             Credential::Other => "Other",
         })
     }

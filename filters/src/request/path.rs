@@ -42,7 +42,7 @@ const CLASSES: [Class; 256] = {
 };
 
 /// The path in its one spelling, or what is ambiguous about it. Borrows where it is spelled that way already.
-pub(super) fn normalise(raw: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+pub(crate) fn normalise(raw: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     if raw.first() != Some(&b'/') {
         return Err("the target is not a path");
     }

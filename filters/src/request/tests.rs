@@ -265,7 +265,7 @@ fn a_credential_is_said_once() {
     let key = |headers: &[(&str, &[u8])]| {
         read(Version::HTTP_11, "/", headers, |view| match view.credential() {
             Credential::None | Credential::Other => None,
-            Credential::Key(key) | Credential::Token(key) => Some(key.to_vec()),
+            Credential::Key(key) | Credential::Token(key) | Credential::Bound(key) => Some(key.to_vec()),
         })
     };
     let k: Result<_, &str> = Ok(Some(b"k".to_vec()));
@@ -279,7 +279,12 @@ fn a_credential_is_said_once() {
     assert_eq!(key(&[("authorization", b"Bearerk")]), Ok(None));
     assert_eq!(key(&[("x_api_key", b"k")]), Ok(None), "another spelling is nobody's credential");
     assert_eq!(key(&[("authorization", b"Bearer")]), Ok(Some(Vec::new())));
+    let bound = read(Version::HTTP_11, "/", &[("authorization", b"dpop a.b.c")], |view| {
+        matches!(view.credential(), Credential::Bound(b"a.b.c"))
+    });
+    assert_eq!(bound, Ok(true));
     for (headers, why) in [
+        ([("authorization", b"DPoP k".as_slice()), ("x-api-key", b"k".as_slice())], "two different credentials"),
         ([("authorization", b"Bearer k".as_slice()), ("x-api-key", b"j".as_slice())], "two different credentials"),
         ([("authorization", b"Bearer k"), ("authorization", b"Bearer k")], "repeated Authorization header"),
         ([("x-api-key", b"k"), ("x-api-key", b"k")], "repeated X-API-Key header"),

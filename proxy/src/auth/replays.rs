@@ -1,4 +1,4 @@
-//! Signatures that have been accepted, so that none is accepted twice.
+//! Signatures and proofs that have been accepted, so that none is accepted twice.
 //!
 //! A mark is remembered until its signature would be refused anyway. Marks stand by the slice of time in which that
 //! is; as it is a part of the signature, a repetition looks in the slice where the first one stands, and a slice
@@ -7,7 +7,10 @@
 
 use std::collections::HashSet;
 
-use clearway_filters::signature::{Presented, REMEMBERED_S_MAX, Refusal};
+use clearway_filters::{
+    jwt::Proof,
+    signature::{Presented, REMEMBERED_S_MAX, Refusal},
+};
 use parking_lot::Mutex;
 
 const SHARDS: usize = 64;
@@ -50,6 +53,12 @@ impl Mark {
     pub(crate) fn of(presented: &Presented) -> Self {
         Self { mark: presented.mark(), until_s: presented.refused_from_s() }
     }
+
+    /// Of a proof that has been verified.
+    pub(crate) fn of_proof(proof: &Proof) -> Self {
+        let half = *proof.mark().first_chunk().expect("a SHA-256 has 32 bytes");
+        Self { mark: u128::from_le_bytes(half), until_s: proof.refused_from_s() }
+    }
 }
 
 impl Replays {
@@ -61,8 +70,8 @@ impl Replays {
 
     /// Whether this process would remember it, had it been seen: a signature made before the start may have been
     /// accepted by the process before this one.
-    pub(crate) fn reach(&self, presented: &Presented) -> Result<(), Refusal> {
-        if presented.created_s() > self.started_s { Ok(()) } else { Err(Refusal::Expired) }
+    pub(crate) fn reach(&self, made_s: u64) -> Result<(), Refusal> {
+        if made_s > self.started_s { Ok(()) } else { Err(Refusal::Expired) }
     }
 
     /// Accepts it, this once. One that has ended since it was verified, while its body came, is refused: that it was seen

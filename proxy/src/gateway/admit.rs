@@ -23,6 +23,7 @@ use super::{
     counted_at,
     decide::{Charge, Facts, Grounds, Incoming},
     due::{Bill, Due},
+    proved::Shown,
     signed::{Seal, Verified},
     texts::{Word, Writer},
 };
@@ -69,7 +70,7 @@ pub(super) fn admit(
     let stranger = match chosen {
         Chosen::Session => Some(AuthMethod::Session),
         Chosen::Nothing => Some(AuthMethod::Anonymous),
-        Chosen::Key(_) | Chosen::Token(_) | Chosen::Signature | Chosen::Certificate => None,
+        Chosen::Key(_) | Chosen::Token(_) | Chosen::Bound(_) | Chosen::Signature | Chosen::Certificate => None,
     };
     if stranger.is_some() {
         facts.auth = stranger;
@@ -85,7 +86,8 @@ pub(super) fn admit(
     match chosen {
         Chosen::Key(key) => caller.by_key(&pinned, key, facts, words),
         Chosen::Signature => caller.by_signature(&pinned, facts, words),
-        Chosen::Token(token) => caller.by_token(&pinned, token, facts, words),
+        Chosen::Token(token) => caller.by_token(&pinned, token, None, facts, words),
+        Chosen::Bound(token) => caller.by_token(&pinned, token, Some(Shown::of(incoming, view)?), facts, words),
         Chosen::Certificate => caller.by_certificate(&pinned, facts, words),
         Chosen::Session | Chosen::Nothing => Err(Reject::CredentialMissing),
     }
@@ -165,7 +167,15 @@ impl Caller<'_, '_> {
         admitted.inspect_err(|reject| facts.wanted = Wanted::of(reject, bill, on_loss))
     }
 
-    fn by_token(&self, pinned: &View<'_>, token: &[u8], facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {
+    /// `shown` is the proof that the token came with, where it is said to be bound to a key.
+    fn by_token(
+        &self,
+        pinned: &View<'_>,
+        token: &[u8],
+        shown: Option<Shown<'_>>,
+        facts: &mut Facts,
+        words: &mut Writer,
+    ) -> Result<Charge, Reject> {
         facts.auth = Some(AuthMethod::Jwt);
         let own = self.route.issuers.contains(&OWN_ISSUER_INDEX).then(|| self.on.snapshot.token_issuer()).flatten();
         let verified = self.on.table.callers.token(token, &self.route.issuers, own.as_ref(), self.incoming.now_ms)?;
@@ -176,6 +186,11 @@ impl Caller<'_, '_> {
         if !claims.covers(self.view.path()) {
             return Err(jwt::Refusal::Audience.into());
         }
+        let proof = match (shown, &claims.bound) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(jwt::Refusal::Unproved.into()),
+            (Some(shown), bound) => Some(shown.of_token(token, bound.as_deref(), own.as_deref(), self.incoming.now_ms)?),
+        };
         let index = match verified.account_index() {
             Some(index) => index,
             None => {
@@ -184,7 +199,13 @@ impl Caller<'_, '_> {
                 index
             }
         };
-        self.by_account(pinned.account(index), &claims.scopes, claims.subject.as_deref(), facts, words)
+        let charge = |facts: &mut Facts, words: &mut Writer| {
+            self.by_account(pinned.account(index), &claims.scopes, claims.subject.as_deref(), facts, words)
+        };
+        match proof {
+            None => charge(facts, words),
+            Some(proof) => proof.once(self.incoming.now_ms, self.on.replays, || charge(facts, words)),
+        }
     }
 
     fn by_certificate(&self, pinned: &View<'_>, facts: &mut Facts, words: &mut Writer) -> Result<Charge, Reject> {

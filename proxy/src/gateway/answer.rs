@@ -106,7 +106,7 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
     let rate_limit = reject.standing().and_then(rate_limit);
     let (message, details) = match reject {
         Reject::Ambiguous(what) => (format!("The request can be read in more than one way: {what}."), json!({ "reason": what })),
-        Reject::Token(jwt::Refusal::Invalid(what)) | Reject::MalformedBody(what) => {
+        Reject::Token(jwt::Refusal::Invalid(what) | jwt::Refusal::Proof(what)) | Reject::MalformedBody(what) => {
             (code.meaning().to_owned(), json!({ "reason": what }))
         }
         Reject::ScopeMissing(scope) => (format!("The key lacks the scope {scope}."), json!({ "scope": scope.as_str() })),
@@ -215,6 +215,12 @@ fn authenticate(reject: &Reject, takes: AuthMethods) -> Option<String> {
             | Reject::Signature(_)
     );
     let mut challenges = Vec::new();
+    // RFC 9449, 7.1.
+    if let Reject::Token(refusal @ (jwt::Refusal::Unproved | jwt::Refusal::Proof(_))) = reject {
+        let error = if *refusal == jwt::Refusal::Unproved { "invalid_token" } else { "invalid_dpop_proof" };
+        let algorithms = jwt::PROOF_ALGORITHMS.map(|algorithm| algorithm.as_str()).join(" ");
+        return Some(format!("DPoP realm=\"clearway\", error=\"{error}\", error_description=\"{code}\", algs=\"{algorithms}\""));
+    }
     if [AuthMethod::Key, AuthMethod::Jwt, AuthMethod::Session].into_iter().any(|bearer| takes.contains(bearer)) {
         challenges.push(if nothing_judged {
             "Bearer realm=\"clearway\"".to_owned()
@@ -314,6 +320,8 @@ mod tests {
         assert_eq!(challenge(Reject::CertificateUnknown, &[Mtls]), "ClientCertificate realm=\"clearway\"");
         let expired = challenge(Reject::Token(jwt::Refusal::Expired), &[Jwt]);
         assert_eq!(expired, "Bearer realm=\"clearway\", error=\"invalid_token\", error_description=\"token_expired\"");
+        let unproved = challenge(Reject::Token(jwt::Refusal::Unproved), &[Jwt]);
+        assert!(unproved.starts_with("DPoP ") && unproved.ends_with("algs=\"ES256 EdDSA\""), "{unproved}");
         assert_eq!(challenge(Reject::CredentialNotAccepted, &[Anonymous]), "None realm=\"clearway\"");
     }
 

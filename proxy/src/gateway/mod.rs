@@ -49,6 +49,7 @@ pub(crate) mod mirror;
 pub(crate) mod moved;
 mod pace;
 mod phases;
+mod proved;
 mod refuse;
 pub(crate) mod server;
 mod shortage;

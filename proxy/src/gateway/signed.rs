@@ -47,7 +47,7 @@ impl Verified {
             return Err(Refusal::Malformed("keyid is not the id of the key that was sent"));
         }
         let hash = signer(incoming, pinned, &presented)?;
-        replays.reach(&presented)?;
+        replays.reach(presented.created_s())?;
         let digest = BodyDigest::read(headers)?;
         if incoming.body == Body::None && digest.as_ref().is_some_and(|digest| !digest.is_of(b"")) {
             return Err(Refusal::Digest);

@@ -164,6 +164,8 @@ pub struct Issuer {
     pub max_age: Option<Duration>,
     /// Whether an audience may also be a path below one of `audiences`: the token is good for what is there alone (RFC 8707).
     pub resources: bool,
+    /// Whether its tokens may be bound to a key, and are then taken with a proof alone (RFC 9449).
+    pub binds: bool,
 }
 
 /// Where an issuer's keys come from, and how they are kept.
@@ -218,6 +220,7 @@ impl Issuer {
             leeway,
             max_age: None,
             resources: true,
+            binds: true,
         }
     }
 
@@ -236,6 +239,7 @@ impl Issuer {
             leeway,
             max_age: None,
             resources: false,
+            binds: false,
         }
     }
 }
@@ -285,6 +289,7 @@ impl IssuerSpec {
             leeway: bounded("leeway", self.leeway, LEEWAY, Duration::ZERO, LEEWAY_MAX)?,
             max_age: self.max_age,
             resources: false,
+            binds: false,
         })
     }
 

@@ -22,6 +22,8 @@ pub(super) enum Credential {
     Cookie(SessionToken),
     /// An application's access token; its form is all that is known of it.
     Token(Zeroizing<String>),
+    /// The same, shown as one that is bound to a key, with a proof of that.
+    Bound(Zeroizing<String>, String),
 }
 
 /// As `Authorization: Bearer` or `X-API-Key`, or the same in both; else the session's cookie. The cookie is sent by
@@ -36,6 +38,12 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Credential, ApiError> {
     };
     let bearer = match only(header::AUTHORIZATION.as_str())? {
         Some(value) if value.len() > 7 && value[..7].eq_ignore_ascii_case(b"bearer ") => Some(value[7..].trim_ascii()),
+        Some(value) if value.len() > 5 && value[..5].eq_ignore_ascii_case(b"dpop ") => {
+            if only("x-api-key")?.is_some() {
+                return Err(ApiError::new(ErrorCode::AmbiguousRequest));
+            }
+            return bound(value[5..].trim_ascii(), only("dpop")?);
+        }
         Some(_) => return Err(ApiError::new(ErrorCode::KeyMalformed)),
         None => None,
     };
@@ -53,6 +61,16 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Credential, ApiError> {
         return Ok(Credential::Token(Zeroizing::new(token.to_owned())));
     }
     PlainKey::parse(sent).map(Credential::Key).map_err(|_| ApiError::new(ErrorCode::KeyMalformed))
+}
+
+fn bound(token: &[u8], proof: Option<&[u8]>) -> Result<Credential, ApiError> {
+    let text = |bytes: &[u8], code| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| ApiError::new(code));
+    if !is_token(token) || token.len() > TOKEN_BYTES_MAX {
+        return Err(ApiError::new(ErrorCode::TokenMalformed));
+    }
+    let proof = proof.ok_or_else(|| ApiError::new(ErrorCode::TokenProofMissing))?;
+    let token = Zeroizing::new(text(token, ErrorCode::TokenMalformed)?);
+    Ok(Credential::Bound(token, text(proof, ErrorCode::TokenProofInvalid)?))
 }
 
 fn cookie(headers: &HeaderMap) -> Result<Credential, ApiError> {

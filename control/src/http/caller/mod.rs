@@ -13,6 +13,7 @@ use axum::extract::FromRequestParts;
 use clearway_config::{
     AccountId, ClientId, ErrorCode, KeyHash, KeyId, RequestId, Scope, Scopes, SessionHash, SessionId, UserId, scope::ADMIN,
 };
+use clearway_filters::jwt::{Proof, Refusal};
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
@@ -67,6 +68,8 @@ pub struct HeldToken {
     pub account_id: AccountId,
     /// What of it holds now.
     pub scopes: Scopes,
+    /// The thumbprint of the key that it is bound to (RFC 9449), where it is bound to one.
+    pub bound: Option<Box<str>>,
 }
 
 /// Where access tokens are verified: the feature that issues them.
@@ -74,6 +77,20 @@ pub struct HeldToken {
 pub trait TokenDirectory: Send + Sync {
     /// What a token stands for at `path`; `None` where it is none of ours, is meant for another path, has expired or was revoked.
     async fn find(&self, db: &Db, token: &str, path: &str, now_ms: i64) -> db::Result<Option<HeldToken>>;
+
+    /// Verifies the proof that a token was shown with.
+    fn verify(&self, proof: &str, of: Asked<'_>, now_ms: i64) -> Result<Proof, Refusal>;
+
+    /// Accepts a proof, this once; whether it was not shown before.
+    async fn accept(&self, db: &Db, proof: &Proof) -> db::Result<bool>;
+}
+
+/// The request that a bound token is shown with.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'r> {
+    pub method: &'r str,
+    pub path: &'r str,
+    pub token: &'r str,
 }
 
 /// Where sessions are looked up: the feature that owns them.
@@ -197,8 +214,8 @@ pub struct Permit<S> {
 enum Hash {
     Key(KeyHash),
     Session(SessionHash, Option<AccountId>),
-    /// And the path that it is shown at.
-    Token(Arc<Zeroizing<String>>, Arc<str>),
+    /// And the path that it is shown at, and the thumbprint of the key that was proved for it.
+    Token(Arc<Zeroizing<String>>, Arc<str>, Option<Box<str>>),
 }
 
 impl<S> Deref for Permit<S> {
@@ -316,15 +333,22 @@ impl FromRequestParts<Api> for Browser {
 fn csrf(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, ApiError> {
     Ok(match credential(headers)? {
         Credential::Cookie(token) => Some(token.csrf()),
-        Credential::Bearer(_) | Credential::Key(_) | Credential::Token(_) => None,
+        Credential::Bearer(_) | Credential::Key(_) | Credential::Token(_) | Credential::Bound(..) => None,
     })
 }
 
 async fn identify(parts: &Parts, api: &Api, wanted: Option<&str>) -> Result<(Caller, Hash), ApiError> {
     let context = parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context"))?;
+    let mut proof = None;
     let hash = match credential(&parts.headers)? {
         Credential::Key(key) => Hash::Key(key.hash()),
-        Credential::Token(token) => Hash::Token(Arc::new(token), context.path.clone()),
+        Credential::Token(token) => Hash::Token(Arc::new(token), context.path.clone(), None),
+        Credential::Bound(token, shown) => {
+            let of = Asked { method: parts.method.as_str(), path: &context.path, token: &token };
+            let verified = api.tokens.verify(&shown, of, api.world.now_ms()).map_err(unproved)?;
+            let key = proof.insert(verified).thumbprint().into();
+            Hash::Token(Arc::new(token), context.path.clone(), Some(key))
+        }
         Credential::Bearer(token) => Hash::Session(token.hash(), named_account(&parts.headers)?),
         Credential::Cookie(token) => {
             check_page(&parts.method, &parts.headers, &token)?;
@@ -332,7 +356,20 @@ async fn identify(parts: &Parts, api: &Api, wanted: Option<&str>) -> Result<(Cal
         }
     };
     let (principal, account_id, scopes) = look_up(api, hash.clone(), context.address, wanted).await?;
+    if let Some(proof) = proof
+        && !api.tokens.accept(&api.db, &proof).await?
+    {
+        return Err(unproved(Refusal::Proof("jti")));
+    }
     Ok((Caller { principal, account_id, scopes, address: context.address, request_id: context.request_id }, hash))
+}
+
+fn unproved(refusal: Refusal) -> ApiError {
+    let error = ApiError::new(refusal.code());
+    match refusal {
+        Refusal::Proof(part) => error.with_details(serde_json::json!({ "reason": part })),
+        _ => error,
+    }
 }
 
 /// A malformed id names nobody's account.
@@ -369,10 +406,13 @@ async fn look_up(
             let HeldSession { session_id, user_id, impersonator, account_id, .. } = held;
             Ok((Principal::User { id: user_id, session_id, impersonator }, account_id, scopes))
         }
-        Hash::Token(token, path) => {
+        Hash::Token(token, path, key) => {
             let held = api.tokens.find(&api.db, &token, &path, now_ms).await?;
             let held = held.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
-            let HeldToken { client_id, user_id, account_id, scopes } = held;
+            let HeldToken { client_id, user_id, account_id, scopes, bound } = held;
+            if bound != key {
+                return Err(unproved(if key.is_none() { Refusal::Unproved } else { Refusal::Proof("key") }));
+            }
             if let Some(missing) = wanted.and_then(|wanted| scopes.missing(&Scopes::from(vec![wanted])).cloned()) {
                 return Err(ApiError::token_lacks(&missing));
             }

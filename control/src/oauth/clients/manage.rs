@@ -70,8 +70,18 @@ pub(in crate::oauth) async fn insert(
     new: NewClient,
 ) -> Result<(Client, Option<Opaque>), ClientError> {
     let now_ms = world.now_ms();
-    let NewClient { name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime, jwks } =
-        new;
+    let NewClient {
+        name,
+        homepage,
+        auth_method,
+        grant_types,
+        redirect_uris,
+        scopes,
+        access_lifetime,
+        refresh_lifetime,
+        jwks,
+        dpop_bound,
+    } = new;
     let client = Client {
         id: world.id(ClientId::new),
         account_id,
@@ -84,6 +94,7 @@ pub(in crate::oauth) async fn insert(
         access_lifetime,
         refresh_lifetime,
         jwks,
+        dpop_bound,
         registered_by,
         disabled_at: None,
         generation: 1,
@@ -126,6 +137,7 @@ pub(in crate::oauth) async fn update(
         access_lifetime: update.access_lifetime.unwrap_or(old.access_lifetime),
         refresh_lifetime: update.refresh_lifetime.unwrap_or(old.refresh_lifetime),
         jwks: update.jwks.or_else(|| old.jwks.clone()),
+        dpop_bound: update.dpop_bound.unwrap_or(old.dpop_bound),
         disabled_at,
         ..old.clone()
     };
@@ -246,7 +258,7 @@ type Field = fn(&Client) -> serde_json::Value;
 
 fn described(old: Option<&Client>, new: Option<&Client>) -> Changes {
     let both = |of: Field| (old.map(of), new.map(of));
-    let fields: [(&str, Field); 9] = [
+    let fields: [(&str, Field); 10] = [
         ("name", |c| c.name.clone().into()),
         ("homepage", |c| c.homepage.clone().into()),
         ("grant_types", |c| serde_json::json!(c.grant_types)),
@@ -255,6 +267,7 @@ fn described(old: Option<&Client>, new: Option<&Client>) -> Changes {
         ("access_token_lifetime", |c| c.access_lifetime.into()),
         ("refresh_token_lifetime", |c| c.refresh_lifetime.into()),
         ("jwks", |c| c.jwks.clone().into()),
+        ("dpop_bound_access_tokens", |c| c.dpop_bound.into()),
         ("disabled", |c| c.disabled_at.is_some().into()),
     ];
     fields.into_iter().fold(Changes::default(), |changes, (name, of)| {

@@ -135,6 +135,8 @@ pub(in crate::oauth) struct Client {
     pub(in crate::oauth) refresh_lifetime: i64,
     /// Its public keys (RFC 7517), where it signs.
     pub(in crate::oauth) jwks: Option<Value>,
+    /// Whether it is given no other tokens than those that are bound to a key (RFC 9449, 5.2).
+    pub(in crate::oauth) dpop_bound: bool,
     /// `None`: its account.
     pub(in crate::oauth) registered_by: Option<RegisteredBy>,
     pub(in crate::oauth) disabled_at: Option<i64>,
@@ -172,6 +174,7 @@ pub(in crate::oauth) struct NewClient {
     pub(in crate::oauth) access_lifetime: i64,
     pub(in crate::oauth) refresh_lifetime: i64,
     pub(in crate::oauth) jwks: Option<Value>,
+    pub(in crate::oauth) dpop_bound: bool,
 }
 
 /// `None` leaves a field as it is. How a client authenticates stays: whoever wants another makes another client.
@@ -185,5 +188,6 @@ pub(in crate::oauth) struct ClientUpdate {
     pub(in crate::oauth) access_lifetime: Option<i64>,
     pub(in crate::oauth) refresh_lifetime: Option<i64>,
     pub(in crate::oauth) jwks: Option<Value>,
+    pub(in crate::oauth) dpop_bound: Option<bool>,
     pub(in crate::oauth) disabled: Option<bool>,
 }

@@ -38,6 +38,7 @@ const CARRIED: &[&str] = &[
     "code_challenge_method",
     "response_mode",
     "resource",
+    "dpop_jkt",
     "nonce",
     "prompt",
     "max_age",
@@ -179,6 +180,7 @@ async fn allow(api: &Api, params: &Params, asked: &Asked, browser: &Browser) -> 
         resource: &asked.resource,
         nonce: asked.nonce.as_deref(),
         authenticated_at,
+        jkt: asked.jkt.as_deref(),
     };
     if !is_first(&mut tx, api, asked).await? {
         return Ok(decided());

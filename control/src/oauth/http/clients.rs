@@ -34,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     "account_id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example App", "homepage": null,
     "token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code", "refresh_token"],
     "redirect_uris": ["https://app.example/callback"], "scopes": ["read:stores"], "access_token_lifetime": 3600,
-    "refresh_token_lifetime": 2592000, "jwks": null, "registered_by": null, "disabled": false, "version": 1, "created_at": "2026-11-20T12:00:00.000Z",
+    "refresh_token_lifetime": 2592000, "jwks": null, "dpop_bound_access_tokens": false, "registered_by": null, "disabled": false, "version": 1, "created_at": "2026-11-20T12:00:00.000Z",
     "updated_at": "2026-11-20T12:00:00.000Z"}))]
 struct ClientView {
     #[schema(value_type = String)]
@@ -58,6 +58,8 @@ struct ClientView {
     /// Its public keys (RFC 7517), where it authenticates by `private_key_jwt`.
     #[schema(value_type = Option<Object>)]
     jwks: Option<Value>,
+    /// Whether it is given no other tokens than those that are bound to a key (DPoP, RFC 9449).
+    dpop_bound_access_tokens: bool,
     /// `anyone`, or the token that it has registered itself by; null where its account has registered it.
     registered_by: Option<String>,
     disabled: bool,
@@ -98,6 +100,7 @@ impl From<Client> for ClientView {
             access_token_lifetime: client.access_lifetime,
             refresh_token_lifetime: client.refresh_lifetime,
             jwks: client.jwks,
+            dpop_bound_access_tokens: client.dpop_bound,
             registered_by: client.registered_by.map(|by| by.to_string()),
             disabled: client.disabled_at.is_some(),
             version: client.version,

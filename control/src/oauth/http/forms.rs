@@ -44,6 +44,8 @@ pub(super) struct CreateForm {
     /// Public keys (RFC 7517) for ES256, EdDSA or RS256, 10 at most: with `private_key_jwt`, and only then.
     #[schema(value_type = Option<Object>)]
     pub(super) jwks: Option<Value>,
+    /// Whether it is given no other tokens than those that are bound to a key (DPoP, RFC 9449); false unless said.
+    pub(super) dpop_bound_access_tokens: Option<bool>,
     /// The account that the application is of; an admin may name another than its own.
     #[schema(value_type = Option<String>)]
     pub(super) account_id: Option<AccountId>,
@@ -73,6 +75,8 @@ pub(super) struct UpdateForm {
     /// Replaces all of its keys.
     #[schema(value_type = Option<Object>)]
     pub(super) jwks: Option<Value>,
+    /// Of tokens that are issued from now on.
+    pub(super) dpop_bound_access_tokens: Option<bool>,
     /// True ends all that was issued for it, at once; false lets it begin anew.
     pub(super) disabled: Option<bool>,
 }
@@ -110,6 +114,7 @@ impl Form for CreateForm {
         let access_token_lifetime = fields.optional("access_token_lifetime", lifetime(ACCESS_LIFETIME_MAX));
         let refresh_token_lifetime = fields.optional("refresh_token_lifetime", lifetime(REFRESH_LIFETIME_MAX));
         let jwks = fields.optional("jwks", object);
+        let dpop_bound_access_tokens = fields.optional("dpop_bound_access_tokens", fields::yes_or_no);
         let account_id = fields.optional("account_id", fields::parsed);
         Some(Self {
             name: name?,
@@ -121,6 +126,7 @@ impl Form for CreateForm {
             access_token_lifetime: access_token_lifetime?,
             refresh_token_lifetime: refresh_token_lifetime?,
             jwks: jwks?,
+            dpop_bound_access_tokens: dpop_bound_access_tokens?,
             account_id: account_id?,
         })
     }
@@ -136,6 +142,7 @@ impl Form for UpdateForm {
         let access_token_lifetime = fields.kept("access_token_lifetime", lifetime(ACCESS_LIFETIME_MAX));
         let refresh_token_lifetime = fields.kept("refresh_token_lifetime", lifetime(REFRESH_LIFETIME_MAX));
         let jwks = fields.kept("jwks", object);
+        let dpop_bound_access_tokens = fields.kept("dpop_bound_access_tokens", fields::yes_or_no);
         let disabled = fields.kept("disabled", fields::yes_or_no);
         Some(Self {
             name: name?,
@@ -146,6 +153,7 @@ impl Form for UpdateForm {
             access_token_lifetime: access_token_lifetime?,
             refresh_token_lifetime: refresh_token_lifetime?,
             jwks: jwks?,
+            dpop_bound_access_tokens: dpop_bound_access_tokens?,
             disabled: disabled?,
         })
     }
@@ -178,6 +186,7 @@ impl From<CreateForm> for NewClient {
             access_lifetime: form.access_token_lifetime.map_or(ACCESS_LIFETIME, signed),
             refresh_lifetime: form.refresh_token_lifetime.map_or(REFRESH_LIFETIME, signed),
             jwks: form.jwks,
+            dpop_bound: form.dpop_bound_access_tokens.unwrap_or(false),
         }
     }
 }
@@ -193,6 +202,7 @@ impl From<UpdateForm> for ClientUpdate {
             access_lifetime: form.access_token_lifetime.map(signed),
             refresh_lifetime: form.refresh_token_lifetime.map(signed),
             jwks: form.jwks,
+            dpop_bound: form.dpop_bound_access_tokens,
             disabled: form.disabled,
         }
     }

@@ -8,8 +8,9 @@ use axum::{
 };
 use clearway_config::{
     scope::{ADMIN, CLEARWAY_SCOPES},
-    settings::process::ClientRegistration,
+    settings::{gateway::Algorithm, process::ClientRegistration},
 };
+use clearway_filters::jwt::PROOF_ALGORITHMS;
 use http::header;
 use serde_json::json;
 
@@ -58,6 +59,7 @@ pub(super) async fn read(State(api): State<Api>) -> Response {
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "dpop_signing_alg_values_supported": PROOF_ALGORITHMS.map(Algorithm::as_str),
         "authorization_response_iss_parameter_supported": true,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],

@@ -16,7 +16,7 @@ use crate::{
     http::Api,
     oauth::{
         authorize::{self, Faulty},
-        pushed,
+        dpop, pushed,
         refusal::{Refusal, Word},
     },
 };
@@ -27,7 +27,13 @@ pub(super) async fn push(
     Extension(oauth): Extension<Oauth>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let shown = dpop::shown(request.headers())?.map(str::to_owned);
     let Call { client, params } = call(&api, &oauth, request).await?;
+    // Only what it comes with: whoever has to prove a key does so where tokens are given.
+    let jkt = match shown {
+        Some(shown) => dpop::proved(&api, &client, Some(&shown), "/oauth/par").await?,
+        None => None,
+    };
     if params.get("request_uri").is_some() {
         return Err(Refusal::new(Word::InvalidRequest, "A request that is pushed names no other."));
     }
@@ -36,7 +42,10 @@ pub(super) async fn push(
         Faulty::Back { word, says, .. } => Refusal::new(Word::Authorization(word), says),
         Faulty::Store(error) => error.into(),
     })?;
-    let request_uri = pushed::keep(&api.db, &api.world, &asked.client, &params).await?;
+    if jkt.is_some() && asked.jkt.is_some() && jkt != asked.jkt {
+        return Err(Refusal::new(Word::InvalidDpopProof, "The proof is by another key than dpop_jkt names."));
+    }
+    let request_uri = pushed::keep(&api.db, &api.world, &asked.client, &params, jkt).await?;
     let body = json!({ "request_uri": request_uri, "expires_in": pushed::LIFE_MS / 1_000 });
     Ok(kept_by_nobody((StatusCode::CREATED, Json(body)).into_response()))
 }

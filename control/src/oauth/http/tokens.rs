@@ -20,7 +20,7 @@ use crate::{
         client_auth,
         clients::{Client, GrantType},
         code::{self, Redemption, Shown, unsigned},
-        device,
+        device, dpop,
         grants::Grant,
         identity::Identity,
         opaque::{Kind, Opaque},
@@ -59,7 +59,10 @@ pub(super) async fn token(
     Extension(oauth): Extension<Oauth>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let shown = dpop::shown(request.headers())?.map(str::to_owned);
     let Call { client, params } = call(&api, &oauth, request).await?;
+    let proof = dpop::proved(&api, &client, shown.as_deref(), "/oauth/token").await?;
+    let jkt = proof.as_deref();
     let missing = |name: &str| Refusal::new(Word::InvalidRequest, format!("{name} is missing."));
     let resource = Resource::read(&issuer(&api), params.get("resource"))?;
     let grant_type = params.get("grant_type").ok_or_else(|| missing("grant_type"))?;
@@ -79,24 +82,25 @@ pub(super) async fn token(
                 redirect_uri: params.get("redirect_uri").ok_or_else(|| missing("redirect_uri"))?,
                 verifier: params.get("code_verifier").ok_or_else(|| missing("code_verifier"))?,
                 resource,
+                jkt,
             };
             code::redeem(&mut tx, &api, &signer, &client, redemption).await?
         }
         GrantType::RefreshToken => {
             let presented = params.get("refresh_token").ok_or_else(|| missing("refresh_token"))?;
             let asked = asked(&client, &params)?;
-            refresh::refresh(&mut tx, &api, &signer, &client, presented, (asked, resource)).await?
+            refresh::refresh(&mut tx, &api, &signer, &client, presented, (asked, resource), jkt).await?
         }
         GrantType::DeviceCode => {
             let presented = params.get("device_code").ok_or_else(|| missing("device_code"))?;
-            device::ask(&mut tx, &api, &signer, &client, presented, resource).await?
+            device::ask(&mut tx, &api, &signer, &client, presented, (resource, jkt)).await?
         }
         GrantType::ClientCredentials => {
             let Wanted { scopes: asked, identity } = wanted(&client, params.get("scope")).map_err(invalid_scope)?;
             if !identity.is_none() {
                 return Err(invalid_scope("There is no person to know of."));
             }
-            Shown::Issued(by_itself(&mut tx, &api, &signer, &client, (&asked, resource.unwrap_or_default())).await?)
+            Shown::Issued(by_itself(&mut tx, &api, &signer, &client, (&asked, resource.unwrap_or_default(), jkt)).await?)
         }
     };
     tx.commit().await?;
@@ -124,7 +128,7 @@ async fn by_itself(
     api: &Api,
     signer: &Signer,
     client: &Client,
-    (asked, resource): (&Scopes, Resource),
+    (asked, resource, jkt): (&Scopes, Resource, Option<&str>),
 ) -> Result<Issued, Refusal> {
     let now_ms = api.world.now_ms();
     let standing = grants::standing(&mut *tx, client.account_id, None, client.id).await?;
@@ -141,13 +145,14 @@ async fn by_itself(
         expires_at: now_ms + client.access_lifetime * 1_000,
         revoked_at: None,
         resource,
+        jkt: None,
     };
     grants::insert(tx, &grant).await?;
-    let extent = Extent { scopes: &scopes, identity: grant.identity, resource: &grant.resource };
+    let extent = Extent { scopes: &scopes, identity: grant.identity, resource: &grant.resource, jkt };
     let access = token::access(&api.world, signer, &issuer(api), client, &grant, extent).map_err(unsigned)?;
     Ok(Issued {
         access_token: access.jwt,
-        token_type: "Bearer".into(),
+        token_type: dpop::token_type(jkt).into(),
         expires_in: (access.expires_at - now_ms).div_euclid(1_000),
         refresh_token: None,
         scope: token::words(&scopes, grant.identity),
@@ -209,11 +214,11 @@ pub(super) async fn introspect(
 }
 
 fn of_access(api: &Api, access: &Access, scopes: &Scopes) -> Value {
-    json!({
+    let mut said = json!({
         "active": true,
         "scope": token::words(scopes, access.identity),
         "client_id": access.client_id,
-        "token_type": "Bearer",
+        "token_type": dpop::token_type(access.bound.as_deref()),
         "exp": access.expires_at_s,
         "iat": access.issued_at_s,
         "sub": access.subject,
@@ -221,7 +226,11 @@ fn of_access(api: &Api, access: &Access, scopes: &Scopes) -> Value {
         "iss": issuer(api),
         "jti": access.id,
         "account_id": access.account_id,
-    })
+    });
+    if let Some(jkt) = &access.bound {
+        said["cnf"] = json!({ "jkt": jkt });
+    }
+    said
 }
 
 async fn of_refresh(api: &Api, client: &Client, refresh: &Opaque) -> Result<Option<Value>, Refusal> {

@@ -12,7 +12,7 @@ use super::{Oauth, issuer};
 use crate::{
     http::{Api, Context},
     oauth::{
-        bearer,
+        bearer, dpop,
         refusal::{Refusal, Word},
     },
     users,
@@ -31,11 +31,23 @@ pub(super) async fn userinfo(
     if !oauth.pace.admit(context.address, now_ms) {
         return Err(Refusal::new(Word::SlowDown, "Too many requests from this address; wait a minute."));
     }
-    let Some(token) = presented(request.headers()) else { return Ok(challenged(StatusCode::UNAUTHORIZED, "Bearer")) };
+    let bound = shown_as("dpop", request.headers());
+    let Some(token) = bound.or_else(|| presented(request.headers())) else {
+        return Ok(challenged(StatusCode::UNAUTHORIZED, "Bearer"));
+    };
     let held = bearer::live(&api.db, &issuer(&api), token, now_ms).await?.filter(|(access, _)| access.covers(PATH));
     let Some((access, _)) = held else {
         return Ok(challenged(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""));
     };
+    if bound.is_some() || access.bound.is_some() {
+        let key = match (bound, dpop::shown(request.headers())?) {
+            (Some(_), Some(proof)) => dpop::proved_of(&api, proof, request.method().as_str(), PATH, token).await?,
+            _ => None,
+        };
+        if key.as_deref() != access.bound.as_deref() || key.is_none() {
+            return Ok(challenged(StatusCode::UNAUTHORIZED, "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA\""));
+        }
+    }
     let person = access.subject.parse::<UserId>().ok().filter(|_| access.identity.openid);
     let Some(person) = person else {
         return Ok(challenged(StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\", scope=\"openid\""));
@@ -49,10 +61,14 @@ pub(super) async fn userinfo(
 
 /// In the header, and nowhere else: addresses and forms are written down in too many places (RFC 6750, 2).
 pub(super) fn presented(headers: &HeaderMap) -> Option<&str> {
+    shown_as("bearer", headers)
+}
+
+fn shown_as<'h>(wanted: &str, headers: &'h HeaderMap) -> Option<&'h str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    scheme.eq_ignore_ascii_case(wanted).then(|| token.trim())
 }
 
 fn challenged(status: StatusCode, challenge: &'static str) -> Response {

@@ -51,6 +51,7 @@ pub(super) fn read(said: &Map<String, Value>, scopes: &Scopes, grant_types: &[Gr
         access_lifetime: ACCESS_LIFETIME,
         refresh_lifetime: REFRESH_LIFETIME,
         jwks: optional(said, "jwks", |value| Ok(value.clone()))?,
+        dpop_bound: optional(said, "dpop_bound_access_tokens", fields::yes_or_no)?.unwrap_or(false),
     })
 }
 
@@ -78,6 +79,7 @@ pub(in crate::oauth) fn described(client: &Client) -> Map<String, Value> {
         "token_endpoint_auth_method": client.auth_method,
         "scope": scope.join(" "),
         "jwks": client.jwks,
+        "dpop_bound_access_tokens": client.dpop_bound,
         "id_token_signed_response_alg": ID_TOKEN_ALGORITHM,
     });
     let Value::Object(members) = document else { return Map::new() };

@@ -27,6 +27,7 @@ struct Row {
     refresh_lifetime: i64,
     jwks: Option<Json<Value>>,
     registered_by: Option<String>,
+    dpop_bound: bool,
     disabled_at: Option<i64>,
     generation: i64,
     version: i64,
@@ -38,8 +39,9 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, client: &Client) -> db::Result
     tx.query(
         "INSERT INTO oauth_clients
              (id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime, refresh_lifetime,
-              disabled_at, generation, version, created_at, updated_at, jwks, registered_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+              disabled_at, generation, version, created_at, updated_at, jwks, registered_by,
+              dpop_bound)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(client.id.to_string())
     .bind(client.account_id.to_string())
@@ -58,6 +60,7 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, client: &Client) -> db::Result
     .bind(client.updated_at)
     .bind(client.jwks.clone().map(Json))
     .bind(client.registered_by.map(|by| by.to_string()))
+    .bind(client.dpop_bound)
     .execute()
     .await
     .map(|_| ())
@@ -68,7 +71,8 @@ pub(in crate::oauth) async fn save(tx: &mut Tx, client: &Client) -> db::Result<(
     tx.query(
         "UPDATE oauth_clients
          SET name = $3, homepage = $4, grant_types = $5, redirect_uris = $6, scopes = $7, access_lifetime = $8,
-             refresh_lifetime = $9, disabled_at = $10, generation = $11, version = $12, updated_at = $13, jwks = $14
+             refresh_lifetime = $9, disabled_at = $10, generation = $11, version = $12, updated_at = $13, jwks = $14,
+             dpop_bound = $15
          WHERE id = $1 AND account_id = $2",
     )
     .bind(client.id.to_string())
@@ -85,6 +89,7 @@ pub(in crate::oauth) async fn save(tx: &mut Tx, client: &Client) -> db::Result<(
     .bind(client.version)
     .bind(client.updated_at)
     .bind(client.jwks.clone().map(Json))
+    .bind(client.dpop_bound)
     .execute()
     .await
     .map(|_| ())
@@ -115,7 +120,7 @@ pub(in crate::oauth) async fn find<'c>(on: impl On<'c>, account: Option<AccountI
     let row = on
         .query(
             "SELECT id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                    refresh_lifetime, jwks, registered_by, disabled_at, generation, version, created_at, updated_at
+                    refresh_lifetime, jwks, registered_by, dpop_bound, disabled_at, generation, version, created_at, updated_at
              FROM oauth_clients
              WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
         )
@@ -140,7 +145,7 @@ pub(in crate::oauth) async fn list(db: &Db, account: AccountId, paging: Paging<C
     let rows = db
         .query(
             "SELECT id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
-                    refresh_lifetime, jwks, registered_by, disabled_at, generation, version, created_at, updated_at
+                    refresh_lifetime, jwks, registered_by, dpop_bound, disabled_at, generation, version, created_at, updated_at
              FROM oauth_clients
              WHERE account_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2)
              ORDER BY id DESC
@@ -240,6 +245,7 @@ impl TryFrom<Row> for Client {
             access_lifetime: row.access_lifetime,
             refresh_lifetime: row.refresh_lifetime,
             jwks: row.jwks.map(|jwks| jwks.0),
+            dpop_bound: row.dpop_bound,
             registered_by: row.registered_by.as_deref().map(|by| db::decode("oauth_clients.registered_by", by)).transpose()?,
             disabled_at: row.disabled_at,
             generation: row.generation,

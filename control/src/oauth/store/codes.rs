@@ -18,13 +18,14 @@ struct Row {
     used_at: Option<i64>,
     nonce: Option<String>,
     authenticated_at: Option<i64>,
+    jkt: Option<String>,
 }
 
 pub(in crate::oauth) async fn insert(tx: &mut Tx, hash: &[u8; 32], code: &Code, now_ms: i64) -> db::Result<()> {
     tx.query(
         "INSERT INTO oauth_codes (hash, grant_id, client_id, redirect_uri, code_challenge, created_at, expires_at, nonce,
-              authenticated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+              authenticated_at, jkt)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(hash.to_vec())
     .bind(code.grant_id.to_string())
@@ -35,6 +36,7 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, hash: &[u8; 32], code: &Code, 
     .bind(code.expires_at)
     .bind(code.nonce.clone())
     .bind(code.authenticated_at)
+    .bind(code.jkt.clone())
     .execute()
     .await
     .map(|_| ())
@@ -44,10 +46,11 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, hash: &[u8; 32], code: &Code, 
 pub(in crate::oauth) async fn lock(tx: &mut Tx, hash: &[u8; 32], client: ClientId) -> db::Result<Option<Code>> {
     let row = tx
         .query(PerEngine {
-            sqlite: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, nonce, authenticated_at
+            sqlite: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, nonce, authenticated_at, jkt
                      FROM oauth_codes
                      WHERE hash = $1 AND client_id = $2",
-            postgres: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, nonce, authenticated_at
+            postgres: "SELECT grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, nonce, authenticated_at,
+                              jkt
                        FROM oauth_codes
                        WHERE hash = $1 AND client_id = $2
                        FOR UPDATE",
@@ -66,6 +69,7 @@ pub(in crate::oauth) async fn lock(tx: &mut Tx, hash: &[u8; 32], client: ClientI
             used_at: row.used_at,
             nonce: row.nonce,
             authenticated_at: row.authenticated_at,
+            jkt: row.jkt,
         })
     })
     .transpose()

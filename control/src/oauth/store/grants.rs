@@ -31,6 +31,7 @@ struct Row {
     revoked_at: Option<i64>,
     resource: Option<String>,
     identity: String,
+    jkt: Option<String>,
 }
 
 /// What a person has let an application do, for their export.
@@ -59,8 +60,8 @@ struct StandingRow {
 pub(in crate::oauth) async fn insert(tx: &mut Tx, grant: &Grant) -> db::Result<()> {
     tx.query(
         "INSERT INTO oauth_grants (id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, resource,
-              identity)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+              identity, jkt)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(grant.id.to_string())
     .bind(grant.client_id.to_string())
@@ -72,6 +73,7 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, grant: &Grant) -> db::Result<(
     .bind(grant.expires_at)
     .bind(grant.resource.path().map(str::to_owned))
     .bind(grant.identity.stored())
+    .bind(grant.jkt.clone())
     .execute()
     .await
     .map(|_| ())
@@ -81,7 +83,8 @@ pub(in crate::oauth) async fn insert(tx: &mut Tx, grant: &Grant) -> db::Result<(
 pub(in crate::oauth) async fn find<'c>(on: impl On<'c>, account: Option<AccountId>, id: GrantId) -> db::Result<Option<Grant>> {
     let row = on
         .query(
-            "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity
+            "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity,
+                    jkt
              FROM oauth_grants
              WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2)",
         )
@@ -110,7 +113,8 @@ pub(in crate::oauth) async fn list(
 ) -> db::Result<Page<Grant, GrantId>> {
     let rows = db
         .query(
-            "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity
+            "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity,
+                    jkt
              FROM oauth_grants
              WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND (CAST($3 AS TEXT) IS NULL OR id < $3)
              ORDER BY id DESC
@@ -133,6 +137,16 @@ pub(in crate::oauth) async fn used(tx: &mut Tx, id: GrantId, now_ms: i64, expire
         .bind(id.to_string())
         .bind(now_ms)
         .bind(expires_at)
+        .execute()
+        .await
+        .map(|_| ())
+}
+
+/// Has whoever refreshes a grant's tokens prove a key.
+pub(in crate::oauth) async fn bind(tx: &mut Tx, id: GrantId, jkt: &str) -> db::Result<()> {
+    tx.query("UPDATE oauth_grants SET jkt = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(jkt.to_owned())
         .execute()
         .await
         .map(|_| ())
@@ -325,6 +339,7 @@ impl TryFrom<Row> for Grant {
             revoked_at: row.revoked_at,
             resource: Resource::of_path(row.resource),
             identity: Identity::of_stored(&row.identity),
+            jkt: row.jkt,
         })
     }
 }

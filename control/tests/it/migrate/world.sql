@@ -107,7 +107,7 @@ INSERT INTO app_days (app_id, day, installs, uninstalls, reviews, rating_sum) VA
 INSERT INTO oauth_clients (id, account_id, name, homepage, auth_method, grant_types, redirect_uris, scopes, access_lifetime,
                            refresh_lifetime, disabled_at, generation, version, created_at, updated_at, jwks)
 VALUES ('client_1', 'acct_1', 'Äpp', NULL, 'none', '["authorization_code"]', '["https://a.example/"]', '["read:apps"]', 60, 60, NULL, 1, 1, 1, 1, '{"keys":[]}');
-UPDATE oauth_clients SET registered_by = 'rgt_1', registration_hash = randomblob(32) WHERE id = 'client_1';
+UPDATE oauth_clients SET dpop_bound = 1, registered_by = 'rgt_1', registration_hash = randomblob(32) WHERE id = 'client_1';
 INSERT INTO oauth_registration_tokens (id, account_id, name, hash, scopes, grant_types, uses_max, uses, created_at, expires_at)
 VALUES ('rgt_1', 'acct_1', 'Pärtners', randomblob(32), '["read:apps"]', '["authorization_code"]', 5, 1, 1, 2);
 INSERT INTO oauth_requests (hash, client_id, params, expires_at) VALUES (randomblob(32), 'client_1', '{"scope":"x"}', 7);

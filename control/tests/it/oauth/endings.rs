@@ -168,3 +168,21 @@ async fn what_a_person_has_let_do_ends_with_their_membership_and_with_them() {
     })
     .await;
 }
+
+/// Everything that is stored of a person is theirs to have.
+#[tokio::test]
+async fn what_a_person_has_let_do_is_in_their_export_without_any_token() {
+    on_both(async |app: TestApp| {
+        let stand = Stand::new(app).await;
+        let issued = stand.tokens().await;
+        let export = stand.app.with_key(&stand.bearer).get("/api/v1/users/me/export").await;
+        let given = export.data()["oauth_grants"].as_array().unwrap();
+        assert_eq!((given.len(), &given[0]["client_id"]), (1, &json!(stand.client)), "{:#}", export.body);
+        assert_eq!((&given[0]["scopes"], &given[0]["account_id"]), (&json!(["read:keys"]), &json!(stand.account)));
+        let all = export.body.to_string();
+        for secret in [text(&issued, "access_token"), text(&issued, "refresh_token"), &stand.secret] {
+            assert!(!all.contains(secret));
+        }
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 mod attacks;
 mod clients;
 mod devices;
+mod dpop;
 mod endings;
 mod flow;
 mod identity;

@@ -74,7 +74,8 @@ async fn openid_client_takes_every_answer_from_discovery_to_devices() {
         "pushed",
         "client_credentials",
         "device",
-        "registration"
+        "registration",
+        "dpop"
     ]);
     assert_eq!(steps, all);
     published.up.stop().await;
@@ -96,6 +97,7 @@ async fn oauth4webapi_takes_every_answer_and_verifies_access_tokens() {
         "revocation",
         "client_credentials",
         "device",
+        "dpop",
         "refusal"
     ]);
     assert_eq!(steps, all);

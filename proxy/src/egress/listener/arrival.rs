@@ -43,7 +43,7 @@ impl Arrival {
         let key = match view.credential() {
             Credential::Key(key) => key,
             Credential::None => return Err(Reject::KeyMissing.into()),
-            Credential::Token(_) | Credential::Other => return Err(Reject::CredentialNotAccepted.into()),
+            Credential::Token(_) | Credential::Bound(_) | Credential::Other => return Err(Reject::CredentialNotAccepted.into()),
         };
         let snapshot = &state.snapshot;
         if !snapshot.is_ready() {
