@@ -10,6 +10,7 @@ pub struct Success<T> {
     /// The request's id, `req_…`.
     pub id: String,
     /// Always `success`.
+    #[cfg_attr(feature = "openapi", schema(example = "success"))]
     pub status: String,
     /// The HTTP status again.
     pub code: u16,
@@ -24,6 +25,7 @@ pub struct Failure {
     /// The request's id, `req_…`.
     pub id: String,
     /// Always `error`.
+    #[cfg_attr(feature = "openapi", schema(example = "error"))]
     pub status: String,
     /// The HTTP status again.
     pub code: u16,
@@ -41,7 +43,6 @@ pub struct Problem {
     pub message: String,
     /// What the code has to say beyond itself: the fields that are wrong, the limit that was met.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub details: serde_json::Value,
 }
 

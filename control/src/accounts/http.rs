@@ -145,6 +145,8 @@ async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging): Q
 }
 
 /// Open an account
+///
+/// For somebody who cannot do so themselves. It has no members; its keys are made with `account_id`.
 #[utoipa::path(post, path = "/admin/accounts", operation_id = "accounts_create", tag = "admin", request_body = AccountForm,
     security(("key" = ["admin:platform"])),
     responses((status = 201, description = "The account", body = Success<AccountChanged>)))]
@@ -167,6 +169,8 @@ async fn create(
 }
 
 /// Read an account
+///
+/// Suspended accounts too.
 #[utoipa::path(get, path = "/admin/accounts/{id}", operation_id = "accounts_read", tag = "admin",
     params(("id" = String, Path, description = "The account's id, `acct_…`")), security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The account", body = Success<AccountView>)))]
@@ -239,6 +243,9 @@ async fn suspend(
 }
 
 /// Resume an account
+///
+/// Its keys and its members' sessions work again, as soon as all proxies have heard of it. One that is not suspended
+/// stays as it is.
 #[utoipa::path(post, path = "/admin/accounts/{id}/resume", operation_id = "accounts_resume", tag = "admin",
     params(("id" = String, Path, description = "The account's id, `acct_…`")), security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The account as it is now", body = Success<AccountChanged>)))]

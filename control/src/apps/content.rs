@@ -52,6 +52,7 @@ pub struct Permission {
     /// Why the app needs it; who installs it reads this.
     pub reason: String,
     /// Whether the app can be installed without.
+    #[schema(required = false)]
     pub optional: bool,
 }
 

@@ -120,7 +120,7 @@ pub async fn of_person<'c>(on: impl On<'c>, user: UserId, max: i64) -> db::Resul
 /// List what was done
 ///
 /// Newest first: the caller's account's entries; an admin sees those of every account.
-#[utoipa::path(get, path = "/audit", tag = "audit", params(ListParams, PageParams), security(("key" = ["read:audit"])),
+#[utoipa::path(get, path = "/audit", operation_id = "audit_list", tag = "audit", params(ListParams, PageParams), security(("key" = ["read:audit"])),
     responses((status = 200, description = "A page of entries", body = Success<List<AuditView>>)))]
 async fn list(State(api): State<Api>, caller: Permit<ReadAudit>, Query(query): Query<ListQuery>) -> Answered {
     let account = match query.account_id {

@@ -187,6 +187,8 @@ async fn create(
 }
 
 /// Read a certificate
+///
+/// Without its private key, which no answer has.
 #[utoipa::path(get, path = "/admin/certificates/{id}", operation_id = "certificates_read", tag = "gateway",
     params(("id" = String, Path, description = "Its name")), security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The certificate", body = Success<CertificateView>)))]

@@ -259,6 +259,8 @@ async fn list(
 }
 
 /// Read an event
+///
+/// As its webhooks are sent it. Events are kept as long as the account's plan says.
 #[utoipa::path(get, path = "/events/{id}", operation_id = "events_read", tag = "events",
     params(("id" = String, Path, description = "The event's id, `evt_…`")), security(("key" = ["read:events"])),
     responses((status = 200, description = "The event", body = Success<EventView>)))]

@@ -107,6 +107,8 @@ async fn list(State(api): State<Api>, _: Permit<ReadEvents>, Query(ListQuery(pag
 }
 
 /// Read a type of event
+///
+/// Clearway's own types, or one that the account has registered.
 #[utoipa::path(get, path = "/events/types/{name}", operation_id = "event_types_read", tag = "events",
     params(("name" = String, Path, description = "The type's name, or an older one")), security(("key" = ["read:events"])),
     responses((status = 200, description = "The type", body = Success<TypeView>)))]
@@ -120,6 +122,8 @@ async fn read(State(api): State<Api>, _: Permit<ReadEvents>, Id(name): Id<String
 }
 
 /// Register a type of event
+///
+/// Of an account's own: its services emit events of it, and its webhooks choose by it.
 #[utoipa::path(post, path = "/events/types", operation_id = "event_types_create", tag = "events", request_body = NewTypeForm,
     security(("key" = ["admin:platform"])),
     responses((status = 201, description = "The type", body = Success<TypeView>)))]

@@ -94,6 +94,8 @@ struct CodesView {
 }
 
 /// Read whether a second factor is asked for
+///
+/// And how many recovery codes are left.
 #[utoipa::path(get, path = "/users/me/second-factor", operation_id = "second_factor_read", tag = "people", security(("session" = [])),
     responses((status = 200, description = "Whether it is", body = Success<FactorView>)))]
 async fn read(State(api): State<Api>, person: Person) -> Answered {
@@ -113,6 +115,8 @@ async fn begin(State(api): State<Api>, person: Person, Body(form, _): Body<Passw
 }
 
 /// Turn the second factor on
+///
+/// By a code of the app that the secret was given to. The recovery codes are in this answer and never shown again.
 #[utoipa::path(post, path = "/users/me/second-factor/confirm", operation_id = "second_factor_turn_on", tag = "people",
     request_body = CodeForm, security(("session" = [])),
     responses((status = 200, description = "Recovery codes", body = Success<CodesView>)))]

@@ -28,8 +28,10 @@ pub struct Paging<C> {
 #[expect(dead_code, reason = "describes the query for the document; the fields are read by name")]
 pub struct PageParams {
     /// How many on a page, 1 to 100; 20 when left out.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
-    /// How many to pass over.
+    /// How many to pass over; not together with `cursor`.
+    #[param(minimum = 0, maximum = 100_000)]
     offset: Option<u32>,
     /// Where an earlier page ended.
     cursor: Option<String>,

@@ -233,7 +233,7 @@ async fn list(State(api): State<Api>, person: Person) -> Answered {
 /// For a browser, as signing in by a provider: what the provider says is linked to whoever is signed in now. It takes the
 /// password, and a code where a second factor is asked for.
 #[utoipa::path(post, path = "/users/me/identities", operation_id = "identities_link", tag = "people", request_body = LinkForm,
-    security(("session" = [])), responses((status = 200, description = "Where to go", body = Success<AwayView>)))]
+    security(("session" = [])), responses((status = 200, description = "Where to go", body = Success<AwayView>), (status = 404)))]
 async fn link(State(api): State<Api>, person: Person, visitor: Visitor, Body(form, _): Body<LinkForm>) -> Answered {
     let provider = named(&api.providers, &form.provider)?;
     let user = confirm_fully(&api, &person, form.password, form.code.as_deref()).await?;

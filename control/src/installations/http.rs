@@ -187,7 +187,7 @@ async fn list(State(api): State<Api>, caller: Permit<ReadApps>, Query(form): Que
 /// Into the caller's account, which can have it once. Emits `app.installed`, to the account and to the app's developer.
 #[utoipa::path(post, path = "/installations", operation_id = "installations_create", tag = "marketplace",
     request_body = InstallForm, security(("key" = ["write:apps"])),
-    responses((status = 201, description = "The installation", body = Success<InstallationView>)))]
+    responses((status = 201, description = "The installation", body = Success<InstallationView>), (status = 404)))]
 async fn create(
     State(api): State<Api>,
     caller: Permit<WriteApps>,
@@ -203,7 +203,7 @@ async fn create(
 /// The same as `POST /installations`.
 #[utoipa::path(post, path = "/apps/install", operation_id = "apps_install", tag = "marketplace",
     request_body = InstallForm, security(("key" = ["write:apps"])),
-    responses((status = 201, description = "The installation", body = Success<InstallationView>)))]
+    responses((status = 201, description = "The installation", body = Success<InstallationView>), (status = 404)))]
 async fn install(
     State(api): State<Api>,
     caller: Permit<WriteApps>,

@@ -86,6 +86,8 @@ async fn create(
 }
 
 /// Read a key
+///
+/// Revoked and expired keys too. The secret is not part of it.
 #[utoipa::path(get, path = "/keys/{id}", operation_id = "keys_read", tag = "keys", params(("id" = String, Path, description = "The key's id, `key_…`")),
     security(("key" = ["read:keys"])), responses((status = 200, description = "The key", body = Success<KeyView>)))]
 async fn read(State(api): State<Api>, caller: Permit<ReadKeys>, Id(id): Id<KeyId>) -> Answered {

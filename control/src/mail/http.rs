@@ -51,6 +51,8 @@ async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(paging): Q
 }
 
 /// Read a mail that was not sent
+///
+/// With its text. Without an SMTP server mails stay here, so that whoever runs Clearway can pass their links on.
 #[utoipa::path(get, path = "/admin/mails/{id}", operation_id = "mails_read", tag = "admin",
     params(("id" = String, Path, description = "The mail's id, `mail_…`")), security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The mail", body = Success<WholeMail>)))]

@@ -70,6 +70,8 @@ impl From<Stored> for PlanView {
 }
 
 /// List the plans on offer
+///
+/// With their limits and prices, in the order in which they are offered.
 #[utoipa::path(get, path = "/billing/plans", operation_id = "plans_list", tag = "billing", security(("key" = ["read:billing"])),
     responses((status = 200, description = "Every plan on offer", body = Success<List<PlanView>>)))]
 async fn list(State(api): State<Api>, _: Permit<ReadBilling>) -> Answered {

@@ -179,6 +179,8 @@ fn answered(project: Project) -> Answered {
 }
 
 /// Read the summary of one's own portfolio
+///
+/// How many projects there are, and how many of them are published.
 #[utoipa::path(get, path = "/portfolio", operation_id = "portfolio_read", tag = "apps", security(("key" = ["read:apps"])),
     responses((status = 200, description = "The summary", body = Success<PortfolioView>)))]
 async fn summary(State(api): State<Api>, caller: Permit<ReadApps>) -> Answered {
@@ -223,6 +225,8 @@ async fn create(
 }
 
 /// Read a project
+///
+/// Of one's own; drafts too.
 #[utoipa::path(get, path = "/portfolio/projects/{id}", operation_id = "projects_read", tag = "apps",
     params(("id" = String, Path, description = "The project's id, `prj_…`")), security(("key" = ["read:apps"])),
     responses((status = 200, description = "The project", body = Success<ProjectView>)))]
@@ -253,6 +257,8 @@ async fn update(
 }
 
 /// Delete a project
+///
+/// It disappears from the portfolio for good.
 #[utoipa::path(delete, path = "/portfolio/projects/{id}", operation_id = "projects_delete", tag = "apps",
     params(("id" = String, Path, description = "The project's id, `prj_…`"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),

@@ -275,6 +275,8 @@ async fn create_one(
 }
 
 /// Read a product
+///
+/// Its `ETag` is what a change of it is conditional on.
 #[utoipa::path(get, path = "/stores/{id}/products/{product_id}", operation_id = "products_read", tag = "stores",
     params(("id" = String, Path, description = "The store's id, `store_…`"),
         ("product_id" = String, Path, description = "The product's id, `prod_…`")),

@@ -59,7 +59,7 @@ impl Form for AddressForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
+#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd"}))]
 pub(super) struct ProofForm {
     /// From the mail.
     #[schema(value_type = String, min_length = 43, max_length = 43)]

@@ -27,6 +27,8 @@ pub fn routes() -> OpenApiRouter<Api> {
 }
 
 /// Read who one is
+///
+/// And the account that the session acts for by default, with one's role there.
 #[utoipa::path(get, path = "/users/me", operation_id = "profile_read", tag = "people", security(("session" = [])),
     responses((status = 200, description = "The person", body = Success<UserView>)))]
 async fn read(State(api): State<Api>, person: Person) -> Answered {
@@ -35,6 +37,8 @@ async fn read(State(api): State<Api>, person: Person) -> Answered {
 }
 
 /// Change one's name
+///
+/// As other members of one's accounts see it.
 #[utoipa::path(patch, path = "/users/me", operation_id = "profile_update", tag = "people", request_body = NameForm,
     params(("If-Match" = Option<String>, Header, description = "The `ETag` of the person that was read; another is refused")),
     security(("session" = [])), responses((status = 200, description = "The person as they are now", body = Success<UserView>)))]

@@ -69,6 +69,8 @@ async fn list(State(api): State<Api>, person: Person, Query(paging): Query<Pagin
 }
 
 /// End a session
+///
+/// Whoever used it has to sign in again.
 #[utoipa::path(delete, path = "/users/me/sessions/{id}", operation_id = "sessions_end", tag = "people",
     params(("id" = String, Path, description = "The session's id, `ses_…`")), security(("session" = [])),
     responses((status = 200, description = "It has ended", body = Success<Ended>)))]
@@ -88,6 +90,8 @@ async fn end_one(State(api): State<Api>, person: Person, Id(id): Id<SessionId>) 
 }
 
 /// End all other sessions
+///
+/// The one that asks stays. Whoever used the others has to sign in again.
 #[utoipa::path(delete, path = "/users/me/sessions", operation_id = "sessions_end_others", tag = "people",
     security(("session" = [])), responses((status = 200, description = "How many have ended", body = Success<Ended>)))]
 async fn end_others(State(api): State<Api>, person: Person) -> Answered {

@@ -145,6 +145,9 @@ impl AuthLeaseView {
 }
 
 /// List proxies
+///
+/// With how far each has come with the latest changes, and what it refuses to take. Those that have been silent for
+/// long are not listed.
 #[utoipa::path(get, path = "/admin/proxies", operation_id = "proxies_list", tag = "admin", params(PageParams),
     security(("key" = ["admin:platform"])),
     responses((status = 200, description = "A page of proxies", body = Success<List<ProxyView>>)))]

@@ -38,6 +38,7 @@ struct View<T> {
 
 /// An object after a change.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ObjectChanged)]
 struct Changed<T> {
     #[serde(flatten)]
     object: View<T>,
@@ -150,7 +151,7 @@ macro_rules! operations {
             }
 
             #[utoipa::path(get, path = $object, operation_id = $read, tag = "gateway",
-                        summary = concat!("Read one of the ", $noun, "s"),
+                        summary = concat!("Read one of the ", $noun, "s"), description = "As it is written, with its version.",
                         params(("id" = String, Path, description = "Its name")), security(("key" = ["admin:platform"])),
                         responses((status = 200, description = "As it is written", body = Success<View<$spec>>)))]
             async fn read(State(api): State<Api>, _: Permit<AdminPlatform>, Id(Name(name)): Id<Name>) -> Answered {

@@ -130,6 +130,8 @@ async fn list(State(api): State<Api>, caller: Permit<ReadStores>, Query(form): Q
 }
 
 /// Create a store
+///
+/// It has no products yet.
 #[utoipa::path(post, path = "/stores", operation_id = "stores_create", tag = "stores", request_body = CreateForm,
     security(("key" = ["write:stores"])),
     responses((status = 201, description = "The store", body = Success<StoreView>)))]
@@ -153,6 +155,8 @@ async fn create(
 }
 
 /// Read a store
+///
+/// Its `ETag` is what a change of it is conditional on.
 #[utoipa::path(get, path = "/stores/{id}", operation_id = "stores_read", tag = "stores",
     params(("id" = String, Path, description = "The store's id, `store_…`")), security(("key" = ["read:stores"])),
     responses((status = 200, description = "The store", body = Success<StoreView>)))]

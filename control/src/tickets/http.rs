@@ -166,6 +166,8 @@ async fn list(Given(api): Given<Api>, caller: Permit<ReadUser>, Query(form): Que
 }
 
 /// Open a ticket
+///
+/// With its first message. Whoever runs Clearway sees it, and answers.
 #[utoipa::path(post, path = "/support/tickets", operation_id = "tickets_create", tag = "support", request_body = TicketForm,
     security(("key" = ["write:user"])),
     responses((status = 201, description = "The ticket", body = Success<TicketView>)))]
@@ -187,6 +189,8 @@ async fn create(
 }
 
 /// Read a ticket with its messages
+///
+/// The first message first.
 #[utoipa::path(get, path = "/support/tickets/{id}", operation_id = "tickets_read", tag = "support",
     params(("id" = String, Path, description = "The ticket's id, `tkt_…`")), security(("key" = ["read:user"])),
     responses((status = 200, description = "The ticket", body = Success<WholeTicketView>)))]
@@ -222,6 +226,8 @@ async fn write(
 }
 
 /// Close a ticket
+///
+/// A further message opens it again. One that is closed stays as it is.
 #[utoipa::path(post, path = "/support/tickets/{id}/close", operation_id = "tickets_close", tag = "support",
     params(("id" = String, Path, description = "The ticket's id, `tkt_…`")), security(("key" = ["write:user"])),
     responses((status = 200, description = "The ticket as it is now", body = Success<TicketView>)))]

@@ -174,6 +174,8 @@ async fn list(State(api): State<Api>, _: Permit<AdminPlatform>, Query(query): Qu
 }
 
 /// Read a person
+///
+/// With the accounts where they are a member.
 #[utoipa::path(get, path = "/admin/users/{id}", operation_id = "admin_users_read", tag = "admin",
     params(("id" = String, Path, description = "The person's id, `user_…`")), security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The person", body = Success<PersonDetails>)))]
@@ -246,6 +248,8 @@ async fn suspend(
 }
 
 /// Resume a person
+///
+/// They can sign in again. Sessions that ended when they were suspended do not come back.
 #[utoipa::path(post, path = "/admin/users/{id}/resume", operation_id = "admin_users_resume", tag = "admin",
     params(("id" = String, Path, description = "The person's id, `user_…`")), request_body = ReasonForm,
     security(("key" = ["admin:platform"])),

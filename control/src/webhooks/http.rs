@@ -91,6 +91,8 @@ async fn create_one(
 }
 
 /// Read a webhook
+///
+/// With its state. The secret that its deliveries are signed by is not part of it.
 #[utoipa::path(get, path = "/webhooks/{id}", operation_id = "webhooks_read", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id, `wh_…`")), security(("key" = ["read:webhooks"])),
     responses((status = 200, description = "The webhook", body = Success<WebhookView>)))]

@@ -29,6 +29,8 @@ pub(crate) struct Operation {
     pub(crate) headers: Vec<String>,
     /// The schema of the body, without references at its root.
     pub(crate) body: Option<Value>,
+    /// Of a body.
+    pub(crate) example: Option<Value>,
     /// Names of the members of its body, wherever they stand at its first level.
     pub(crate) fields: Vec<String>,
 }
@@ -89,7 +91,8 @@ fn read(document: &Value, method: &str, path: &str, operation: &Value) -> Operat
         let there = parameters.filter(|parameter| parameter["in"] == place);
         there.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
     };
-    let body = operation.get("requestBody").map(|body| &resolved(document, body)["content"]["application/json"]["schema"]);
+    let content = operation.get("requestBody").map(|body| &resolved(document, body)["content"]["application/json"]);
+    let body = content.map(|content| &content["schema"]);
     Operation {
         method: method.to_uppercase().parse().unwrap(),
         path: path.to_owned(),
@@ -98,6 +101,7 @@ fn read(document: &Value, method: &str, path: &str, operation: &Value) -> Operat
         headers: names("header"),
         fields: body.map(|schema| fields(document, schema)).unwrap_or_default(),
         body: body.map(|schema| resolved(document, schema).clone()),
+        example: content.and_then(|content| content.get("example")).cloned(),
     }
 }
 

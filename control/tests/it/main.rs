@@ -19,6 +19,7 @@ mod callers;
 mod certificates;
 mod conventions;
 mod deliveries;
+mod described;
 mod document;
 mod events;
 mod expanding;

@@ -52,6 +52,8 @@ async fn pending(Given(api): Given<Api>, _: Permit<AdminPlatform>, Query(paging)
 }
 
 /// Read any app
+///
+/// With its live version and its proposal, whoever's it is and whatever its state.
 #[utoipa::path(get, path = "/admin/apps/{id}", operation_id = "admin_apps_read", tag = "admin",
     params(("id" = String, Path, description = "The app's id, `app_…`")), security(("key" = ["admin:platform"])),
     responses((status = 200, description = "The app", body = Success<WholeAppView>)))]
@@ -141,6 +143,8 @@ async fn resume(
 }
 
 /// Say whether an app is featured
+///
+/// The catalogue shows those that are featured first where it is asked for them.
 #[utoipa::path(put, path = "/admin/apps/{id}/featured", operation_id = "admin_apps_feature", tag = "admin",
     params(("id" = String, Path, description = "The app's id, `app_…`"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),

@@ -54,6 +54,8 @@ struct LinkView {
 }
 
 /// Read an app's OAuth application
+///
+/// Which application acts for those who have installed the app. Without its secret.
 #[utoipa::path(get, path = "/developer/apps/{id}/client", operation_id = "developer_apps_client", tag = "apps",
     params(("id" = String, Path, description = "The app's id, `app_…`")), security(("key" = ["read:apps"])),
     responses((status = 200, description = "The OAuth application", body = Success<LinkView>)))]

@@ -30,7 +30,7 @@ pub(super) struct CreateDocument {
 /// What the next version shall say; a field left out stays, null clears it.
 #[derive(Debug, ToSchema)]
 #[schema(as = AppUpdateForm, example = json!({"version": "1.1.0", "features": ["Post messages", "Upload files"],
-    "permissions": [{"scope": "read:events", "reason": "To post what happens to a channel."}],
+    "permissions": [{"scope": "read:events", "reason": "To post what happens to a channel.", "optional": false}],
     "pricing": {"model": "fixed", "currency": "USD", "monthly": 9990000}}))]
 #[expect(dead_code, reason = "describes the body for the document; ContentUpdate is what is read")]
 pub(super) struct UpdateDocument {

@@ -79,7 +79,7 @@ impl Form for LoginForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
+#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd"}))]
 pub(super) struct TokenForm {
     /// From the mail.
     #[schema(value_type = String, min_length = 43, max_length = 43)]
@@ -105,7 +105,7 @@ impl Form for EmailForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4", "password": "correct horse battery"}))]
+#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd", "password": "correct horse battery"}))]
 pub(super) struct ResetForm {
     /// From the mail.
     #[schema(value_type = String, min_length = 43, max_length = 43)]
@@ -124,7 +124,7 @@ impl Form for ResetForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4", "cookie": true}))]
+#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd", "cookie": true}))]
 pub(super) struct FollowForm {
     /// From the mail.
     #[schema(value_type = String, min_length = 43, max_length = 43)]
@@ -146,7 +146,7 @@ impl Form for FollowForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4", "code": "287082"}))]
+#[schema(example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd", "code": "287082"}))]
 pub(super) struct FactorForm {
     /// From the first step.
     #[schema(value_type = String, min_length = 43, max_length = 43)]
@@ -183,7 +183,7 @@ impl Form for FactorForm {
 }
 
 #[derive(ToSchema)]
-#[schema(as = SignInTicketForm, example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
+#[schema(as = SignInTicketForm, example = json!({"ticket": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd"}))]
 pub(super) struct TicketForm {
     /// From the first step.
     #[schema(value_type = String, min_length = 43, max_length = 43)]

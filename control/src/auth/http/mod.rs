@@ -167,6 +167,8 @@ async fn ask_link(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<
 }
 
 /// Sign in by a mailed link
+///
+/// The link works once, and for a short time. Where a second factor is asked for, the answer is a ticket for it.
 #[utoipa::path(post, path = "/auth/sign-in-link/confirm", operation_id = "auth_follow_link", tag = "auth",
     request_body = FollowForm, responses((status = 200, description = "The session", body = Success<SignInView>)))]
 async fn follow_link(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<FollowForm>) -> Answered {

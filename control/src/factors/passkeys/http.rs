@@ -69,7 +69,7 @@ struct MadeView {
 
 /// Stands for a passkey that was shown.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"code": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4", "expires_at": "2026-11-20T12:05:00.000Z"}))]
+#[schema(example = json!({"code": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd", "expires_at": "2026-11-20T12:05:00.000Z"}))]
 struct ProofView {
     /// Good once, as `code`, wherever one is asked for.
     #[schema(value_type = String)]
@@ -187,6 +187,8 @@ async fn finish(State(api): State<Api>, person: Person, Body(form, _): Body<Made
 }
 
 /// Rename a passkey
+///
+/// The name is what one tells one's passkeys apart by; nobody else sees it.
 #[utoipa::path(patch, path = "/users/me/passkeys/{id}", operation_id = "passkeys_rename", tag = "people", request_body = NameForm,
     params(("id" = String, Path, description = "The passkey's id, `pky_…`")), security(("session" = [])),
     responses((status = 200, description = "The passkey", body = Success<PasskeyView>)))]

@@ -58,7 +58,7 @@ impl Form for InviteForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4"}))]
+#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd"}))]
 pub(super) struct AcceptForm {
     /// From the mail.
     #[schema(value_type = String, min_length = 43, max_length = 43)]
@@ -72,7 +72,7 @@ impl Form for AcceptForm {
 }
 
 #[derive(ToSchema)]
-#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWdhaW4", "password": "correct horse battery", "name": "Bob"}))]
+#[schema(example = json!({"token": "Zm9yIG9uZSB0aW1lIG9ubHksIHRoZW4gbmV2ZXIgYWd", "password": "correct horse battery", "name": "Bob"}))]
 pub(super) struct JoinForm {
     /// From the mail.
     #[schema(value_type = String, min_length = 43, max_length = 43)]

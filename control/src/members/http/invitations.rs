@@ -85,6 +85,8 @@ async fn create(State(api): State<Api>, person: Person, Body(form, _): Body<Invi
 }
 
 /// Take an invitation back
+///
+/// The link that was mailed does not work any more.
 #[utoipa::path(delete, path = "/members/invitations/{id}", operation_id = "invitations_revoke", tag = "people",
     params(("id" = String, Path, description = "The invitation's id, `inv_…`")), security(("session" = [])),
     responses((status = 200, description = "It is no longer good", body = Success<Revoked>)))]

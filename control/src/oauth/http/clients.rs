@@ -151,6 +151,8 @@ async fn create(
 }
 
 /// Read an application
+///
+/// Without its secret, which was shown once.
 #[utoipa::path(get, path = "/oauth/clients/{id}", operation_id = "oauth_clients_read", tag = "oauth",
     params(("id" = String, Path, description = "The application's id, `client_…`")), security(("key" = ["read:apps"])),
     responses((status = 200, description = "The application", body = Success<ClientView>)))]
