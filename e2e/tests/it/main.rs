@@ -10,6 +10,7 @@ mod controls;
 mod corpus;
 mod deliveries;
 mod deploy;
+mod description;
 mod differential;
 mod fleet;
 mod history;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The repository.
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e stands in the workspace")
 }
 
@@ -28,7 +28,7 @@ fn text(file: &str) -> String {
 }
 
 /// What a program said, on both outputs, and whether it ended with 0.
-fn said(command: &mut Command) -> Result<String, String> {
+pub(crate) fn said(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let Output { status, stdout, stderr } =
         command.output().unwrap_or_else(|e| panic!("{program} does not run ({e}): make prerequisites"));
