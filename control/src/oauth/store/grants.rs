@@ -181,12 +181,12 @@ pub(in crate::oauth) async fn lock_of_person(tx: &mut Tx, user: UserId, account:
     loop {
         let rows = tx
             .query(PerEngine {
-                sqlite: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity
+                sqlite: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity, jkt
                          FROM oauth_grants
                          WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2) AND revoked_at IS NULL AND id > $3
                          ORDER BY id
                          LIMIT $4",
-                postgres: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity
+                postgres: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity, jkt
                            FROM oauth_grants
                            WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR account_id = $2) AND revoked_at IS NULL AND id > $3
                            ORDER BY id
@@ -211,12 +211,12 @@ pub(in crate::oauth) async fn lock_in_account(tx: &mut Tx, account: AccountId, c
     loop {
         let rows = tx
             .query(PerEngine {
-                sqlite: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity
+                sqlite: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity, jkt
                          FROM oauth_grants
                          WHERE account_id = $1 AND client_id = $2 AND user_id IS NOT NULL AND revoked_at IS NULL AND id > $3
                          ORDER BY id
                          LIMIT $4",
-                postgres: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity
+                postgres: "SELECT id, client_id, account_id, user_id, scopes, created_at, last_used_at, expires_at, revoked_at, resource, identity, jkt
                            FROM oauth_grants
                            WHERE account_id = $1 AND client_id = $2 AND user_id IS NOT NULL AND revoked_at IS NULL AND id > $3
                            ORDER BY id
