@@ -56,7 +56,6 @@ SECONDS_EACH ?= 60
 fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fuzz, nightly)
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
-
 	$(MAKE) fuzz-api SECONDS_EACH=$(SECONDS_EACH)
 
 fuzz-api: prerequisites ## Try out all that the API's description says, and what it does not, for SECONDS_EACH

@@ -1,7 +1,11 @@
 //! Telling the store what this node holds, where the store's data is another than this node knew: it was lost, or this
 //! node has just started. By buckets; all that were lost at the same time are told of after one walk over the ledger.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use clearway_filters::lease::{Held, Incarnation, NodeId, Restore, Restored};
 use futures_util::{StreamExt as _, stream};
@@ -24,36 +28,60 @@ impl Leases {
     /// Restores what is found lost, for ever.
     pub(super) async fn restore_for_ever(self: Arc<Self>, mut lost: mpsc::UnboundedReceiver<u16>) {
         let mut beats = self.beats.subscribe();
-        while let Some(first) = lost.recv().await {
+        let (mut queued, mut looked_at) = (VecDeque::new(), Vec::new());
+        loop {
+            while let Ok(bucket) = lost.try_recv() {
+                queued.push_back(bucket);
+            }
+            if queued.is_empty() && looked_at.is_empty() {
+                match lost.recv().await {
+                    Some(bucket) => queued.push_back(bucket),
+                    None => return,
+                }
+            }
             // Whom the store has to wait for, and whose limits there are, is known by then.
             if beats.wait_for(|beats| *beats > 0).await.is_err() || !self.knows_limits().await {
                 return;
             }
-            let mut buckets = vec![first];
-            while let Ok(more) = lost.try_recv() {
-                buckets.push(more);
-            }
-            stream::iter(&buckets).for_each_concurrent(AT_ONCE, |bucket| self.look_at(*bucket)).await;
-            // From here on another loss is another walk.
-            let mut tellings: HashMap<u16, Telling> =
-                buckets.iter().filter_map(|bucket| Some((*bucket, self.buckets.begin(*bucket)?))).collect();
-            if tellings.is_empty() {
+            let (mut to_ask, mut known): (Vec<u16>, Vec<u16>) =
+                queued.drain(..).partition(|bucket| self.buckets.is_to_be_asked(*bucket));
+            if known.is_empty() && !to_ask.is_empty() {
+                // Some at a time: somebody may come upon one of the others, and wait for it.
+                queued.extend(to_ask.drain(AT_ONCE.min(to_ask.len())..));
+                stream::iter(&to_ask).for_each_concurrent(AT_ONCE, |bucket| self.look_at(*bucket)).await;
+                looked_at.append(&mut to_ask);
                 continue;
             }
-            let (leases, walked) = (self.clone(), tellings.keys().copied().collect::<Vec<_>>());
-            let Ok(held) = self.runtime.spawn_blocking(move || leases.held(&walked)).await else {
-                tracing::error!("looking for what is held of quotas panicked");
+            queued.extend(to_ask);
+            known.append(&mut looked_at);
+            if !self.tell(&known).await {
                 return;
-            };
-            let told: Vec<_> = held.into_iter().filter_map(|(bucket, held)| Some((tellings.remove(&bucket)?, held))).collect();
-            let leases = self.clone();
-            let told = stream::iter(told).for_each_concurrent(AT_ONCE, move |(telling, held)| {
-                let leases = leases.clone();
-                async move { leases.tell_held(telling, held).await }
-            });
-            // Others may be lost meanwhile.
-            drop(self.runtime.spawn(told));
+            }
         }
+    }
+
+    /// Tells of what is held of those that are lost, after one walk for all of them. False: it panicked.
+    async fn tell(self: &Arc<Self>, buckets: &[u16]) -> bool {
+        // From here on another loss is another walk.
+        let mut tellings: HashMap<u16, Telling> =
+            buckets.iter().filter_map(|bucket| Some((*bucket, self.buckets.begin(*bucket)?))).collect();
+        if tellings.is_empty() {
+            return true;
+        }
+        let (leases, walked) = (self.clone(), tellings.keys().copied().collect::<Vec<_>>());
+        let Ok(held) = self.runtime.spawn_blocking(move || leases.held(&walked)).await else {
+            tracing::error!("looking for what is held of quotas panicked");
+            return false;
+        };
+        let told: Vec<_> = held.into_iter().filter_map(|(bucket, held)| Some((tellings.remove(&bucket)?, held))).collect();
+        let leases = self.clone();
+        let told = stream::iter(told).for_each_concurrent(AT_ONCE, move |(telling, held)| {
+            let leases = leases.clone();
+            async move { leases.tell_held(telling, held).await }
+        });
+        // Others may be lost meanwhile.
+        drop(self.runtime.spawn(told));
+        true
     }
 
     /// Asks which data a bucket's is, where that is not known.

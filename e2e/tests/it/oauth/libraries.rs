@@ -3,6 +3,7 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -13,6 +14,10 @@ use crate::{
     script::{Interpreter, NODE, PYTHON},
     up::{Up, root},
 };
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs()
+}
 
 /// A Clearway whose issuer is its gateway's encrypted port on this machine, and where applications may register themselves.
 pub(super) struct Published {
@@ -35,6 +40,11 @@ impl Published {
         }
         let listens = ["--gateway-tls-addr", &format!("127.0.0.1:{port}")];
         let up = Up::start_with(&data.path().join("data"), &data.path().join("clearway.toml"), None, &listens);
+        // Proofs of the second that a gateway has started in are refused: it may have accepted them before.
+        let ready_s = now_s();
+        while now_s() <= ready_s {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Self { up, issuer, data }
     }
 
