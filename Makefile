@@ -60,7 +60,7 @@ fuzz: ## Feed strangers' bytes to the parsers, SECONDS_EACH per target (cargo-fu
 
 fuzz-api: prerequisites ## Try out all that the API's description says, and what it does not, for SECONDS_EACH
 	$(CARGO) build --workspace --bins
-	CLEARWAY_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test it -- description::fuzzed --nocapture
+	CLEARWAY_FUZZ_SECONDS=$(SECONDS_EACH) CLEARWAY_TEST_SEED=$$(date +%s) $(CARGO) test --workspace --test it -- description::fuzzed --nocapture
 
 MINUTES ?= 30
 chaos: prerequisites ## Everything that can happen to a fleet's quotas, MINUTES per run

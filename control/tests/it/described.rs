@@ -35,7 +35,8 @@ fn lacks_of_bodies(body: &Value) -> Vec<String> {
         let example = media.get("example").or_else(|| media["examples"].as_object()?.values().next());
         [(media.get("schema").is_none(), "schema"), (example.is_none(), "example")]
             .into_iter()
-            .filter_map(move |(lacks, what)| lacks.then(|| format!("{what} of its {name}")))
+            .filter(|(lacks, _)| *lacks)
+            .map(move |(_, what)| format!("{what} of its {name}"))
     });
     lacks.collect()
 }

@@ -3,7 +3,7 @@
 use clearway_config::{
     ErrorCode,
     envelope::{Failure, Meta, Problem, RateLimit},
-    settings::gateway::{AuthMethod, AuthMethods},
+    settings::gateway::{Algorithm, AuthMethod, AuthMethods},
 };
 use clearway_filters::{
     Reject, jwt,
@@ -218,7 +218,7 @@ fn authenticate(reject: &Reject, takes: AuthMethods) -> Option<String> {
     // RFC 9449, 7.1.
     if let Reject::Token(refusal @ (jwt::Refusal::Unproved | jwt::Refusal::Proof(_))) = reject {
         let error = if *refusal == jwt::Refusal::Unproved { "invalid_token" } else { "invalid_dpop_proof" };
-        let algorithms = jwt::PROOF_ALGORITHMS.map(|algorithm| algorithm.as_str()).join(" ");
+        let algorithms = jwt::PROOF_ALGORITHMS.map(Algorithm::as_str).join(" ");
         return Some(format!("DPoP realm=\"clearway\", error=\"{error}\", error_description=\"{code}\", algs=\"{algorithms}\""));
     }
     if [AuthMethod::Key, AuthMethod::Jwt, AuthMethod::Session].into_iter().any(|bearer| takes.contains(bearer)) {

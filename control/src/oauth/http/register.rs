@@ -45,7 +45,7 @@ pub(super) async fn register(
     let registered = registered.inspect_err(|refusal| counted(&api, &oauth, &context, refusal))?;
     tx.commit().await.map_err(Refusal::from)?;
     let Registered { client, secret, access } = registered;
-    let body = document(&api, &client, secret.as_ref(), &access.reveal().to_owned());
+    let body = document(&api, &client, secret.as_ref(), access.reveal());
     Ok(kept_by_nobody((StatusCode::CREATED, Json(body)).into_response()))
 }
 

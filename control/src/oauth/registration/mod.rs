@@ -8,7 +8,7 @@
 mod metadata;
 mod tokens;
 
-use clearway_config::{AccountId, ClientId, Scope, Scopes, settings::process::ClientRegistration};
+use clearway_config::{AccountId, ClientId, Scopes, settings::process::ClientRegistration};
 use subtle::ConstantTimeEq;
 
 pub(super) use self::{
@@ -84,7 +84,7 @@ async fn bounds(tx: &mut Tx, api: &Api, shown: Option<&str>) -> Result<Bounds, R
     Ok(Bounds {
         account: account.ok_or_else(|| Refusal::new(Word::ServerError, "Try again."))?,
         by: RegisteredBy::Anyone,
-        scopes: api.oauth.open_scopes.iter().cloned().collect::<Vec<Scope>>().into(),
+        scopes: api.oauth.open_scopes.clone().into(),
         // For people alone, who see a page each time: whoever sends codes of devices to others needs no address of its own.
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
     })

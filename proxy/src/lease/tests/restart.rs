@@ -293,7 +293,8 @@ async fn a_node_that_has_told_what_it_holds_does_not_tell_it_again_after_it_was_
     // It loses sight of the store for a moment, and finds it still waiting.
     fleet.store.set_away(true);
     pass(1_500).await;
-    (way(&node, 1_000), way(&others, 0));
+    way(&node, 1_000);
+    way(&others, 0);
     fleet.store.set_away(false);
     while !node.leases.is_up() || !others.leases.is_up() {
         pass(1).await;
