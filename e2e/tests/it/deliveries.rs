@@ -276,5 +276,6 @@ async fn events_of_two_control_processes_are_delivered_once_and_by_the_other_whe
     let came = gate.came.lock().expect("no panic").clone();
     assert_eq!(accepted.iter().filter(|id| !came.contains_key(*id)).count(), 0, "lost, of {}", accepted.len());
     let twice: usize = came.values().map(|times| times - 1).sum();
-    assert!(twice <= CONCURRENCY, "{twice} duplicates, though {CONCURRENCY} were in flight");
+    // As many again may have been on their way to a gateway, or from it.
+    assert!(twice <= 2 * CONCURRENCY, "{twice} duplicates, though {CONCURRENCY} were in flight");
 }
