@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// counted this day and month goes to the fleet's Redis. Before a gateway of the fleet has started.
     #[arg(long, value_name = "DIR", requires = "config")]
     ledger: Option<PathBuf>,
-    /// Settings of the fleet, whose [redis] says where it is.
+    /// Settings of the fleet, whose `[redis]` says where it is.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -71,7 +71,7 @@ pub struct RouteSpec {
     /// Besides one of the other methods, ask for a client certificate of the same account.
     #[serde(default, skip_serializing_if = "is_false")]
     pub auth_all: bool,
-    /// Names of the issuers whose tokens are taken; all of [[issuers]] unless said. `clearway` is Clearway's own authorization
+    /// Names of the issuers whose tokens are taken; all of `[[issuers]]` unless said. `clearway` is Clearway's own authorization
     /// server, whose tokens are taken only where it is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<String>,
