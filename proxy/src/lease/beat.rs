@@ -8,7 +8,7 @@ use clearway_filters::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{Leases, clock::Heard};
+use super::Leases;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Between tries while the store cannot be reached, at first and at most.
@@ -60,9 +60,7 @@ impl Leases {
     }
 
     async fn take_in_beat(self: &Arc<Self>, beaten: &Beaten, sent_ms: u64) {
-        if self.clock.hear(sent_ms, beaten.now_ms) == Heard::Stepped {
-            self.step();
-        }
+        self.hear_time(sent_ms, beaten.now_ms);
         let now = self.now();
         if !self.ledger.is_valid(&Now { uptime_ms: sent_ms, ..now }) {
             // Others may have stopped waiting for this node, and share out again what it was granted.

@@ -16,7 +16,6 @@ use super::{
     Leases, Wanted,
     accounts::{Account, Next, Ticket, Why},
     ask::{self, Answered, Occasion, Question},
-    clock::Heard,
     rechecks::Rechecks,
     tend::Event,
 };
@@ -68,8 +67,6 @@ struct Landing<'c> {
     /// The store's time, as it said.
     said_ms: u64,
     sent_ms: u64,
-    /// The store's clock was set.
-    stepped: bool,
     composed: &'c Composed,
 }
 
@@ -283,11 +280,8 @@ impl Leases {
 
     /// Takes an answer in.
     fn land(&self, composed: &Composed, grants: &Grants, sent_ms: u64) {
-        let stepped = self.clock.hear(sent_ms, grants.now_ms) == Heard::Stepped;
-        if stepped {
-            self.step();
-        }
-        let landing = Landing { now: self.now(), said_ms: grants.now_ms, sent_ms, stepped, composed };
+        self.hear_time(sent_ms, grants.now_ms);
+        let landing = Landing { now: self.now(), said_ms: grants.now_ms, sent_ms, composed };
         let (account, asked) = &composed.account;
         let rechecks = self.accounts.shard(*account).get(account).map(|known| known.rechecks);
         let landed = self.land_subject(&landing, *account, asked, &grants.account, rechecks);
@@ -312,17 +306,16 @@ impl Leases {
         given: &Given,
         rechecks: Option<Rechecks>,
     ) -> Option<Rechecks> {
-        let Landing { now, said_ms, sent_ms, stepped, composed } = landing;
+        let Landing { now, said_ms, sent_ms, composed } = landing;
         let mut rechecks = rechecks.unwrap_or_default();
-        let mut given = *given;
-        if *stepped {
-            (given.second, given.slots) = (None, None);
-        }
-        let answered = Answered { asked, given: &given, sent_ms: *sent_ms, said_ms: *said_ms };
         let landed = self.ledger.change_holding(slot, now, |windows, holding| {
             holding.asked = false;
             // Under the lock: whoever looks for what is held after a loss has not looked at this, or has counted it first.
             let is_void = self.buckets.losses(composed.bucket) != composed.losses;
+            // Here as well: leases end after this is said, and before they are looked at.
+            let unsteady = self.is_unsteady(now);
+            let given = if unsteady { Given { second: None, slots: None, ..*given } } else { *given };
+            let answered = Answered { asked, given: &given, sent_ms: *sent_ms, said_ms: *said_ms };
             (!is_void).then(|| ask::take_in(&answered, now, windows, holding, &mut rechecks))
         });
         match landed {

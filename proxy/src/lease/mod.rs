@@ -306,6 +306,11 @@ impl Leases {
         now.uptime_ms < self.unsteady_until_ms.load(Ordering::Relaxed)
     }
 
+    /// Takes in the store's time, as an answer says it.
+    fn hear_time(&self, sent_ms: u64, said_ms: u64) {
+        self.clock.hear(sent_ms, said_ms, || self.step());
+    }
+
     /// The store's clock was set: what is leased by it ends here, and lasts elsewhere by other clocks.
     fn step(&self) {
         let until_ms = self.clock.uptime_ms() + size::step_wait_ms(&self.options.policy);

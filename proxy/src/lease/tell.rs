@@ -77,7 +77,7 @@ impl Leases {
             Beat { caller: self.caller(), name: self.options.name.as_str().into(), leaving: true, knows: None, lost: Vec::new() };
         let sent_ms = self.clock.uptime_ms();
         let beaten = self.store.beat(&beat).await?;
-        self.clock.hear(sent_ms, beaten.now_ms);
+        self.hear_time(sent_ms, beaten.now_ms);
         Ok(beaten)
     }
 

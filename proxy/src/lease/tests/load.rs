@@ -238,6 +238,25 @@ async fn while_nothing_is_granted_since_the_stores_clock_was_set_no_limit_is_sai
     assert_eq!(node.requests(2).await, 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_granted_by_a_clock_that_was_set_is_not_spent_whoever_hears_of_it_first() {
+    let fleet = Fleet::of_account(Limits { per_second: Some(40), concurrent: Some(40), ..Limits::UNLIMITED });
+    let [dir] = dirs();
+    let node = fleet.node(dir.path());
+    pass(1_500).await;
+    let before = node.leases.now().ms;
+    fleet.ahead_ms.store(86_400_000, Ordering::Relaxed);
+    fleet.store.set_delay(Duration::from_millis(200));
+    let (asked, ()) = tokio::join!(node.request(), async {
+        pass(50).await;
+        // The answer to a beat, which overtakes that one.
+        node.leases.hear_time(node.leases.now().uptime_ms - 10, before + 86_400_040);
+    });
+    assert_eq!(asked.map(drop).unwrap_err(), Reject::QuotaStoreUnavailable);
+    let (now, holding) = (node.leases.now(), node.holding());
+    assert!(!holding.has_share(&now) && !holding.has_slots(&now), "{holding:?}");
+}
+
 /// Asks for `rate` requests a second at one node, evenly, and says how many were admitted.
 async fn steadily(node: Rc<Node>, rate: u64, seconds: u64) -> u64 {
     let mut admitted = 0;
