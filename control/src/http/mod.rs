@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod openapi;
 mod paging;
 pub mod time;
+mod unread;
 mod versions;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -85,7 +86,8 @@ impl fmt::Debug for Api {
     }
 }
 
-/// Puts the shared layers around the features' routes. From the outside in: envelope, panics, time limit.
+/// Puts the shared layers around the features' routes. From the outside in: bodies that
+/// are not read, envelope, panics, time limit.
 pub fn serve(routes: Router<Api>, api: Api) -> Router {
     routes
         .fallback(envelope::no_such_path)
@@ -93,6 +95,7 @@ pub fn serve(routes: Router<Api>, api: Api) -> Router {
         .layer(middleware::from_fn_with_state(api.clone(), envelope::limit_time))
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(middleware::from_fn_with_state(api.clone(), envelope::wrap))
+        .layer(middleware::from_fn(unread::close))
         .with_state(api)
 }
 
