@@ -3,6 +3,7 @@
 pub(super) mod browse;
 pub(super) mod collections;
 pub(super) mod days;
+mod matches;
 pub(super) mod search;
 pub(super) mod trend;
 

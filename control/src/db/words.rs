@@ -42,19 +42,14 @@ impl Wanted {
         self.words.iter().map(|word| format!("{prefix}\"{word}\"*")).collect::<Vec<_>>().join(" AND ")
     }
 
-    /// An expression of `to_tsquery`; `weight` narrows it.
-    fn tsquery(&self, weight: &str) -> String {
-        self.words.iter().map(|word| format!("{word}:*{weight}")).collect::<Vec<_>>().join(" & ")
+    /// An expression of `to_tsquery`.
+    fn tsquery(&self) -> String {
+        self.words.iter().map(|word| format!("{word}:*")).collect::<Vec<_>>().join(" & ")
     }
 
-    /// In all that is searched.
-    pub fn anywhere(&self, engine: &str) -> String {
-        if engine == "sqlite" { self.fts5(None) } else { self.tsquery("") }
-    }
-
-    /// In one part of it: that column of the virtual table, or what has that weight.
-    pub fn within(&self, engine: &str, column: &str, weight: &str) -> String {
-        if engine == "sqlite" { self.fts5(Some(column)) } else { self.tsquery(weight) }
+    /// As this engine writes it. `column` narrows it to some of what FTS5 searches; for PostgreSQL the statement does that.
+    pub fn expression(&self, engine: &str, column: Option<&str>) -> String {
+        if engine == "sqlite" { self.fts5(column) } else { self.tsquery() }
     }
 }
 
@@ -74,10 +69,9 @@ mod tests {
     fn words_are_folded_alike_where_they_are_stored_and_where_they_are_wanted() {
         assert_eq!(folded("Slack-Integration: Überall, v2.1!"), "slack integration überall v2 1");
         let wanted = Wanted::read("Slack  INT").unwrap();
-        assert_eq!(wanted.anywhere("sqlite"), "\"slack\"* AND \"int\"*");
-        assert_eq!(wanted.within("sqlite", "words_name", "A"), "words_name : \"slack\"* AND words_name : \"int\"*");
-        assert_eq!(wanted.anywhere("postgres"), "slack:* & int:*");
-        assert_eq!(wanted.within("postgres", "words_name", "A"), "slack:*A & int:*A");
+        assert_eq!(wanted.expression("sqlite", None), "\"slack\"* AND \"int\"*");
+        assert_eq!(wanted.expression("sqlite", Some("words_name")), "words_name : \"slack\"* AND words_name : \"int\"*");
+        assert_eq!(wanted.expression("postgres", Some("words_name")), "slack:* & int:*");
         assert_eq!(Wanted::read(" -- \"' "), None);
     }
 

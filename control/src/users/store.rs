@@ -225,7 +225,7 @@ pub(super) async fn search(
                        ORDER BY id DESC
                        LIMIT $5 OFFSET $6",
         })
-        .bind(wanted.anywhere(db.engine()))
+        .bind(wanted.expression(db.engine(), None))
         .bind(CANDIDATES_MAX)
         .bind(paging.cursor.map(|id| id.to_string()))
         .bind(status.map(str::to_owned))

@@ -1,0 +1,1 @@
+-- FTS5 narrows a search to a column by itself.
