@@ -110,16 +110,22 @@ async fn read(State(api): State<Api>, _: Permit<AdminPlatform>, Query(form): Que
         return Err(ApiError::invalid(&[issue("to", "out_of_bounds", message)]));
     }
     let since = from.saturating_mul(DAY_MS);
-    let counted = store::platform_days(&api.db, from, to).await?;
+    // Each counts much: beside each other.
+    let (counted, busiest, accounts, users, keys) = tokio::try_join!(
+        store::platform_days(&api.db, from, to),
+        store::busiest(&api.db, from, to, BUSIEST_MAX),
+        accounts::totals(&api.db, since),
+        users::totals(&api.db, since),
+        keys::count_all(&api.db),
+    )?;
     let counted: HashMap<i64, i64> = counted.into_iter().map(|row| (row.day, row.admitted)).collect();
-    let busiest = store::busiest(&api.db, from, to, BUSIEST_MAX).await?;
     let busy = |row: store::KeyTotal| BusyView { account_id: row.id, name: row.name, admitted: row.admitted };
     Answer::ok(&PlatformView {
         from: day_text(from),
         to: day_text(to),
-        accounts: accounts::totals(&api.db, since).await?.into(),
-        users: users::totals(&api.db, since).await?.into(),
-        keys: keys::count_all(&api.db).await?,
+        accounts: accounts.into(),
+        users: users.into(),
+        keys,
         admitted: counted.values().sum(),
         days: (from..=to).map(|day| DayView { date: day_text(day), admitted: counted.get(&day).copied().unwrap_or(0) }).collect(),
         busiest: busiest.into_iter().map(busy).collect(),
