@@ -68,7 +68,8 @@ pub(super) async fn fill(location: &Location) -> db::Result<People> {
     keys(&mut tx).await?;
     tx.commit().await?;
     apps(&db).await?;
-    let analyze = PerEngine { sqlite: "ANALYZE", postgres: "ANALYZE" };
+    // As a database in service has done by itself after a while.
+    let analyze = PerEngine { sqlite: "ANALYZE", postgres: "VACUUM ANALYZE" };
     db.query(analyze).execute().await?;
     db.close().await;
     Ok(People { platform: platform.parse().expect("an account's id") })
