@@ -49,6 +49,22 @@ async fn a_session_and_no_credential_at_all_reach_the_control_plane_and_a_wrong_
     up.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_is_lost_behind_one_that_control_refuses_before_it_has_read_it() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let up = Up::start(&data.path().join("data"));
+    let (client, keys) = (crate::client(), format!("{}/api/v1/keys", word(&up.ready, "gateway")));
+    let session = SessionToken::mint([7; 32]);
+    for bytes in [200_000, 20, 60_000, 20].into_iter().cycle().take(200) {
+        let body = format!("{{\"name\": \"{}\"}}", "n".repeat(bytes));
+        let asked = client.post(&keys).bearer_auth(session.reveal()).header("content-type", "application/json").body(body);
+        let (status, code) = refused(asked).await;
+        // There is a rate for whoever has not shown who they are.
+        assert!(["session_unknown", "rate_limit_exceeded"].contains(&code.as_str()), "{status} {code} with {bytes} bytes");
+    }
+    up.stop().await;
+}
+
 /// The statuses that the page's examples say, in order: those of the last column, behind `# `.
 fn promised(script: &str) -> Vec<&str> {
     let comments = script.lines().filter_map(|line| line.rsplit_once(" # ")).map(|(_, comment)| comment);
