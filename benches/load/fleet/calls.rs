@@ -13,9 +13,9 @@ use super::{
 use crate::{fixture::Keys, traffic::Upstream};
 
 const GATEWAYS: usize = 2;
-const SECONDS: f64 = 6.0;
-/// Uncounted, before: the first request of a key has to ask.
-const WARM_SECONDS: f64 = 2.0;
+const SECONDS: f64 = 12.0;
+/// Uncounted, before: the first request of a key at a gateway has to ask.
+const WARM_SECONDS: f64 = 8.0;
 const CONNECTIONS: u64 = 16;
 
 /// Keys that are used alike.

@@ -14,8 +14,10 @@ use crate::{
 
 /// Apps that a search looks at: what it costs is bounded by it.
 pub const MATCHES_MAX: i64 = 50_000;
-/// Apps that are looked at in their order before those that match are looked for: words that many have are among them.
+/// Apps that are looked at in their order before those that match are looked for: words that many have are among them. Of
+/// parts, which are not stored as they are searched, it is fewer.
 const FIRST_MAX: i64 = 500;
+const FIRST_MAX_OF_PARTS: i64 = 150;
 
 /// What [`matches`] asks for. $1 is what is wanted, $2 what the better tier's are left out by, $3 how many are looked at,
 /// $4 the order, $5 the tier's key, $6 to $10 the filter, $11 and $12 the place after which they begin, $13 how many.
@@ -123,7 +125,11 @@ const FIRST: &str = postgres!(
               ORDER BY rank DESC, number DESC
               LIMIT $3)
      ) first
-     WHERE search @@ to_tsquery('simple', $1)"
+     WHERE CASE CAST($5 AS BIGINT)
+               WHEN 0 THEN search @@ to_tsquery('simple', $1)
+               WHEN 1099511627776 THEN to_tsvector('simple', words_name || ' ' || words_summary) @@ to_tsquery('simple', $1)
+               ELSE to_tsvector('simple', words_name) @@ to_tsquery('simple', $1)
+           END"
 );
 
 /// The first `limit` of one tier, without those of the better one.
@@ -164,8 +170,9 @@ pub(super) async fn matches(
             .await
     };
     // Where the store looks at each that matches to put them in order, words that most apps have would cost most.
-    if tier == Tier::Anywhere && db.engine() == "postgres" {
-        let first = ask(FIRST, FIRST_MAX).await?;
+    if db.engine() == "postgres" {
+        let looks_at = if tier == Tier::Anywhere { FIRST_MAX } else { FIRST_MAX_OF_PARTS };
+        let first = ask(FIRST, looks_at).await?;
         if first.len() == limit {
             return Ok(first);
         }
