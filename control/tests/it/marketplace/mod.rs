@@ -3,6 +3,7 @@
 mod catalogue;
 mod installing;
 mod lifecycle;
+mod many;
 mod reviewing;
 
 use clearway_control::apps;
