@@ -9,4 +9,5 @@ mod references;
 mod roles;
 mod rows;
 mod strangers;
+mod walk;
 pub(crate) mod world;
