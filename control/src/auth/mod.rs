@@ -23,7 +23,10 @@ mod visitor;
 pub use self::{
     attempts::{count_begun, count_device_code, count_mail},
     confirm::{confirm, confirm_fully, themselves},
-    http::{FormStep, NAME_CHARS_MAX, code_by_form, email, password, routes, sign_in_by_form, sign_in_proved},
+    http::{
+        FormStep, NAME_CHARS_MAX, TICKET_COOKIE, code_by_form, email, held_for, no_ticket_cookie, passkey_by_form, password,
+        routes, second_passkey_by_form, sign_in_by_form, sign_in_proved, ticket_cookie,
+    },
     letters::Letters,
     once::Once,
     register::{open, weak},

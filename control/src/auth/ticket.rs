@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a ticket is good.
-const GOOD_MS: i64 = 5 * 60 * 1_000;
+pub(super) const GOOD_MS: i64 = 5 * 60 * 1_000;
 /// What is counted.
 pub(super) const CODE: &str = "second_factor";
 
@@ -45,6 +45,15 @@ pub(super) async fn give(tx: &mut Tx, api: &Api, user: &User, held: Held) -> db:
     store::insert_token(tx, &NewToken { hash: token.hash(), user: user.id, purpose, email: &user.email, expires_at }, now_ms)
         .await?;
     Ok(Ticket { token, expires_at, held })
+}
+
+/// What the ticket's person has to show; `None` where it is good no more. It stays good.
+pub(super) async fn held(api: &Api, ticket: &Once) -> Result<Option<Held>, ApiError> {
+    let waiting = store::token(&api.db, &ticket.hash(), Purpose::SecondFactor, api.world.now_ms()).await?;
+    Ok(match waiting {
+        Some((id, _)) => Some(factors::state(&api.db, id).await?),
+        None => None,
+    })
 }
 
 /// Gives out a challenge for a passkey of the ticket's person.

@@ -6,6 +6,7 @@ use axum::{
 };
 use clearway_config::{ErrorCode, IdentityId, envelope::Success};
 use http::{HeaderValue, StatusCode, header};
+use url::Url;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
@@ -17,7 +18,7 @@ use super::{
     view::{AwayView, IdentityView, ProviderView, ProvidersView},
 };
 use crate::{
-    auth::{FormStep, Once, Visitor, confirm_fully, password},
+    auth::{FormStep, Once, Visitor, confirm_fully, password, ticket_cookie},
     db::Page,
     factors::CODE_CHARS_MAX,
     http::{Answer, Answered, Api, ApiError, Body, Fields, Form, Id, List, Person, fields, time::rfc3339},
@@ -92,8 +93,10 @@ async fn providers(State(api): State<Api>) -> Answered {
 /// For a browser: the answer sets a cookie, and says where to go. The provider sends the browser back to
 /// `/auth/providers/{name}/callback`, and from there it comes to `return_to`, signed in by the session's cookie. Where a
 /// second factor is asked for it comes there with `#second_factor=` and a ticket for `/auth/second-factor`, and where it did
-/// not work with `#error=` and a code. Whoever is not known becomes a person where `control.registration` is `open`, the
-/// provider has verified the address, and nobody has it here.
+/// not work with `#error=` and a code; an authorization request is gone on with by way of the page on which people sign in,
+/// which asks and tells by itself. Whoever is not known becomes a person where the provider has verified the address, nobody has
+/// it here, and `control.registration` is `open`; or is `invited`, and an invitation waits for this very address, which is
+/// accepted by that.
 #[utoipa::path(post, path = "/auth/providers/{name}", operation_id = "auth_by_provider", tag = "auth", request_body = BeginForm,
     params(("name" = String, Path, description = "The provider's name")),
     responses((status = 200, description = "Where to go", body = Success<AwayView>)))]
@@ -101,16 +104,35 @@ async fn begin(State(api): State<Api>, visitor: Visitor, Path(name): Path<String
     visitor.may_get_cookie()?;
     let provider = named(&api.providers, &name)?;
     let return_to = form.return_to.unwrap_or_else(|| back::HOME.into());
-    away(&request::begin(&api, provider, &visitor, return_to, None).await?)
+    away(&request::begin(&api, provider, &visitor, return_to, None, false).await?)
+}
+
+/// [`begin`] for the page on which people sign in: where to go, and the cookie to set. `page` is where they came from, and
+/// `anew` whether they are to show once more who they are.
+pub async fn begin_by_form(
+    api: &Api,
+    visitor: &Visitor,
+    provider: &Provider,
+    page: &str,
+    anew: bool,
+) -> Result<(Url, HeaderValue), ApiError> {
+    visitor.may_get_cookie()?;
+    let begun = request::begin(api, provider, visitor, page.to_owned(), None, anew).await?;
+    let cookie = cookie(&begun);
+    Ok((begun.url, cookie))
 }
 
 fn away(begun: &Begun) -> Answered {
+    let view = AwayView { url: begun.url.to_string(), expires_at: rfc3339(begun.expires_at) };
+    Ok(Answer::ok(&view)?.no_store().header(header::SET_COOKIE, cookie(begun)))
+}
+
+fn cookie(begun: &Begun) -> HeaderValue {
     let life_s = GOOD_MS / 1_000;
     let cookie = format!("{COOKIE}={}; Path=/; Max-Age={life_s}; Secure; HttpOnly; SameSite=Lax", begun.cookie.reveal());
     let mut cookie = HeaderValue::try_from(cookie).expect("a token is ASCII");
     cookie.set_sensitive(true);
-    let view = AwayView { url: begun.url.to_string(), expires_at: rfc3339(begun.expires_at) };
-    Ok(Answer::ok(&view)?.no_store().header(header::SET_COOKIE, cookie))
+    cookie
 }
 
 /// Come back from a provider
@@ -122,7 +144,7 @@ fn away(begun: &Begun) -> Answered {
         ("code" = Option<String>, Query, description = "What the provider answers about"),
         ("iss" = Option<String>, Query, description = "Who answers (RFC 9207)"),
         ("error" = Option<String>, Query, description = "Why there is no code")),
-    responses((status = 303, description = "To `return_to`")))]
+    responses((status = 303, description = "To `return_to`, or by way of the page on which people sign in")))]
 async fn callback(
     State(api): State<Api>,
     visitor: Visitor,
@@ -136,13 +158,20 @@ async fn callback(
     let state = said.state.as_deref().and_then(Once::parse).ok_or_else(unknown)?;
     let request = request::take(&api, provider, &cookie, &state).await?;
     let ended = finish(&api, &visitor, provider, &said, (&cookie, &state), request.link).await;
+    let return_to = &request.return_to;
+    // What is told stands in a page of ours, or else behind `#`, which no server's log sees.
+    let is_page = request.link.is_none() && back::is_page(return_to);
     Ok(match ended {
-        Ok(Some(FormStep::SignedIn(cookies))) => see_other(&request.return_to, None, cookies),
-        Ok(Some(FormStep::Code(ticket))) => see_other(&request.return_to, Some(("second_factor", ticket.reveal())), Vec::new()),
-        Ok(None) => see_other(&request.return_to, None, Vec::new()),
+        Ok(Some(FormStep::SignedIn(cookies))) => see_other(return_to, cookies),
+        Ok(Some(FormStep::Waits(ticket))) if is_page => {
+            see_other(&back::sign_in_page(return_to, None), vec![ticket_cookie(&ticket)])
+        }
+        Ok(Some(FormStep::Waits(ticket))) => see_other(&format!("{return_to}#second_factor={}", ticket.reveal()), Vec::new()),
+        Ok(None) => see_other(return_to, Vec::new()),
         // Whoever runs this has to hear of it, and not only the person.
         Err(error) if error.code().status() == 500 => return Err(error),
-        Err(error) => see_other(&request.return_to, Some(("error", error.code().as_str())), Vec::new()),
+        Err(error) if is_page => see_other(&back::sign_in_page(return_to, Some(error.code())), Vec::new()),
+        Err(error) => see_other(&format!("{return_to}#error={}", error.code().as_str()), Vec::new()),
     })
 }
 
@@ -200,15 +229,10 @@ impl Said {
     }
 }
 
-/// What is told stands behind `#`, which no server's log sees.
-fn see_other(return_to: &str, told: Option<(&str, &str)>, cookies: Vec<HeaderValue>) -> Response {
-    let to = match told {
-        Some((name, value)) => format!("{return_to}#{name}={value}"),
-        None => return_to.to_owned(),
-    };
+fn see_other(to: &str, cookies: Vec<HeaderValue>) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, HeaderValue::try_from(to).expect("a path of ours and a word are ASCII"));
+    headers.insert(header::LOCATION, HeaderValue::try_from(to).expect("a path of ours and what is told are ASCII"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     for cookie in cookies {
@@ -238,7 +262,7 @@ async fn link(State(api): State<Api>, person: Person, visitor: Visitor, Body(for
     let provider = named(&api.providers, &form.provider)?;
     let user = confirm_fully(&api, &person, form.password, form.code.as_deref()).await?;
     let return_to = form.return_to.unwrap_or_else(|| back::HOME.into());
-    away(&request::begin(&api, provider, &visitor, return_to, Some((user.id, person.session_id))).await?)
+    away(&request::begin(&api, provider, &visitor, return_to, Some((user.id, person.session_id)), false).await?)
 }
 
 /// Take an identity away

@@ -12,7 +12,8 @@ mod store;
 mod view;
 
 pub use self::{
-    http::routes,
+    back::is_page,
+    http::{begin_by_form, routes},
     store::{forget, of_person, sweep},
     view::IdentityView,
 };

@@ -26,13 +26,15 @@ pub(super) struct Begun {
     pub(super) expires_at: i64,
 }
 
-/// Begins a way to the provider. A cookie that the browser has is kept: it may be on several ways at once.
+/// Begins a way to the provider, where the person is to show `anew` who they are. A cookie that the browser has is kept: it
+/// may be on several ways at once.
 pub(super) async fn begin(
     api: &Api,
     provider: &Provider,
     visitor: &Visitor,
     return_to: String,
     link: Option<(UserId, SessionId)>,
+    anew: bool,
 ) -> Result<Begun, ApiError> {
     let cookie = visitor.cookie(COOKIE).and_then(Once::parse).unwrap_or_else(|| Once::mint(&api.world));
     let state = Once::mint(&api.world);
@@ -47,7 +49,7 @@ pub(super) async fn begin(
     tx.commit().await?;
     counted?;
     // Not within the transaction: it may ask the provider.
-    let asked = provider.location(state.reveal(), &nonce(&cookie, &state), &verifier(&cookie, &state)).await;
+    let asked = provider.location(state.reveal(), &nonce(&cookie, &state), &verifier(&cookie, &state), anew).await;
     let url = asked.map_err(|fault| refusal(provider, &fault))?;
     Ok(Begun { url, cookie, expires_at })
 }

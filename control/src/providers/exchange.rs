@@ -91,15 +91,15 @@ impl Client {
             .set_redirect_uri(self.back.clone())
     }
 
-    /// Where a browser is sent. The verifier has 43 to 128 characters.
-    pub(super) fn location(&self, endpoints: &Endpoints, state: &str, nonce: Option<&str>, verifier: &str) -> Url {
+    /// Where a browser is sent, with what the provider is told besides. The verifier has 43 to 128 characters.
+    pub(super) fn location(&self, endpoints: &Endpoints, state: &str, verifier: &str, more: &[(&'static str, &str)]) -> Url {
         let flow = self.flow(endpoints);
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(verifier.to_owned()));
         let state = CsrfToken::new(state.to_owned());
         let mut request =
             flow.authorize_url(|| state).add_scopes(self.scopes.iter().cloned().map(Scope::new)).set_pkce_challenge(challenge);
-        if let Some(nonce) = nonce {
-            request = request.add_extra_param("nonce", nonce.to_owned());
+        for (name, value) in more {
+            request = request.add_extra_param(*name, (*value).to_owned());
         }
         request.url().0
     }

@@ -160,14 +160,19 @@ fn read_secret(name: &str, settings: &ProviderSettings) -> Result<Zeroizing<Stri
 }
 
 impl Provider {
-    /// Where a browser is sent. `challenge` is of the verifier.
-    pub async fn location(&self, state: &str, nonce: &str, verifier: &str) -> Result<Url, Fault> {
+    /// Where a browser is sent. `anew`: whoever is signed in there is to show once more who they are.
+    pub async fn location(&self, state: &str, nonce: &str, verifier: &str, anew: bool) -> Result<Url, Fault> {
         let fetcher = &self.client.fetcher;
+        let prompt = anew.then_some(("prompt", self.speaks.prompt_anew()));
         match &self.speaks {
-            Spoken::GitHub(github) => Ok(self.client.location(&github.endpoints, state, None, verifier)),
+            Spoken::GitHub(github) => {
+                let more: Vec<_> = prompt.into_iter().collect();
+                Ok(self.client.location(&github.endpoints, state, verifier, &more))
+            }
             Spoken::OpenId(openid) => {
                 let metadata = within(openid.metadata(fetcher)).await?;
-                Ok(self.client.location(&metadata.endpoints, state, Some(nonce), verifier))
+                let more: Vec<_> = std::iter::once(("nonce", nonce)).chain(prompt).collect();
+                Ok(self.client.location(&metadata.endpoints, state, verifier, &more))
             }
         }
     }
@@ -181,6 +186,17 @@ impl Provider {
             }
         })
         .await
+    }
+}
+
+impl Spoken {
+    /// The `prompt` by which a provider asks a person who is signed in there: for their password (OpenID Connect Core 1.0,
+    /// 3.1.2.1), or at least which account it is to be. GitHub and Google know no more, and Google refuses what it does not know.
+    fn prompt_anew(&self) -> &'static str {
+        match self {
+            Self::OpenId(openid) if !openid.is_google() => "login",
+            Self::OpenId(_) | Self::GitHub(_) => "select_account",
+        }
     }
 }
 

@@ -23,6 +23,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Characters in a subject at most (Core 1.0, 2).
 const SUBJECT_CHARS_MAX: usize = 255;
 const JSON: &str = "application/json";
+const GOOGLE: &str = "https://accounts.google.com";
 
 pub(super) struct OpenId {
     issuer: String,
@@ -71,6 +72,10 @@ struct About {
 impl OpenId {
     pub(super) fn new(issuer: String) -> Self {
         Self { issuer, known: Mutex::default() }
+    }
+
+    pub(super) fn is_google(&self) -> bool {
+        self.issuer == GOOGLE
     }
 
     pub(super) async fn metadata(&self, fetcher: &Fetcher) -> Result<Arc<Metadata>, Fault> {

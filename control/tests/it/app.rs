@@ -171,13 +171,13 @@ impl Client<'_> {
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let is_page = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        let body = if is_page {
+        let is_text = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
+        let body = if is_text {
             Value::String(String::from_utf8(bytes.to_vec()).unwrap())
         } else if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("every body is JSON, or a page: {bytes:?}"))
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("every body is JSON, or text: {bytes:?}"))
         };
         Answer { status: parts.status, headers: parts.headers, body }
     }

@@ -30,20 +30,20 @@ fn b64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// One that says what its knobs say.
-struct Authenticator {
+pub(crate) struct Authenticator {
     key: EcdsaKeyPair,
     credential_id: Vec<u8>,
     user: String,
     origin: String,
     rp_id: String,
-    flags: u8,
+    pub(crate) flags: u8,
     counter: u32,
     /// In the place of the challenge that was given out.
     challenge: Option<String>,
 }
 
 impl Authenticator {
-    fn new(id: u8) -> Self {
+    pub(crate) fn new(id: u8) -> Self {
         let rng = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &rng).unwrap();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &rng).unwrap();
@@ -85,7 +85,7 @@ impl Authenticator {
     }
 
     /// What it answers to request options.
-    fn answer(&self, options: &Value) -> Value {
+    pub(crate) fn answer(&self, options: &Value) -> Value {
         let client_data = self.client_data("webauthn.get", options);
         let data = self.data(self.flags);
         let signed = [data.as_slice(), digest(&SHA256, client_data.as_bytes()).as_ref()].concat();
@@ -97,7 +97,7 @@ impl Authenticator {
     }
 }
 
-fn here(app: TestApp) -> TestApp {
+pub(crate) fn here(app: TestApp) -> TestApp {
     app.with(|api| api.public_url = SITE.into())
 }
 
@@ -109,13 +109,13 @@ async fn options(app: &TestApp, session: &str, code: Option<&str>) -> Value {
     post(app, session, MINE, json!({"password": PASSWORD, "code": code})).await.data().clone()
 }
 
-async fn add(app: &TestApp, session: &str, authenticator: &mut Authenticator, code: Option<&str>) -> Answer {
+pub(crate) async fn add(app: &TestApp, session: &str, authenticator: &mut Authenticator, code: Option<&str>) -> Answer {
     let made = authenticator.make(&options(app, session, code).await);
     post(app, session, &format!("{MINE}/confirm"), json!({"name": "Phone", "credential": made})).await
 }
 
 /// Ann with a passkey; her session, and the recovery codes.
-async fn ann(app: &TestApp) -> (String, Authenticator, Vec<String>) {
+pub(crate) async fn ann(app: &TestApp) -> (String, Authenticator, Vec<String>) {
     app.person("ann@example.com").await;
     let session = app.session("ann@example.com").await;
     let mut authenticator = Authenticator::new(1);

@@ -1,5 +1,6 @@
 //! `/auth`.
 
+mod by_form;
 mod forms;
 
 use axum::extract::State;
@@ -7,14 +8,19 @@ use clearway_config::{ErrorCode, SessionToken, envelope::Success, session::SESSI
 use http::{HeaderValue, StatusCode, header};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::forms::factor_code;
 use self::forms::{
     EmailForm, FactorForm, FollowForm, LoginForm, Nothing, PasskeyForm, RegisterForm, ResetForm, TicketForm, TokenForm,
 };
-pub use self::forms::{NAME_CHARS_MAX, email, password};
+pub use self::{
+    by_form::{
+        FormStep, TICKET_COOKIE, code_by_form, held_for, no_ticket_cookie, passkey_by_form, second_passkey_by_form,
+        sign_in_by_form, sign_in_proved, ticket_cookie,
+    },
+    forms::{NAME_CHARS_MAX, email, password},
+};
 use super::{
     Once, Visitor,
-    devices::{self, DEVICE_COOKIE, KNOWN_MS},
+    devices::{DEVICE_COOKIE, KNOWN_MS},
     link, login,
     login::{SignedIn, Step},
     register, reset,
@@ -23,12 +29,11 @@ use super::{
 };
 use crate::{
     audit::{self, Actor, Changes, Event},
-    db::Tx,
     factors::passkeys::RequestOptions,
     http::{Answer, Answered, Api, ApiError, Body, Person},
     members, sessions,
     sync::Wait,
-    users::{self, User},
+    users,
 };
 
 /// Accounts that are told of a person.
@@ -257,47 +262,6 @@ async fn current(State(api): State<Api>, person: Person) -> Answered {
         impersonator_id: person.impersonator.map(|id| id.to_string()),
     };
     Ok(Answer::ok(&view)?.no_store())
-}
-
-/// What a sign-in by a page of ours has come to.
-#[derive(Debug)]
-pub enum FormStep {
-    /// The cookies to set.
-    SignedIn(Vec<HeaderValue>),
-    /// A code is asked for, and comes with this ticket.
-    Code(Once),
-}
-
-/// For a page of ours that has no script: signs in by address and password.
-pub async fn sign_in_by_form(api: &Api, visitor: &Visitor, address: &str, secret: &str) -> Result<FormStep, ApiError> {
-    visitor.may_get_cookie()?;
-    let refused = |_| ApiError::new(ErrorCode::CredentialsInvalid);
-    let email = email(&address.into()).map_err(refused)?;
-    let password = password(&secret.into()).map_err(refused)?;
-    Ok(match login::login(api, visitor, login::Attempt { email, password, device: None }).await? {
-        Step::SignedIn(signed_in) => FormStep::SignedIn(cookies(&signed_in)),
-        Step::Waits(ticket) => FormStep::Code(ticket.token),
-    })
-}
-
-/// Signs in whom somebody else has proved it to be: a session, or the ticket for it where a second factor is asked for.
-pub async fn sign_in_proved(tx: &mut Tx, api: &Api, visitor: &Visitor, user: User) -> Result<FormStep, ApiError> {
-    let device = match &visitor.device {
-        Some(device) => devices::owner(&mut *tx, &api.world, device).await?.filter(|owner| *owner == user.id).map(|_| device),
-        None => None,
-    };
-    Ok(match login::first(tx, api, visitor, user, device).await? {
-        Step::SignedIn(signed_in) => FormStep::SignedIn(cookies(&signed_in)),
-        Step::Waits(ticket) => FormStep::Code(ticket.token),
-    })
-}
-
-/// The second step of [`sign_in_by_form`]: the cookies to set.
-pub async fn code_by_form(api: &Api, visitor: &Visitor, ticket: &str, code: &str) -> Result<Vec<HeaderValue>, ApiError> {
-    visitor.may_get_cookie()?;
-    let ticket = Once::parse(ticket).ok_or_else(|| ApiError::new(ErrorCode::OneTimeTokenInvalid))?;
-    let code = factor_code(&code.into()).map_err(|_| ApiError::new(ErrorCode::SecondFactorInvalid))?;
-    Ok(cookies(&ticket::redeem(api, visitor, &ticket, &Shown::Code(code), None).await?))
 }
 
 fn cookies(signed_in: &SignedIn) -> Vec<HeaderValue> {

@@ -49,6 +49,11 @@ impl Assertion {
     }
 }
 
+/// Whether browsers have passkeys for us.
+pub fn available(api: &Api) -> bool {
+    site(api).is_ok()
+}
+
 pub(super) fn site(api: &Api) -> Result<Site, ApiError> {
     Site::of(&api.public_url).ok_or_else(|| ApiError::new(ErrorCode::PasskeysUnavailable))
 }

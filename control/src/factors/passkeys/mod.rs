@@ -15,7 +15,7 @@ mod store;
 pub(super) use self::store::forget;
 pub(crate) use self::store::{of_person, sweep};
 pub use self::{
-    act::{Asked, Assertion, ask, take_proof, verify},
+    act::{Asked, Assertion, ask, available, take_proof, verify},
     http::{PasskeyView, routes},
     options::RequestOptions,
 };

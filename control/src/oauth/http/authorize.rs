@@ -102,6 +102,14 @@ async fn signed_in(api: &Api, params: &Params, asked: &Asked, browser: &Browser)
     Ok(began_at.filter(|began_at| *began_at >= earliest))
 }
 
+/// Whether what a person comes back to from signing in wants them to sign in anew, although they may have elsewhere.
+pub(super) async fn is_anew(api: &Api, return_to: &str) -> bool {
+    let Some(query) = return_to.strip_prefix("/oauth/authorize?") else { return false };
+    let Ok(params) = Params::parse(query.as_bytes()) else { return false };
+    let asked = authorize::read(api, &params, &issuer(api)).await;
+    asked.is_ok_and(|asked| asked.sign_in || asked.max_age_ms.is_some())
+}
+
 pub(super) async fn decide(State(api): State<Api>, Extension(oauth): Extension<Oauth>, request: Request) -> Response {
     if let Some(refused) = too_often(&api, &oauth, &request) {
         return refused;

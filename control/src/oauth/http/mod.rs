@@ -47,6 +47,7 @@ pub fn protocol() -> Router<Api> {
         .route("/api/v1/marketplace/oauth/authorize", get(authorize::ask).post(authorize::decide))
         .route("/api/v1/marketplace/oauth/token", post(tokens::token))
         .route("/oauth/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route(sign_in::SCRIPT, get(sign_in::script))
         .route("/oauth/par", post(pushed::push))
         .route("/oauth/register", post(register::register))
         .route("/oauth/register/{id}", get(register::read_one).delete(register::remove))

@@ -1,4 +1,5 @@
-//! The pages that people see: plain HTML that needs no script and loads nothing. Everything shown is escaped.
+//! The pages that people see: plain HTML that needs no script and loads nothing but one of ours, where there is use for it.
+//! Everything shown is escaped.
 
 use std::fmt::Write as _;
 
@@ -35,17 +36,25 @@ impl std::fmt::Display for Escaped<'_> {
 
 /// A page. Its forms go to ourselves, and from there on to `leads_to`: browsers hold a redirect to that, too.
 pub(super) fn page(status: StatusCode, title: &str, body: &str, leads_to: Option<&str>) -> Response {
+    let forms = leads_to.map(|origin| format!(" {origin}")).unwrap_or_default();
+    written(status, title, body, "", &format!("form-action 'self'{forms}"))
+}
+
+/// A page with a script, which is a file of ours at this path, and may ask ourselves.
+pub(super) fn page_with_script(status: StatusCode, title: &str, body: &str, path: &'static str) -> Response {
+    let script = format!("<script src=\"{path}\" defer></script>");
+    written(status, title, body, &script, "form-action 'self'; script-src 'self'; connect-src 'self'")
+}
+
+fn written(status: StatusCode, title: &str, body: &str, script: &str, may: &str) -> Response {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head>\n\
+         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>{STYLE}</style>{script}</head>\n\
          <body><main><h1>{title}</h1>\n{body}</main></body></html>\n",
         title = Escaped(title),
     );
     let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{}; frame-ancestors 'none'; base-uri 'none'",
-        leads_to.map(|origin| format!(" {origin}")).unwrap_or_default(),
-    );
+    let policy = format!("default-src 'none'; style-src 'sha256-{style}'; {may}; frame-ancestors 'none'; base-uri 'none'");
     let mut response = (status, Html(html)).into_response();
     let headers = response.headers_mut();
     // An origin is ASCII without blanks or semicolons.

@@ -1,39 +1,64 @@
-//! `/oauth/sign-in`: for a browser without a session that an application has sent here, or that comes with a device's code. It
-//! leads back to that, and to nowhere else.
+//! `/oauth/sign-in`: for a browser without a session that an application has sent here, or that comes with a device's code; and
+//! for one that comes back from a provider, where that is not all. It leads back to where the browser came from, and to
+//! nowhere else. By password and code it needs no script.
+
+mod forms;
 
 use axum::{
     Extension,
     extract::{FromRequestParts, Request, State},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use clearway_config::ErrorCode;
-use http::{StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     Oauth,
-    authorize::{too_often, unreadable},
-    page::{Escaped, hidden, page, see_other, wrong},
+    authorize::{failed, is_anew, too_often, unreadable},
+    page::{Escaped, page, see_other, wrong},
 };
 use crate::{
-    auth::{FormStep, Visitor, code_by_form, sign_in_by_form},
-    http::Api,
+    auth::{
+        FormStep, TICKET_COOKIE, Visitor, code_by_form, held_for, no_ticket_cookie, passkey_by_form, second_passkey_by_form,
+        sign_in_by_form,
+    },
+    http::{Api, ApiError},
+    identities,
     oauth::params::Params,
 };
 
-/// Where alone it leads.
-const HERE: [&str; 2] = ["/oauth/authorize?", "/oauth/device?"];
+/// What has a browser show a passkey.
+pub(super) const SCRIPT: &str = "/oauth/sign-in.js";
+
+/// The page's script. Browsers ask whether it is still the same: it belongs to the page.
+pub(super) async fn script() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, include_str!("sign_in/passkey.js"))
+}
 
 pub(super) async fn show(State(api): State<Api>, Extension(oauth): Extension<Oauth>, request: Request) -> Response {
     if let Some(refused) = too_often(&api, &oauth, &request) {
         return refused;
     }
-    match Params::parse(request.uri().query().unwrap_or_default().as_bytes()) {
-        Ok(params) => match return_to(&params) {
-            Some(return_to) => form(StatusCode::OK, return_to, None),
-            None => lost(),
-        },
-        Err(why) => unreadable(&why),
+    let (mut parts, _) = request.into_parts();
+    let Ok(visitor) = Visitor::from_request_parts(&mut parts, &api).await else { return unknown() };
+    let params = match Params::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        Ok(params) => params,
+        Err(why) => return unreadable(&why),
+    };
+    let Some(return_to) = return_to(&params) else { return lost() };
+    if let Some(ticket) = visitor.cookie(TICKET_COOKIE) {
+        // A provider has said who it is, and a second factor is asked for.
+        let mut response = second(&api, StatusCode::OK, return_to, ticket, None).await;
+        response.headers_mut().append(header::SET_COOKIE, no_ticket_cookie());
+        return response;
     }
+    let told = params.get("error").and_then(|word| ErrorCode::ALL.iter().find(|code| code.as_str() == word));
+    forms::first(&api, StatusCode::OK, return_to, told.map(|code| code.meaning()))
 }
 
 pub(super) async fn sign_in(State(api): State<Api>, Extension(oauth): Extension<Oauth>, request: Request) -> Response {
@@ -41,21 +66,20 @@ pub(super) async fn sign_in(State(api): State<Api>, Extension(oauth): Extension<
         return refused;
     }
     let (mut parts, body) = request.into_parts();
-    let Ok(visitor) = Visitor::from_request_parts(&mut parts, &api).await else {
-        return wrong(StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong on our side. Try again.");
-    };
+    let Ok(visitor) = Visitor::from_request_parts(&mut parts, &api).await else { return unknown() };
     let params = match Params::of_body(Request::from_parts(parts, body)).await {
         Ok(params) => params,
         Err(why) => return unreadable(&why),
     };
     let Some(return_to) = return_to(&params) else { return lost() };
-    let said = |name: &str| params.get(name).unwrap_or_default();
+    if let Some(name) = params.get("provider") {
+        return match away(&api, &visitor, name, return_to).await {
+            Ok(away) => away,
+            Err(error) => refused(&api, return_to, None, &error).await,
+        };
+    }
     let ticket = params.get("ticket");
-    let step = match ticket {
-        Some(ticket) => code_by_form(&api, &visitor, ticket, said("code")).await.map(FormStep::SignedIn),
-        None => sign_in_by_form(&api, &visitor, said("email"), said("password")).await,
-    };
-    match step {
+    match step(&api, &visitor, &params, ticket).await {
         Ok(FormStep::SignedIn(cookies)) => {
             let mut response = see_other(return_to);
             for cookie in cookies {
@@ -63,59 +87,67 @@ pub(super) async fn sign_in(State(api): State<Api>, Extension(oauth): Extension<
             }
             response
         }
-        Ok(FormStep::Code(ticket)) => code_form(StatusCode::OK, return_to, ticket.reveal(), None),
-        Err(error) => {
-            let status = StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let says = Some(error.code().meaning());
-            match ticket.filter(|_| error.code() == ErrorCode::SecondFactorInvalid) {
-                Some(ticket) => code_form(status, return_to, ticket, says),
-                None => form(status, return_to, says),
-            }
-        }
+        Ok(FormStep::Waits(ticket)) => second(&api, StatusCode::OK, return_to, ticket.reveal(), None).await,
+        Err(error) => refused(&api, return_to, ticket, &error).await,
     }
 }
 
-/// A path of ours, as it is written: what a browser could read as an address is none.
+/// The page once more. A ticket whose code or passkey was wrong is still good.
+async fn refused(api: &Api, return_to: &str, ticket: Option<&str>, error: &ApiError) -> Response {
+    let says = Some(error.code().meaning());
+    let status = StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    match ticket.filter(|_| error.code() == ErrorCode::SecondFactorInvalid) {
+        Some(ticket) => second(api, status, return_to, ticket, says).await,
+        None if status == StatusCode::INTERNAL_SERVER_ERROR => failed(error),
+        None => forms::first(api, status, return_to, says),
+    }
+}
+
+async fn step(api: &Api, visitor: &Visitor, params: &Params, ticket: Option<&str>) -> Result<FormStep, ApiError> {
+    let said = |name: &str| params.get(name).unwrap_or_default();
+    let cookies = match (ticket, params.get("passkey")) {
+        (None, None) => return sign_in_by_form(api, visitor, said("email"), said("password")).await,
+        (None, Some(answer)) => passkey_by_form(api, visitor, answer).await?,
+        (Some(ticket), None) => code_by_form(api, visitor, ticket, said("code")).await?,
+        (Some(ticket), Some(answer)) => second_passkey_by_form(api, visitor, ticket, answer).await?,
+    };
+    Ok(FormStep::SignedIn(cookies))
+}
+
+/// Asks for the second factor of whoever has the ticket.
+async fn second(api: &Api, status: StatusCode, return_to: &str, ticket: &str, says: Option<&str>) -> Response {
+    match held_for(api, ticket).await {
+        Ok(Some(held)) => forms::second(api, status, return_to, (ticket, held), says),
+        Ok(None) => forms::first(api, StatusCode::BAD_REQUEST, return_to, Some("That has taken too long. Begin anew.")),
+        Err(error) => failed(&error),
+    }
+}
+
+/// On to a provider. Not by a redirect: browsers hold one that follows a form to the form's page's policy, and with it
+/// wherever the provider leads on to.
+async fn away(api: &Api, visitor: &Visitor, name: &str, return_to: &str) -> Result<Response, ApiError> {
+    let provider = api.providers.find(name).ok_or_else(ApiError::not_found)?;
+    let anew = is_anew(api, return_to).await;
+    let (url, cookie) = identities::begin_by_form(api, visitor, provider, return_to, anew).await?;
+    let (url, title) = (url.as_str(), Escaped(&provider.title));
+    let body = format!("<p><a href=\"{}\" rel=\"noreferrer\">Go on to {title}</a></p>\n", Escaped(url));
+    let mut response = page(StatusCode::OK, "Sign in", &body, None);
+    let headers = response.headers_mut();
+    headers.append(header::SET_COOKIE, cookie);
+    if let Ok(at_once) = HeaderValue::try_from(format!("0;url={url}")) {
+        headers.insert(HeaderName::from_static("refresh"), at_once);
+    }
+    Ok(response)
+}
+
 fn return_to(params: &Params) -> Option<&str> {
-    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    params.get("return_to").filter(|to| HERE.iter().any(|here| to.starts_with(here)) && plain(to))
+    params.get("return_to").filter(|to| identities::is_page(to))
 }
 
 fn lost() -> Response {
     wrong(StatusCode::BAD_REQUEST, "It is not known where to go afterwards. Go back to the application, and begin anew.")
 }
 
-fn begun(return_to: &str, wrong: Option<&str>) -> String {
-    let mut body = String::new();
-    if let Some(says) = wrong {
-        body.push_str(&format!("<p class=\"wrong\">{}</p>\n", Escaped(says)));
-    }
-    body.push_str("<form method=\"post\" action=\"/oauth/sign-in\">\n");
-    hidden(&mut body, "return_to", return_to);
-    body
-}
-
-/// For whoever is asked for a second factor.
-fn code_form(status: StatusCode, return_to: &str, ticket: &str, wrong: Option<&str>) -> Response {
-    let mut body = begun(return_to, wrong);
-    hidden(&mut body, "ticket", ticket);
-    body.push_str(
-        "<label for=\"code\">Code of your app, or a recovery code</label>\n\
-         <input id=\"code\" name=\"code\" autocomplete=\"one-time-code\" required maxlength=\"32\">\n\
-         <button>Sign in</button>\n</form>\n",
-    );
-    page(status, "Sign in", &body, None)
-}
-
-fn form(status: StatusCode, return_to: &str, wrong: Option<&str>) -> Response {
-    let mut body = begun(return_to, wrong);
-    body.push_str(
-        "<label for=\"email\">Address</label>\n\
-         <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"username\" required maxlength=\"254\">\n\
-         <label for=\"password\">Password</label>\n\
-         <input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" required maxlength=\"128\">\n\
-         <button>Sign in</button>\n</form>\n",
-    );
-    // Where the person agrees, the next page says where that leads.
-    page(status, "Sign in", &body, None)
+fn unknown() -> Response {
+    wrong(StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong on our side. Try again.")
 }

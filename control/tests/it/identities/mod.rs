@@ -2,7 +2,7 @@
 
 mod attacks;
 mod linking;
-mod provider;
+pub(crate) mod provider;
 
 use clearway_config::settings::process::Registration;
 use serde_json::{Value, json};
@@ -14,16 +14,16 @@ use crate::{
 };
 
 const AUTH: &str = "/api/v1/auth/providers";
-const MINE: &str = "/api/v1/users/me/identities";
+pub(crate) const MINE: &str = "/api/v1/users/me/identities";
 
 /// A browser on its way: where it was sent, and what it is known by.
 #[derive(Debug, Clone)]
-struct Way {
-    url: String,
-    cookie: String,
+pub(crate) struct Way {
+    pub(crate) url: String,
+    pub(crate) cookie: String,
 }
 
-fn away(answer: &Answer) -> Way {
+pub(crate) fn away(answer: &Answer) -> Way {
     let url = answer.data()["url"].as_str().unwrap().to_owned();
     let (name, value, attributes) = cookies(answer).remove(0);
     assert_eq!(attributes, "Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax");
@@ -31,7 +31,7 @@ fn away(answer: &Answer) -> Way {
 }
 
 /// With two providers.
-async fn with_providers(app: TestApp) -> (TestApp, Provider, Provider) {
+pub(crate) async fn with_providers(app: TestApp) -> (TestApp, Provider, Provider) {
     let (first, second) = (Provider::start().await, Provider::start().await);
     let providers = first.providers(&second);
     (app.with(|api| api.providers = providers), first, second)
@@ -41,7 +41,7 @@ async fn begin(app: &TestApp, provider: &str) -> Way {
     away(&app.anyone().post(&format!("{AUTH}/{provider}"), r#"{"return_to": "/portal/keys"}"#).await)
 }
 
-async fn back(client: Client<'_>, cookie: &str, path: &str) -> Answer {
+pub(crate) async fn back(client: Client<'_>, cookie: &str, path: &str) -> Answer {
     client.header("cookie", cookie).header("sec-fetch-site", "cross-site").get(path).await
 }
 
@@ -52,7 +52,7 @@ async fn through(app: &TestApp, provider: &Provider, name: &str) -> Answer {
 }
 
 #[track_caller]
-fn location(answer: &Answer) -> &str {
+pub(crate) fn location(answer: &Answer) -> &str {
     assert_eq!(answer.status, 303, "{:#}", answer.body);
     answer.headers["location"].to_str().unwrap()
 }
@@ -72,7 +72,7 @@ fn turned_away(answer: &Answer, code: &str) {
 }
 
 /// How many people there are, and identities.
-async fn counts(app: &TestApp) -> (i64, i64) {
+pub(crate) async fn counts(app: &TestApp) -> (i64, i64) {
     let people = app.database.db.query("SELECT count(*) FROM users").scalar().await.unwrap();
     (people, app.database.db.query("SELECT count(*) FROM identities").scalar().await.unwrap())
 }

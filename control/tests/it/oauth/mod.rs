@@ -9,6 +9,7 @@ mod flow;
 mod identity;
 mod pushed;
 mod registration;
+mod sign_in;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
