@@ -9,6 +9,7 @@ use crate::{
     auth::{self, FormStep, Letters, Visitor, sign_in_proved},
     db::Tx,
     http::{Api, ApiError, Person},
+    members,
     providers::{Profile, Provider},
     sessions,
     sync::Wait,
@@ -20,7 +21,7 @@ pub(super) const IDENTITIES_MAX: i64 = 10;
 const TAKEN: &str = "identities_issuer_subject_key";
 
 /// Begins a session for whom the provider says that it is, or asks for the second factor. Whoever is not known is made a
-/// person, where anybody may become one and nobody has the address.
+/// person, where nobody has the address and anybody may become one, or the address is invited.
 pub(super) async fn sign_in(api: &Api, visitor: &Visitor, provider: &Provider, profile: &Profile) -> Result<FormStep, ApiError> {
     match store::find(&api.db, profile).await? {
         Some(identity) => known(api, visitor, identity, profile).await,
@@ -48,17 +49,26 @@ async fn newcomer(api: &Api, visitor: &Visitor, provider: &Provider, profile: &P
     if users::find_by_email(&api.db, email).await?.is_some() {
         return Err(unlinked());
     }
-    if api.registration != Registration::Open {
-        return Err(ApiError::new(ErrorCode::RegistrationClosed));
-    }
+    let closed = || ApiError::new(ErrorCode::RegistrationClosed);
     let mut tx = api.db.begin().await?;
     // Without a password: one can be set by the mailed link.
-    let opened = auth::open(&mut tx, &api.world, visitor, email, &profile.name, String::new()).await;
-    let (id, _, revision) = match opened {
-        Err(AccountError::Store(error)) if error.is_conflict("users_email_key") => return Err(unlinked()),
-        other => other?,
+    let (user, revision) = match api.registration {
+        Registration::Closed => return Err(closed()),
+        // The provider has verified what the mailed token would prove. They are let in for this account's sake, and so join it.
+        Registration::Invited => {
+            let invitation = members::take_of_address(&mut tx, api, email).await?.ok_or_else(closed)?;
+            members::welcome(&mut tx, api, visitor, &invitation, &profile.name, String::new()).await?
+        }
+        Registration::Open => {
+            let opened = auth::open(&mut tx, &api.world, visitor, email, &profile.name, String::new()).await;
+            let (id, _, revision) = match opened {
+                Err(AccountError::Store(error)) if error.is_conflict("users_email_key") => return Err(unlinked()),
+                other => other?,
+            };
+            (users::find(&mut tx, id).await?.ok_or_else(ApiError::not_found)?, revision)
+        }
     };
-    let user = users::find(&mut tx, id).await?.ok_or_else(ApiError::not_found)?;
+    let id = user.id;
     insert(&mut tx, api, &visitor.actor(id), &user, provider, profile).await?;
     let step = sign_in_proved(&mut tx, api, visitor, user).await?;
     tx.commit().await?;

@@ -1,14 +1,16 @@
-//! Inviting somebody to an account by mail: whoever has the mailed token and the address joins.
+//! Inviting somebody to an account by mail: whoever has the mailed token and the address joins, and so does somebody new for
+//! whom a provider vouches that the address is theirs.
 
 use clearway_config::{AccountId, ErrorCode, InvitationId, UserId};
 
 use super::{Role, act, store};
 use crate::{
-    accounts,
+    accounts::{self, AccountError},
     audit::{self, Actor, Changes, Event},
-    auth::{Letters, Once, count_mail},
-    db::Tx,
+    auth::{self, Letters, Once, Visitor, count_mail},
+    db::{self, Tx},
     http::{Api, ApiError, Person},
+    sync::Revision,
     users::{self, User},
 };
 
@@ -19,7 +21,7 @@ const WAITING_MAX: i64 = 100;
 
 /// An invitation that waits.
 #[derive(Debug, Clone)]
-pub(super) struct Invitation {
+pub struct Invitation {
     pub(super) id: InvitationId,
     pub(super) account_id: AccountId,
     pub(super) email: String,
@@ -86,6 +88,38 @@ pub(super) async fn revoke(api: &Api, person: &Person, id: InvitationId) -> Resu
 pub(super) async fn take(tx: &mut Tx, api: &Api, token: &Once) -> Result<Invitation, ApiError> {
     let taken = store::take_invitation(tx, &token.hash(), api.world.now_ms()).await?;
     taken.ok_or_else(|| ApiError::new(ErrorCode::OneTimeTokenInvalid))
+}
+
+/// The newest invitation of an address that somebody has proved to be theirs; nobody else takes it.
+pub async fn take_of_address(tx: &mut Tx, api: &Api, email: &str) -> db::Result<Option<Invitation>> {
+    store::take_newest_invitation(tx, email, api.world.now_ms()).await
+}
+
+/// Makes a person of somebody new who has proved the invited address, with an account of their own, and a member of the
+/// inviting one. Where somebody has the address already there is a conflict.
+pub async fn welcome(
+    tx: &mut Tx,
+    api: &Api,
+    visitor: &Visitor,
+    invitation: &Invitation,
+    name: &str,
+    password_hash: String,
+) -> Result<(User, Revision), ApiError> {
+    let signed_up = || ApiError::saying(ErrorCode::Conflict, "The address has an account already: sign in and accept there.");
+    if users::find_by_email(&mut *tx, &invitation.email).await?.is_some() {
+        return Err(signed_up());
+    }
+    // Before anything is emitted, which nobody may wait behind for a row.
+    accounts::lock(tx, invitation.account_id).await?.ok_or_else(ApiError::not_found)?;
+    let opened = auth::open(tx, &api.world, visitor, &invitation.email, name, password_hash).await;
+    let (id, _, revision) = match opened {
+        // Somebody has proved the same address at the same moment.
+        Err(AccountError::Store(error)) if error.is_conflict("users_email_key") => return Err(signed_up()),
+        other => other?,
+    };
+    let user = users::find(&mut *tx, id).await?.ok_or_else(ApiError::not_found)?;
+    join(tx, api, &visitor.actor(id), &user, invitation).await?;
+    Ok((user, revision))
 }
 
 /// Makes the person a member as the invitation says. One who is a member already keeps the role that they have.

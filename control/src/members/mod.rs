@@ -9,6 +9,7 @@ mod role;
 mod store;
 
 pub use http::routes;
+pub use invite::{take_of_address, welcome};
 pub use role::{Role, UnknownRole};
 pub use store::{
     Membership, addresses, counts, forget_person, home, insert as join, invitations_of, of_person, runs_platform, sweep,

@@ -280,6 +280,21 @@ pub(super) async fn take_invitation(tx: &mut Tx, hash: &[u8; 32], now_ms: i64) -
     row.map(Invitation::try_from).transpose()
 }
 
+/// The newest of an address, where one waits.
+pub(super) async fn take_newest_invitation(tx: &mut Tx, email: &str, now_ms: i64) -> db::Result<Option<Invitation>> {
+    let row = tx
+        .query(
+            "DELETE FROM invitations
+             WHERE id = (SELECT id FROM invitations WHERE email = $1 AND expires_at > $2 ORDER BY created_at DESC, id DESC LIMIT 1)
+             RETURNING id, account_id, email, role, invited_by, created_at, expires_at",
+        )
+        .bind(email.to_owned())
+        .bind(now_ms)
+        .optional::<InvitationRow>()
+        .await?;
+    row.map(Invitation::try_from).transpose()
+}
+
 pub(super) async fn remove_invitation(tx: &mut Tx, account: AccountId, id: InvitationId) -> db::Result<Option<Invitation>> {
     let row = tx
         .query(

@@ -9,9 +9,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::forms::{AcceptForm, InviteForm, JoinForm};
 use crate::{
-    accounts,
     audit::Actor,
-    auth::{UserView, Visitor, open, themselves, weak},
+    auth::{UserView, Visitor, themselves, weak},
     http::{Answer, Answered, Api, ApiError, Body, Id, List, PageParams, Paging, Person, Query, time::rfc3339},
     members::{
         Role,
@@ -140,15 +139,7 @@ async fn join(State(api): State<Api>, visitor: Visitor, Body(form, _): Body<Join
     let hash = api.passwords.hash(password).await?;
     let mut tx = api.db.begin().await?;
     let invitation = invite::take(&mut tx, &api, &token).await?;
-    let signed_up = || ApiError::saying(ErrorCode::Conflict, "The address has an account already: sign in and accept there.");
-    if users::find_by_email(&mut tx, &invitation.email).await?.is_some() {
-        return Err(signed_up());
-    }
-    // Before anything is emitted, which nobody may wait behind for a row.
-    accounts::lock(&mut tx, invitation.account_id).await?.ok_or_else(ApiError::not_found)?;
-    let (id, _, revision) = open(&mut tx, &api.world, &visitor, &invitation.email, &name, hash).await?;
-    let user = users::find(&mut tx, id).await?.ok_or_else(ApiError::not_found)?;
-    invite::join(&mut tx, &api, &visitor.actor(id), &user, &invitation).await?;
+    let (user, revision) = invite::welcome(&mut tx, &api, &visitor, &invitation, &name, hash).await?;
     tx.commit().await?;
     api.hub.propagated(revision, Wait::Briefly).await;
     Answer::with_status(StatusCode::CREATED, &joined(&user, &invitation))

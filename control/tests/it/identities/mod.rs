@@ -1,6 +1,7 @@
 //! Signing in by a provider, as people do it and as those do who would be them.
 
 mod attacks;
+mod joining;
 mod linking;
 pub(crate) mod provider;
 
