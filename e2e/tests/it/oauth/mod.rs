@@ -18,8 +18,12 @@ const PAGE: &str = include_str!("../../../../docs/oauth.md");
 
 /// Runs a script of `clients`, which prints a line of JSON, as the application of somebody who can sign in at `up`.
 fn run(interpreter: &Interpreter, file: &str, up: &Up, url: &str, env: &[(&str, &Path)]) -> Value {
-    let mut command = interpreter.command(&format!("clients/{file}"));
-    let ran = command
+    say(interpreter.command(&format!("clients/{file}")), up, url, env)
+}
+
+/// What such an application prints.
+fn say(mut application: Command, up: &Up, url: &str, env: &[(&str, &Path)]) -> Value {
+    let ran = application
         .env("NO_PROXY", "*")
         .env("CLEARWAY_URL", url)
         .env("CLEARWAY_API_KEY", word(&up.ready, "admin_key"))
@@ -27,7 +31,7 @@ fn run(interpreter: &Interpreter, file: &str, up: &Up, url: &str, env: &[(&str, 
         .env("CLEARWAY_PASSWORD", word(&up.ready, "admin_password"))
         .envs(env.iter().copied())
         .output()
-        .unwrap_or_else(|e| panic!("{file}: {e}: make prerequisites"));
+        .unwrap_or_else(|e| panic!("{application:?}: {e}: make prerequisites"));
     let (said, wrong) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{said}{wrong}\n(make prerequisites installs what is missing)");
     serde_json::from_str(said.trim()).unwrap_or_else(|e| panic!("{e}: {said}{wrong}"))

@@ -1,4 +1,6 @@
-//! An application in Rust, by the crate `oauth2`.
+//! Applications in Rust, by the crates `oauth2` and `openidconnect`.
+
+use std::process::Command;
 
 use oauth2::{
     AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, DeviceAuthorizationUrl, HttpRequest, HttpResponse,
@@ -9,8 +11,8 @@ use oauth2::{
 use reqwest::{Client, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::libraries::Published;
-use crate::fleet::word;
+use super::{libraries::Published, say};
+use crate::{fleet::word, up::root};
 
 const REDIRECT: &str = "https://app.example/callback";
 const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -124,5 +126,30 @@ async fn the_crate_oauth2_takes_every_answer() {
     assert_eq!(person.decides(page).await.status(), StatusCode::OK);
     let given = client.exchange_device_access_token(&device).request_async(&http, tokio::time::sleep, None).await;
     assert!(given.expect("tokens").refresh_token().is_some());
+    published.up.stop().await;
+}
+
+/// It is a package of its own: what it needs, a second set of verifiers among it, is in nothing that is tested here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_crate_openidconnect_signs_somebody_in_and_takes_no_id_token_of_anything_else() {
+    let published = Published::start();
+    let (package, built) = (root().join("e2e/clients/openidconnect/Cargo.toml"), root().join("target/clients"));
+    let mut application = Command::new(env!("CARGO"));
+    application.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(package).arg("--target-dir").arg(built);
+    let certificate = published.certificate();
+    let steps = say(application, &published.up, &published.issuer, &[("CLEARWAY_CA_FILE", &certificate)]);
+    let all = json!([
+        "discovery",
+        "jwks",
+        "code",
+        "id_token",
+        "userinfo",
+        "refresh",
+        "another nonce",
+        "another audience",
+        "another issuer",
+        "another key"
+    ]);
+    assert_eq!(steps, all);
     published.up.stop().await;
 }
