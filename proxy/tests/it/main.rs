@@ -23,6 +23,7 @@ mod limits;
 mod operating;
 mod policies;
 mod pools;
+mod proofs;
 mod release;
 mod rig;
 mod routing;
