@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed=proto/{file}");
     }
     // They may hold secrets: `sync` says how they are printed.
-    let secret = ["Credential", "Certificate", "WebhookSecrets", "WebhookSecret"];
+    let secret = ["Credential", "TokenIssuer", "Certificate", "WebhookSecrets", "WebhookSecret"];
     let secret: Vec<String> = secret.iter().map(|message| format!("clearway.sync.v1.{message}")).collect();
     let mut messages = prost_build::Config::new();
     messages.skip_protoc_run().skip_debug(secret).compile_fds(protox::compile([sync], ["proto"])?)?;

@@ -140,6 +140,8 @@ codes! {
     TokenProofMissing = "token_proof_missing", 401;
     /// The proof in the header `DPoP` is not by the token's key, not for this request, older than a minute, from before this gateway started, or was shown before; `details` says what is wrong. Make a proof for each request.
     TokenProofInvalid = "token_proof_invalid", 401;
+    /// The proof in the header `DPoP` must carry a nonce, which is in the header `DPoP-Nonce` of this answer. Make a proof with it, and ask again.
+    TokenNonceRequired = "token_nonce_required", 401;
     /// The issuer's keys have not been fetched yet, or not for too long, so that its tokens can be neither accepted nor refused.
     IssuerKeysUnavailable = "issuer_keys_unavailable", 503;
     /// The route asks for a client certificate and the connection has none.

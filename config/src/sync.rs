@@ -71,6 +71,13 @@ fn mac(token: &[u8], parts: [&[u8]; 3]) -> Hmac<Sha256> {
     mac
 }
 
+/// Without what nonces are made by.
+impl fmt::Debug for v1::TokenIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenIssuer").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
 /// Without what it signs by.
 impl fmt::Debug for v1::Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

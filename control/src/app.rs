@@ -145,7 +145,7 @@ impl App {
         let name = name(&settings, listeners.sync.local_addr());
         let options = Options { mode, auth_lease, token, clock: Clock::default(), name };
         oauth::announce(&db, &world).await?;
-        let hub = start_hub(&db, &world, &secrets, &settings.control.public_url, options).await?;
+        let hub = start_hub(&db, &world, &secrets, &settings, options).await?;
         let metrics = Metrics::new();
         let (egress, outcomes) = Egress::new(token, metrics.clone());
         let mut api = api(db, world, secrets, hub, egress, metrics, &settings);
@@ -249,7 +249,7 @@ pub async fn prepare(
 }
 
 /// Sync, fed by the features.
-pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, public_url: &str, options: Options) -> db::Result<Hub> {
+pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, settings: &Settings, options: Options) -> db::Result<Hub> {
     Hub::start(
         db.clone(),
         vec![
@@ -259,7 +259,11 @@ pub async fn start_hub(db: &Db, world: &World, secrets: &Secrets, public_url: &s
             Arc::new(RouteFeed),
             Arc::new(CertificateFeed { secrets: secrets.clone() }),
             Arc::new(WebhookFeed { secrets: secrets.clone(), world: world.clone() }),
-            Arc::new(IssuerFeed { issuer: public_url.to_owned() }),
+            Arc::new(IssuerFeed {
+                issuer: settings.control.public_url.clone(),
+                secrets: secrets.clone(),
+                nonces: settings.oauth.dpop_nonces,
+            }),
             Arc::new(RevocationFeed),
         ],
         Arc::new(Sink { world: world.clone() }),

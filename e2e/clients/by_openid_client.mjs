@@ -98,6 +98,12 @@ const first = await signedIn({ scope: 'openid email' }, push, bound, { DPoP });
 expect(first.token_type === 'dpop', first.token_type);
 const next = await client.refreshTokenGrant(bound, first.refresh_token, undefined, { DPoP });
 expect((await client.fetchUserInfo(bound, next.access_token, sub, { DPoP })).email === who.email, 'the same address');
+// The token says too little for it; that it is shown rightly is seen first, by the gateway.
+const options = { DPoP };
+const scant = await client
+  .fetchProtectedResource(bound, next.access_token, new URL(`${GATEWAY}/api/v1/keys`), 'GET', undefined, undefined, options)
+  .catch((error) => error);
+expect(scant.status === 403, String(scant));
 const thief = client.getDPoPHandle(bound, await client.randomDPoPKeyPair());
 const refused = await client.refreshTokenGrant(bound, next.refresh_token, undefined, { DPoP: thief }).catch((error) => error);
 expect(refused.error === 'invalid_grant', String(refused));

@@ -7,7 +7,8 @@ use clearway_config::{
     ErrorCode, Scope,
     envelope::{FieldIssue, Problem},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use clearway_filters::jwt::Nonce;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::db;
 
@@ -22,6 +23,8 @@ pub struct ApiError {
     retry_after: Option<u64>,
     /// The scope that a better key would have, for the challenge of a 403.
     scope: Option<Scope>,
+    /// For the next proof (RFC 9449, 9).
+    nonce: Option<Box<Nonce>>,
     source: Option<Source>,
 }
 
@@ -41,7 +44,7 @@ impl ApiError {
     }
 
     pub fn saying(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: None, retry_after: None, scope: None, source: None }
+        Self { code, message: message.into(), details: None, retry_after: None, scope: None, nonce: None, source: None }
     }
 
     /// A body or a query that fails validation, every field at once.
@@ -85,6 +88,11 @@ impl ApiError {
         Self { details: Some(Box::new(details)), ..self }
     }
 
+    /// Says what the next proof must carry.
+    pub fn with_nonce(self, nonce: Nonce) -> Self {
+        Self { nonce: Some(nonce.into()), ..self }
+    }
+
     /// Says when to try again.
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
@@ -94,14 +102,16 @@ impl ApiError {
         self.code
     }
 
-    /// `WWW-Authenticate` (RFC 6750) and `Retry-After`.
+    /// `WWW-Authenticate` (RFC 6750), `DPoP-Nonce` and `Retry-After`.
     fn headers(&self) -> HeaderMap {
+        use ErrorCode::{TokenNonceRequired, TokenProofInvalid, TokenProofMissing};
         let mut headers = HeaderMap::new();
+        headers.extend(self.nonce.as_deref().map(nonce_header));
         let challenge = match (self.code.status(), &self.scope) {
             (401, _) if self.code == ErrorCode::KeyMissing => Some(String::new()),
             // Neither is asked for as a bearer.
             (401, _) if matches!(self.code, ErrorCode::CredentialsInvalid | ErrorCode::SecondFactorInvalid) => None,
-            (401, _) if matches!(self.code, ErrorCode::TokenProofMissing | ErrorCode::TokenProofInvalid) => {
+            (401, _) if matches!(self.code, TokenProofMissing | TokenProofInvalid | TokenNonceRequired) => {
                 headers.insert(header::WWW_AUTHENTICATE, by_proof(self.code));
                 None
             }
@@ -122,10 +132,17 @@ impl ApiError {
     }
 }
 
-/// RFC 9449, 7.1.
+/// RFC 9449, 8.1.
+pub fn nonce_header(nonce: &Nonce) -> (HeaderName, HeaderValue) {
+    let value = HeaderValue::from_str(nonce.as_str()).expect("base64url stands in headers");
+    (HeaderName::from_static("dpop-nonce"), value)
+}
+
+/// RFC 9449, 7.1 and 9.
 fn by_proof(code: ErrorCode) -> HeaderValue {
     HeaderValue::from_static(match code {
         ErrorCode::TokenProofMissing => "DPoP realm=\"clearway\", error=\"invalid_token\", algs=\"ES256 EdDSA\"",
+        ErrorCode::TokenNonceRequired => "DPoP realm=\"clearway\", error=\"use_dpop_nonce\", algs=\"ES256 EdDSA\"",
         _ => "DPoP realm=\"clearway\", error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA\"",
     })
 }

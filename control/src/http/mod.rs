@@ -37,7 +37,7 @@ pub use caller::{
 pub(crate) use context::hex;
 pub use context::{Context, RATE_LIMIT};
 pub(crate) use envelope::class as status_class;
-pub use error::{ApiError, chain};
+pub use error::{ApiError, chain, nonce_header};
 pub use fields::{Body, Fields, Form, JsonObject, Query};
 pub use idempotency::{Repeatable, Turn};
 pub use paging::{PageParams, Paging};

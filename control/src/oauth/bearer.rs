@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     db::{self, Db},
-    http::{Asked, HeldToken, TokenDirectory},
+    http::{Api, Asked, HeldToken, TokenDirectory},
 };
 
 /// What a good token says.
@@ -122,7 +122,7 @@ impl TokenDirectory for Bearers {
         Proof::verify(proof.as_bytes(), of, u64::try_from(now_ms).unwrap_or(0))
     }
 
-    async fn accept(&self, db: &Db, proof: &Proof) -> db::Result<bool> {
-        dpop::accept(db, proof).await
+    async fn accept(&self, api: &Api, proof: &Proof) -> db::Result<Result<(), Refusal>> {
+        dpop::accept(api, proof).await
     }
 }

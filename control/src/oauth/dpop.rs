@@ -1,19 +1,17 @@
 //! Proofs of possession (DPoP, RFC 9449): a client that proves a key at the token endpoint is given tokens which are good with
 //! proofs of that key alone. Each proof is good once: it is remembered until it would be refused anyway.
 
-use clearway_filters::jwt::{Proof, Proved};
+use clearway_filters::jwt::{self, Nonce, Nonces, Proof, Proved};
 use http::HeaderMap;
 
 use super::{
     clients::Client,
     http::issuer,
     refusal::{Refusal, Word},
+    signing,
     store::proofs,
 };
-use crate::{
-    db::{self, Db},
-    http::Api,
-};
+use crate::{db, http::Api};
 
 /// The header that carries a proof.
 const HEADER: &str = "dpop";
@@ -37,23 +35,48 @@ pub(super) async fn proved(api: &Api, client: &Client, shown: Option<&str>, path
     };
     let of = Proved { method: "POST", base: &issuer(api), path, token: None };
     let proof = Proof::verify(shown.as_bytes(), of, now_ms(api)).map_err(why)?;
-    if !accept(&api.db, &proof).await? {
-        return Err(invalid("jti"));
-    }
+    accept(api, &proof).await?.map_err(why)?;
     Ok(Some(proof.thumbprint().to_owned()))
 }
 
-/// The thumbprint of the key that is proved for a token at one of our paths; `None` where it is not, or was before.
-pub(super) async fn proved_of(api: &Api, shown: &str, method: &str, path: &str, token: &str) -> db::Result<Option<String>> {
+/// The thumbprint of the key that is proved for a token at one of our paths.
+pub(super) async fn proved_of(
+    api: &Api,
+    shown: &str,
+    method: &str,
+    path: &str,
+    token: &str,
+) -> db::Result<Result<String, jwt::Refusal>> {
     let of = Proved { method, base: &issuer(api), path, token: Some(token.as_bytes()) };
-    let Ok(proof) = Proof::verify(shown.as_bytes(), of, now_ms(api)) else { return Ok(None) };
-    Ok(accept(&api.db, &proof).await?.then(|| proof.thumbprint().to_owned()))
+    let proof = match Proof::verify(shown.as_bytes(), of, now_ms(api)) {
+        Ok(proof) => proof,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    Ok(accept(api, &proof).await?.map(|()| proof.thumbprint().to_owned()))
 }
 
-/// Accepts a proof that has been verified, this once.
-pub(super) async fn accept(db: &Db, proof: &Proof) -> db::Result<bool> {
+/// Accepts a proof that has been verified, this once, and with a nonce where one is asked for.
+pub(super) async fn accept(api: &Api, proof: &Proof) -> db::Result<Result<(), jwt::Refusal>> {
+    if let Some(nonces) = nonces(api).await?
+        && let Err(refusal) = proof.check_nonce(&nonces, now_ms(api))
+    {
+        return Ok(Err(refusal));
+    }
     let until_s = i64::try_from(proof.refused_from_s()).unwrap_or(i64::MAX / 1_000);
-    proofs::remember(db, &proof.mark(), until_s * 1_000).await
+    let new = proofs::remember(&api.db, &proof.mark(), until_s * 1_000).await?;
+    Ok(if new { Ok(()) } else { Err(jwt::Refusal::Proof("jti")) })
+}
+
+/// The nonce for a client's next proof, where one is asked for.
+pub(super) async fn next_nonce(api: &Api) -> db::Result<Option<Nonce>> {
+    Ok(nonces(api).await?.map(|nonces| nonces.now(now_ms(api))))
+}
+
+async fn nonces(api: &Api) -> db::Result<Option<Nonces>> {
+    if !api.oauth.dpop_nonces {
+        return Ok(None);
+    }
+    Ok(signing::nonces(api).await?)
 }
 
 /// What a token is called that is bound to a key, or to none.
@@ -65,9 +88,10 @@ fn now_ms(api: &Api) -> u64 {
     u64::try_from(api.world.now_ms()).unwrap_or(0)
 }
 
-fn why(refusal: clearway_filters::jwt::Refusal) -> Refusal {
+fn why(refusal: jwt::Refusal) -> Refusal {
     match refusal {
-        clearway_filters::jwt::Refusal::Proof(part) => invalid(part),
+        jwt::Refusal::Proof(part) => invalid(part),
+        jwt::Refusal::Nonce(nonce) => Refusal::new(Word::UseDpopNonce(nonce), "The proof must carry the nonce in DPoP-Nonce."),
         _ => invalid("form"),
     }
 }

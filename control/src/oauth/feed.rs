@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     db::{self, Db},
+    secrets::Secrets,
     sync::{self, ChangeKind, Feed},
     world::World,
 };
@@ -17,6 +18,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct IssuerFeed {
     pub issuer: String,
+    pub secrets: Secrets,
+    /// Whether proofs must carry nonces.
+    pub nonces: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +42,9 @@ impl IssuerFeed {
             return Ok(v1::Changes::default());
         }
         let jwks = signing::published(db).await?.to_string().into_bytes();
-        let token_issuer = Some(v1::TokenIssuer { issuer: super::http::issuer_of(&self.issuer), jwks });
+        let nonce_key = if self.nonces { signing::nonce_key(db, &self.secrets).await? } else { None };
+        let nonce_key = nonce_key.map(|key| key.as_ref().to_vec()).unwrap_or_default();
+        let token_issuer = Some(v1::TokenIssuer { issuer: super::http::issuer_of(&self.issuer), jwks, nonce_key });
         Ok(v1::Changes { token_issuer, ..v1::Changes::default() })
     }
 }

@@ -1,13 +1,14 @@
 //! What OAuth's endpoints refuse with: the words of RFC 6749, 5.2 and its kin, never the API's envelope.
 
 use axum::response::{IntoResponse, Response};
+use clearway_filters::jwt::Nonce;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::{params::Unreadable, resource::UnknownTarget};
 use crate::{
     db,
-    http::{ApiError, chain},
+    http::{ApiError, chain, nonce_header},
 };
 
 /// An error's word.
@@ -30,6 +31,8 @@ pub(super) enum Word {
     InvalidToken,
     /// RFC 9449, 5.
     InvalidDpopProof,
+    /// RFC 9449, 8: this one.
+    UseDpopNonce(Nonce),
     /// RFC 7591, 3.2.2, as is the next.
     InvalidRedirectUri,
     InvalidClientMetadata,
@@ -52,6 +55,7 @@ impl Word {
             Word::InvalidTarget => "invalid_target",
             Word::InvalidToken => "invalid_token",
             Word::InvalidDpopProof => "invalid_dpop_proof",
+            Word::UseDpopNonce(_) => "use_dpop_nonce",
             Word::InvalidRedirectUri => "invalid_redirect_uri",
             Word::InvalidClientMetadata => "invalid_client_metadata",
             Word::ServerError => "server_error",
@@ -135,6 +139,9 @@ impl IntoResponse for Refusal {
         }
         if self.word == Word::InvalidToken {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        if let Word::UseDpopNonce(nonce) = &self.word {
+            headers.extend([nonce_header(nonce)]);
         }
         if matches!(self.word, Word::TemporarilyUnavailable | Word::SlowDown) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -4,7 +4,9 @@
 //! after it has stopped.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clearway_filters::jwt::Nonces;
 use ring::{
+    hmac,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
@@ -29,6 +31,15 @@ const AHEAD_MS: i64 = 24 * 3_600 * 1_000;
 const LEEWAY_MS: i64 = 3_600 * 1_000;
 /// As `changes` names them: they go to the proxies all together.
 pub(super) const ALL: &str = "keys";
+
+impl From<SigningError> for db::Error {
+    fn from(error: SigningError) -> Self {
+        match error {
+            SigningError::Store(error) => error,
+            SigningError::Key(why) => db::undecodable("oauth_signing_keys.sealed", why),
+        }
+    }
+}
 
 /// A key that signs.
 #[derive(Debug)]
@@ -89,6 +100,22 @@ pub(super) async fn published(db: &Db) -> db::Result<Value> {
     Ok(json!({ "keys": keys }))
 }
 
+/// What nonces of proofs are made by: of the newest key that signs or will, so that every process of both planes has the same
+/// without another secret to keep and to replace. Nothing before the first key was made.
+pub(super) async fn nonce_key(db: &Db, secrets: &Secrets) -> Result<Option<hmac::Tag>, SigningError> {
+    let keys = store::all(db).await?;
+    let Some(newest) = keys.first() else { return Ok(None) };
+    let plain = secrets.open(KEY, &newest.id, &newest.sealed).map_err(|_| SigningError::Key("it does not open"))?;
+    Ok(Some(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &plain), b"clearway: nonces of proofs")))
+}
+
+/// The same, to give and to know them by.
+pub(super) async fn nonces(api: &Api) -> Result<Option<Nonces>, SigningError> {
+    // Whoever asks before anything was signed is asked for one, too.
+    Signer::current(api).await?;
+    Ok(nonce_key(&api.db, &api.secrets).await?.and_then(|key| Nonces::new(key.as_ref())))
+}
+
 /// Makes the next key in time, and takes away those that no token can be signed by any more; how many were changed.
 pub(super) async fn rotate(db: &Db, world: &World, secrets: &Secrets) -> db::Result<u64> {
     let now_ms = world.now_ms();
@@ -110,10 +137,7 @@ pub(super) async fn rotate(db: &Db, world: &World, secrets: &Secrets) -> db::Res
         changed += 1;
     }
     if due(&keys) {
-        make(&mut tx, secrets, now_ms, now_ms + AHEAD_MS).await.map_err(|error| match error {
-            SigningError::Store(error) => error,
-            SigningError::Key(why) => db::undecodable("oauth_signing_keys.sealed", why),
-        })?;
+        make(&mut tx, secrets, now_ms, now_ms + AHEAD_MS).await?;
         changed += 1;
     } else if changed > 0 {
         sync::record(&mut tx, ChangeKind::OauthKeys, ALL, now_ms).await?;

@@ -88,8 +88,7 @@ impl TestApp {
         let options =
             Options { mode: Mode::Available, auth_lease: Duration::from_secs(10), token: [0; 32], clock, name: "here".into() };
         let mut settings = Settings::default();
-        let public_url = &settings.control.public_url;
-        let hub = start_hub(&database.db, &world, &secrets, public_url, options).await.unwrap();
+        let hub = start_hub(&database.db, &world, &secrets, &settings, options).await.unwrap();
         let metrics = Metrics::new();
         let (egress, _outcomes) = Egress::new([0; 32], metrics.clone());
         settings.control.registration = Registration::Open;

@@ -9,6 +9,7 @@
 mod claims;
 mod id_token;
 mod jwks;
+mod nonce;
 mod object;
 mod proof;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use serde_json::Value;
 pub use claims::is_resource_path;
 pub use id_token::Expected;
 pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksFault, KEYS_MAX};
+pub use nonce::{NONCE_KEY_BYTES, Nonce, Nonces};
 use object::Object;
 pub use proof::{PROOF_ALGORITHMS, Proof, Proved};
 
@@ -52,6 +54,8 @@ pub enum Refusal {
     Unproved,
     /// The proof that it was shown with is none of this request and its key; says what is wrong with it.
     Proof(&'static str),
+    /// The proof is right, and carries no nonce that is good now, or any more: this one is.
+    Nonce(Nonce),
 }
 
 impl Refusal {
@@ -68,6 +72,7 @@ impl Refusal {
             Refusal::AccountUnknown => ErrorCode::TokenAccountUnknown,
             Refusal::Unproved => ErrorCode::TokenProofMissing,
             Refusal::Proof(_) => ErrorCode::TokenProofInvalid,
+            Refusal::Nonce(_) => ErrorCode::TokenNonceRequired,
         }
     }
 }

@@ -8,7 +8,7 @@ use clearway_config::settings::gateway::Algorithm;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Refusal, Token, claims::date_ms, jwks::Key};
+use super::{Nonces, Refusal, Token, claims::date_ms, jwks::Key};
 use crate::request::path::normalise;
 
 /// What proofs may be signed by.
@@ -43,6 +43,7 @@ pub struct Proof {
     thumbprint: String,
     mark: [u8; 32],
     issued_s: u64,
+    nonce: Option<Box<str>>,
 }
 
 impl Proof {
@@ -93,7 +94,14 @@ impl Proof {
             return Err(wrong("jti"));
         }
         let mark = Sha256::digest(format!("dpop\n{thumbprint}\n{jti}")).into();
-        Ok(Self { thumbprint, mark, issued_s })
+        let nonce = proof.claim("nonce").and_then(Value::as_str).map(Into::into);
+        Ok(Self { thumbprint, mark, issued_s, nonce })
+    }
+
+    /// Whether it carries a nonce that is good at `now_ms`: the refusal has one, where it does not.
+    pub fn check_nonce(&self, nonces: &Nonces, now_ms: u64) -> Result<(), Refusal> {
+        let good = self.nonce.as_ref().is_some_and(|nonce| nonces.admit(nonce, now_ms));
+        if good { Ok(()) } else { Err(Refusal::Nonce(nonces.now(now_ms))) }
     }
 
     /// Of the key that it was signed by (RFC 7638), as tokens name it in `cnf`.

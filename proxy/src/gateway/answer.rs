@@ -21,6 +21,8 @@ use super::{decide::Stop, trace};
 
 /// Seconds after which a request that failed for a reason of ours may be tried again.
 const OUR_RETRY_AFTER_S: u64 = 1;
+/// RFC 9449, 8.1.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// An answer without its standing headers, which every answer carries.
 #[derive(Debug)]
@@ -116,13 +118,17 @@ pub(crate) fn rejected(asked: &Asked<'_>, reject: &Reject) -> Answer {
         }
         _ => (code.meaning().to_owned(), serde_json::Value::Null),
     };
+    let mut headers = asked.headers();
+    if let Reject::Token(jwt::Refusal::Nonce(nonce)) = reject {
+        headers.insert(DPOP_NONCE, HeaderValue::from_str(nonce.as_str()).expect("base64url stands in headers"));
+    }
     Answer {
         status: code.status(),
         code: Some(code),
         body: body(asked, code, message, details, rate_limit),
         authenticate: authenticate(reject, asked.takes),
         retry_after_s: retry_after(reject),
-        headers: asked.headers(),
+        headers,
     }
 }
 
@@ -215,9 +221,13 @@ fn authenticate(reject: &Reject, takes: AuthMethods) -> Option<String> {
             | Reject::Signature(_)
     );
     let mut challenges = Vec::new();
-    // RFC 9449, 7.1.
-    if let Reject::Token(refusal @ (jwt::Refusal::Unproved | jwt::Refusal::Proof(_))) = reject {
-        let error = if *refusal == jwt::Refusal::Unproved { "invalid_token" } else { "invalid_dpop_proof" };
+    // RFC 9449, 7.1 and 9.
+    if let Reject::Token(refusal @ (jwt::Refusal::Unproved | jwt::Refusal::Proof(_) | jwt::Refusal::Nonce(_))) = reject {
+        let error = match refusal {
+            jwt::Refusal::Nonce(_) => "use_dpop_nonce",
+            jwt::Refusal::Proof(_) => "invalid_dpop_proof",
+            _ => "invalid_token",
+        };
         let algorithms = jwt::PROOF_ALGORITHMS.map(Algorithm::as_str).join(" ");
         return Some(format!("DPoP realm=\"clearway\", error=\"{error}\", error_description=\"{code}\", algs=\"{algorithms}\""));
     }

@@ -53,6 +53,9 @@ impl<'r> Shown<'r> {
         if proof.thumbprint() != bound {
             return Err(Refusal::Proof("key"));
         }
+        if let Some(nonces) = &own.nonces {
+            proof.check_nonce(nonces, now_ms)?;
+        }
         Ok(Fresh { mark: Mark::of_proof(&proof), issued_s: proof.issued_s() })
     }
 }

@@ -16,7 +16,7 @@ use clearway_config::{
     settings::gateway::{Algorithm, Issuer},
     sync::v1,
 };
-use clearway_filters::jwt::Jwks;
+use clearway_filters::jwt::{Jwks, Nonces};
 
 /// How far clocks may be apart.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -28,6 +28,8 @@ const PRUNED_EVERY: usize = 1_000;
 pub struct TokenIssuer {
     pub settings: Issuer,
     pub keys: Arc<Jwks>,
+    /// Of proofs, where they must have one.
+    pub nonces: Option<Nonces>,
     said: v1::TokenIssuer,
 }
 
@@ -60,7 +62,8 @@ impl Tokens {
         }
         let Ok(keys) = Jwks::read(&said.jwks, &[Algorithm::ES256]) else { return false };
         let settings = Issuer::own(&said.issuer, LEEWAY);
-        self.issuer.store(Some(Arc::new(TokenIssuer { settings, keys: Arc::new(keys), said: said.clone() })));
+        let nonces = Nonces::new(&said.nonce_key);
+        self.issuer.store(Some(Arc::new(TokenIssuer { settings, keys: Arc::new(keys), nonces, said: said.clone() })));
         true
     }
 
@@ -103,8 +106,16 @@ mod tests {
     fn keys_that_verify_nothing_do_not_take_the_place_of_those_held() {
         let tokens = Tokens::default();
         let jwks = br#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256","use":"sig","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
-        assert!(tokens.set_issuer(&v1::TokenIssuer { issuer: "https://a.example".into(), jwks: jwks.to_vec() }));
-        assert!(!tokens.set_issuer(&v1::TokenIssuer { issuer: "https://b.example".into(), jwks: b"{}".to_vec() }));
+        assert!(tokens.set_issuer(&v1::TokenIssuer {
+            issuer: "https://a.example".into(),
+            jwks: jwks.to_vec(),
+            ..<_>::default()
+        }));
+        assert!(!tokens.set_issuer(&v1::TokenIssuer {
+            issuer: "https://b.example".into(),
+            jwks: b"{}".to_vec(),
+            ..<_>::default()
+        }));
         assert_eq!(tokens.issuer().unwrap().settings.issuer, "https://a.example");
     }
 }

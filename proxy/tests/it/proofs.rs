@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clearway_config::{Limits, sync::v1};
+use clearway_filters::jwt::Nonces;
 use ring::{
     digest, hmac,
     rand::SystemRandom,
@@ -115,12 +116,14 @@ impl Stand {
             settings.gateway.signatures.remembered_max = proofs;
         });
         let issuer = ec();
-        let mut jwk = ec_jwk(&issuer);
-        jwk["kid"] = "1".into();
-        let jwks = json!({"keys": [jwk]}).to_string().into_bytes();
-        let token_issuer = Some(v1::TokenIssuer { issuer: ISSUER.into(), jwks });
-        rig.set(v1::Changes { token_issuer, ..Default::default() });
+        rig.set(v1::Changes { token_issuer: Some(issuing(&issuer)), ..Default::default() });
         Self { rig, issuer }
+    }
+
+    /// Has proofs carry nonces that are made by this key.
+    fn ask_for_nonces(&mut self, key: [u8; 32]) {
+        let said = v1::TokenIssuer { nonce_key: key.to_vec(), ..issuing(&self.issuer) };
+        self.rig.set(v1::Changes { token_issuer: Some(said), ..Default::default() });
     }
 
     /// A token that is bound to a key, or to none.
@@ -134,6 +137,12 @@ impl Stand {
     fn get(&self, path: &str, lines: &[String]) -> Answer {
         self.rig.ask(request("GET", path, &lines.iter().map(String::as_str).collect::<Vec<_>>(), ""))
     }
+}
+
+fn issuing(pair: &EcdsaKeyPair) -> v1::TokenIssuer {
+    let mut jwk = ec_jwk(pair);
+    jwk["kid"] = "1".into();
+    v1::TokenIssuer { issuer: ISSUER.into(), jwks: json!({ "keys": [jwk] }).to_string().into_bytes(), ..<_>::default() }
 }
 
 /// What a request shows: a token by the scheme, and proofs.
@@ -370,4 +379,46 @@ fn a_proof_that_another_process_may_have_taken_is_refused() {
         stand.get("/bound/a", &shown(&token, &[&owner.proof("2", &token, &json!({}), &json!({"iat": now_s() + 5}))])).status,
         200
     );
+}
+
+/// RFC 9449, 9: a proof that was made beforehand carries no nonce of the moment in which it is shown.
+#[test]
+fn where_nonces_are_asked_for_a_refusal_has_one_and_what_carries_it_passes() {
+    let mut stand = Stand::new();
+    stand.ask_for_nonces([7; 32]);
+    let owner = Prover::new(1);
+    let token = stand.token(Some(&owner.thumbprint()));
+    let ask = |nonce: Value| {
+        let proof = owner.proof("1", &token, &json!({}), &json!({ "nonce": nonce }));
+        stand.get("/bound/a", &shown(&token, &[&proof]))
+    };
+    let now_ms = now_s() * 1_000;
+    let (ours, other) = (Nonces::new(&[7; 32]).unwrap(), Nonces::new(&[8; 32]).unwrap());
+    let challenge =
+        "DPoP realm=\"clearway\", error=\"use_dpop_nonce\", error_description=\"token_nonce_required\", algs=\"ES256 EdDSA\"";
+    let mut given = String::new();
+    for (what, nonce) in [
+        ("none", Value::Null),
+        ("an empty one", "".into()),
+        ("no text", 1.into()),
+        ("an invented one", "x".repeat(43).into()),
+        ("another key's", other.now(now_ms).as_str().into()),
+        ("one of three minutes ago", ours.now(now_ms - 180_000).as_str().into()),
+        ("one of three minutes later", ours.now(now_ms + 180_000).as_str().into()),
+    ] {
+        let answer = ask(nonce);
+        assert_eq!(says(&answer), (401, "token_nonce_required".into(), Some(challenge), Value::Null), "{what}");
+        given = answer.header("dpop-nonce").unwrap().to_owned();
+    }
+    assert!(stand.rig.upstream.received().is_empty());
+    assert_eq!(ask(given.as_str().into()).status, 200, "none of the refusals has used the proof up");
+    let again = ask(given.into());
+    assert_eq!(says(&again).3, "jti", "and once is once, with a nonce too");
+    assert_eq!(again.header("dpop-nonce"), None);
+
+    let elsewhere = ours.now(now_ms);
+    let proof = owner.proof("2", &token, &json!({}), &json!({ "nonce": elsewhere.as_str() }));
+    assert_eq!(stand.get("/bound/a", &shown(&token, &[&proof])).status, 200, "given by any process that has the key");
+    let unbound = stand.token(None);
+    assert_eq!(stand.get("/bound/a", &[format!("Authorization: Bearer {unbound}")]).status, 200, "there is nothing to prove");
 }

@@ -19,6 +19,8 @@ pub struct OauthSettings {
     pub open_scopes: Vec<Scope>,
     /// How many of them there may be.
     pub open_max: u32,
+    /// Whether proofs of possession must carry a nonce that Clearway has given (RFC 9449, 8 and 9).
+    pub dpop_nonces: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,7 +36,7 @@ pub enum ClientRegistration {
 
 impl Default for OauthSettings {
     fn default() -> Self {
-        Self { registration: ClientRegistration::Closed, open_scopes: Vec::new(), open_max: 1_000 }
+        Self { registration: ClientRegistration::Closed, open_scopes: Vec::new(), open_max: 1_000, dpop_nonces: false }
     }
 }
 

@@ -81,8 +81,8 @@ pub trait TokenDirectory: Send + Sync {
     /// Verifies the proof that a token was shown with.
     fn verify(&self, proof: &str, of: Asked<'_>, now_ms: i64) -> Result<Proof, Refusal>;
 
-    /// Accepts a proof, this once; whether it was not shown before.
-    async fn accept(&self, db: &Db, proof: &Proof) -> db::Result<bool>;
+    /// Accepts a proof, this once, and with a nonce of ours where one is asked for.
+    async fn accept(&self, api: &Api, proof: &Proof) -> db::Result<Result<(), Refusal>>;
 }
 
 /// The request that a bound token is shown with.
@@ -356,10 +356,8 @@ async fn identify(parts: &Parts, api: &Api, wanted: Option<&str>) -> Result<(Cal
         }
     };
     let (principal, account_id, scopes) = look_up(api, hash.clone(), context.address, wanted).await?;
-    if let Some(proof) = proof
-        && !api.tokens.accept(&api.db, &proof).await?
-    {
-        return Err(unproved(Refusal::Proof("jti")));
+    if let Some(proof) = proof {
+        api.tokens.accept(api, &proof).await?.map_err(unproved)?;
     }
     Ok((Caller { principal, account_id, scopes, address: context.address, request_id: context.request_id }, hash))
 }
@@ -368,6 +366,7 @@ fn unproved(refusal: Refusal) -> ApiError {
     let error = ApiError::new(refusal.code());
     match refusal {
         Refusal::Proof(part) => error.with_details(serde_json::json!({ "reason": part })),
+        Refusal::Nonce(nonce) => error.with_nonce(nonce),
         _ => error,
     }
 }

@@ -13,7 +13,7 @@ use super::{Oauth, issuer};
 use crate::{
     audit::Actor,
     db::Tx,
-    http::{Api, Context},
+    http::{Api, Context, nonce_header},
     oauth::{
         authorize::{Wanted, wanted},
         bearer::{self, Access},
@@ -105,7 +105,13 @@ pub(super) async fn token(
     };
     tx.commit().await?;
     match shown {
-        Shown::Issued(issued) => Ok(kept_by_nobody(Json(issued).into_response())),
+        Shown::Issued(issued) => {
+            let mut answer = kept_by_nobody(Json(issued).into_response());
+            if proof.is_some() {
+                answer.headers_mut().extend(dpop::next_nonce(&api).await?.as_ref().map(nonce_header));
+            }
+            Ok(answer)
+        }
         Shown::Refused(refusal, ended) => {
             enforced(&api, ended).await;
             Err(refusal)

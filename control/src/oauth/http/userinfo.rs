@@ -6,11 +6,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use clearway_config::UserId;
+use clearway_filters::jwt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{Oauth, issuer};
 use crate::{
-    http::{Api, Context},
+    http::{Api, Context, nonce_header},
     oauth::{
         bearer, dpop,
         refusal::{Refusal, Word},
@@ -42,9 +43,14 @@ pub(super) async fn userinfo(
     if bound.is_some() || access.bound.is_some() {
         let key = match (bound, dpop::shown(request.headers())?) {
             (Some(_), Some(proof)) => dpop::proved_of(&api, proof, request.method().as_str(), PATH, token).await?,
-            _ => None,
+            _ => Err(jwt::Refusal::Unproved),
         };
-        if key.as_deref() != access.bound.as_deref() || key.is_none() {
+        if let Err(jwt::Refusal::Nonce(nonce)) = &key {
+            let mut answer = challenged(StatusCode::UNAUTHORIZED, "DPoP error=\"use_dpop_nonce\", algs=\"ES256 EdDSA\"");
+            answer.headers_mut().extend([nonce_header(nonce)]);
+            return Ok(answer);
+        }
+        if key.ok().as_deref() != access.bound.as_deref() || access.bound.is_none() {
             return Ok(challenged(StatusCode::UNAUTHORIZED, "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA\""));
         }
     }

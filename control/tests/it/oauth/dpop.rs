@@ -1,6 +1,11 @@
 //! Tokens that are bound to a key, and whoever has the token and not the key (RFC 9449, 11).
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clearway_config::settings::process::OauthSettings;
+use clearway_control::{oauth::IssuerFeed, sync::Feed as _};
+use clearway_filters::jwt::Nonces;
 use http::StatusCode;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -298,6 +303,67 @@ async fn who_somebody_is_is_told_with_a_proof_where_the_token_is_bound() {
         let as_bearer = stand.app.with_key(access).get(at).await;
         assert_eq!(as_bearer.status, StatusCode::UNAUTHORIZED);
         assert!(as_bearer.headers["www-authenticate"].to_str().unwrap().starts_with("DPoP "), "{as_bearer:?}");
+    })
+    .await;
+}
+
+/// RFC 9449, 8 and 9: whoever could make proofs for a while has made none for later.
+#[tokio::test]
+async fn where_nonces_are_asked_for_a_refusal_has_one_and_every_process_takes_it() {
+    on_both(async |app: TestApp| {
+        let asking = Arc::new(OauthSettings { dpop_nonces: true, ..OauthSettings::default() });
+        let stand = Stand::new(app.with(|api| api.oauth = asking)).await;
+        let owner = Prover::new(&stand, 1);
+        let with = |jti: &str, nonce: &str| owner.proof(jti, ("POST", TOKEN), &json!({}), &json!({ "nonce": nonce }));
+        let given = |answer: &Answer| answer.headers["dpop-nonce"].to_str().unwrap().to_owned();
+        let code = stand.code().await;
+        let without = redeem(&stand, Some(&owner.at_token("1")), &code).await;
+        refused(&without, 400, "use_dpop_nonce");
+        refused(&redeem(&stand, Some(&with("1", "x")), &code).await, 400, "use_dpop_nonce");
+        let nonce = given(&without);
+        let issued = redeem(&stand, Some(&with("1", &nonce)), &code).await;
+        assert_eq!(issued.body["token_type"], "DPoP", "neither code nor proof was used up: {:#}", issued.body);
+        assert_eq!(given(&issued), nonce, "for the next one");
+        assert!(stand.tokens().await.headers.get("dpop-nonce").is_none(), "who proves nothing needs none");
+
+        let access = text(&issued, "access_token");
+        let shown = |jti: &str, path: &str, nonce: &str| {
+            let changes = json!({"ath": URL_SAFE_NO_PAD.encode(Sha256::digest(access)), "nonce": nonce});
+            owner.proof(jti, ("GET", path), &json!({}), &changes)
+        };
+        let at_api = call(&stand, access, &owner.with_token("2", ("GET", KEYS), access), KEYS).await;
+        at_api.refused(401, "token_nonce_required");
+        assert_eq!(given(&at_api), nonce);
+        let challenge = at_api.headers["www-authenticate"].to_str().unwrap();
+        assert!(challenge.starts_with("DPoP ") && challenge.contains("error=\"use_dpop_nonce\""), "{challenge}");
+        call(&stand, access, &shown("2", KEYS, &nonce), KEYS).await.data();
+        let about = "/oauth/userinfo";
+        let unasked = call(&stand, access, &owner.with_token("3", ("GET", about), access), about).await;
+        assert_eq!((unasked.status, given(&unasked)), (StatusCode::UNAUTHORIZED, nonce.clone()));
+        assert_eq!(
+            call(&stand, access, &shown("3", about, &nonce), about).await.status,
+            StatusCode::FORBIDDEN,
+            "it was not asked for"
+        );
+        let pushed = stand.app.anyone().header("content-type", FORM).header("authorization", &stand.basic());
+        let proof = owner.proof("4", ("POST", "/oauth/par"), &json!({}), &json!({}));
+        refused(&pushed.header("dpop", &proof).post("/oauth/par", &stand.request(&[])).await, 400, "use_dpop_nonce");
+
+        // What gateways are told makes the same.
+        let api = &stand.app.api;
+        let feed = IssuerFeed { issuer: ISSUER.to_owned(), secrets: api.secrets.clone(), nonces: true };
+        let told = feed.load(&api.db, &[]).await.unwrap().token_issuer.unwrap();
+        let nonces = Nonces::new(&told.nonce_key).unwrap();
+        assert_eq!(nonces.now(stand.app.world.now_ms().try_into().unwrap()).as_str(), nonce);
+        let silent = IssuerFeed { nonces: false, ..feed };
+        assert!(silent.load(&api.db, &[]).await.unwrap().token_issuer.unwrap().nonce_key.is_empty());
+
+        stand.app.world.advance(120_000);
+        let late = call(&stand, access, &shown("5", KEYS, &nonce), KEYS).await;
+        late.refused(401, "token_nonce_required");
+        let next = given(&late);
+        assert_ne!(next, nonce);
+        call(&stand, access, &shown("5", KEYS, &next), KEYS).await.data();
     })
     .await;
 }

@@ -15,7 +15,7 @@ const REGISTER: &str = "/oauth/register";
 
 fn under(app: TestApp, registration: ClientRegistration) -> TestApp {
     let open_scopes = vec!["read:keys".parse().unwrap()];
-    app.with(|api| api.oauth = Arc::new(OauthSettings { registration, open_scopes, open_max: 3 }))
+    app.with(|api| api.oauth = Arc::new(OauthSettings { registration, open_scopes, open_max: 3, ..<_>::default() }))
 }
 
 async fn register(stand: &Stand, token: Option<&str>, said: &Value) -> Answer {

@@ -28,6 +28,10 @@ pub(super) struct Published {
 
 impl Published {
     pub(super) fn start() -> Self {
+        Self::start_asking_for_nonces(false)
+    }
+
+    fn start_asking_for_nonces(nonces: bool) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
         // Known before the start, as it stands in the settings.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
@@ -36,6 +40,7 @@ impl Published {
             let text = std::fs::read_to_string(root().join("config").join(file)).expect("the settings that ship");
             let text = text.replace("public_url = \"http://127.0.0.1:8080\"", &format!("public_url = \"{issuer}\""));
             let text = text.replace("\nregistration = \"closed\"", "\nregistration = \"open\"");
+            let text = text.replace("\ndpop_nonces = false", &format!("\ndpop_nonces = {nonces}"));
             std::fs::write(data.path().join(file), text).expect("a writable directory");
         }
         let listens = ["--gateway-tls-addr", &format!("127.0.0.1:{port}")];
@@ -71,7 +76,16 @@ async fn requests_oauthlib_acts_for_a_person_and_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openid_client_takes_every_answer_from_discovery_to_devices() {
-    let published = Published::start();
+    openid_client_takes_all_of(Published::start()).await;
+}
+
+/// RFC 9449, 8 and 9: it asks again by itself, with the nonce that it was told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openid_client_takes_every_answer_where_nonces_are_asked_for() {
+    openid_client_takes_all_of(Published::start_asking_for_nonces(true)).await;
+}
+
+async fn openid_client_takes_all_of(published: Published) {
     let steps = published.run(&NODE, "by_openid_client.mjs");
     let all = json!([
         "discovery",
