@@ -50,7 +50,7 @@ pub fn protocol() -> Router<Api> {
         .route(sign_in::SCRIPT, get(sign_in::script))
         .route("/oauth/par", post(pushed::push))
         .route("/oauth/register", post(register::register))
-        .route("/oauth/register/{id}", get(register::read_one).delete(register::remove))
+        .route("/oauth/register/{id}", get(register::read_one).put(register::replace).delete(register::remove))
         .route("/oauth/device_authorization", post(device::begin))
         .route("/oauth/device", get(device::show).post(device::decide))
         .route("/oauth/token", post(tokens::token))

@@ -1,5 +1,5 @@
 //! `/oauth/register`: applications that register themselves (RFC 7591), and `/oauth/register/{id}`, where each reads its own
-//! registration, or takes it away (RFC 7592). There is neither where the settings say that none may.
+//! registration, replaces it, or takes it away (RFC 7592). There is neither where the settings say that none may.
 
 use axum::{
     Extension, Json,
@@ -61,6 +61,26 @@ pub(super) async fn read_one(
     let mut tx = api.db.begin().await.map_err(Refusal::from)?;
     let client = registration::proved(&mut tx, named(&id)?, shown).await;
     let client = client.inspect_err(|refusal| counted(&api, &oauth, &context, refusal))?;
+    tx.commit().await.map_err(Refusal::from)?;
+    let body = document(&api, &client, None, shown.unwrap_or_default());
+    Ok(kept_by_nobody(Json(body).into_response()))
+}
+
+/// Replaces all that it was registered with; what is not said any more is as if it never was (RFC 7592, 2.2).
+pub(super) async fn replace(
+    State(api): State<Api>,
+    Extension(oauth): Extension<Oauth>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let context = admitted(&api, &oauth, &request)?;
+    let headers = request.headers().clone();
+    let (shown, id) = (shown(&headers)?, named(&id)?);
+    let said = read(request).await?;
+    let mut tx = api.db.begin().await.map_err(Refusal::from)?;
+    let client = registration::proved(&mut tx, id, shown).await;
+    let client = client.inspect_err(|refusal| counted(&api, &oauth, &context, refusal))?;
+    let client = registration::replace(&mut tx, &api, &client, &said).await?;
     tx.commit().await.map_err(Refusal::from)?;
     let body = document(&api, &client, None, shown.unwrap_or_default());
     Ok(kept_by_nobody(Json(body).into_response()))

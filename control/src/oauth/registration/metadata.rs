@@ -1,7 +1,7 @@
 //! Client metadata (RFC 7591, 2): what an application says of itself, and what it is told that it was registered with. What is
 //! not known here is ignored, as that RFC has it; what would have something fetched is refused.
 
-use clearway_config::{Scope, Scopes};
+use clearway_config::{ClientId, Scope, Scopes};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -53,6 +53,16 @@ pub(super) fn read(said: &Map<String, Value>, scopes: &Scopes, grant_types: &[Gr
         jwks: optional(said, "jwks", |value| Ok(value.clone()))?,
         dpop_bound: optional(said, "dpop_bound_access_tokens", fields::yes_or_no)?.unwrap_or(false),
     })
+}
+
+/// Whether what is to be replaced is named by its id, and nothing is said that is Clearway's to say (RFC 7592, 2.2).
+pub(super) fn check_names(said: &Map<String, Value>, id: ClientId) -> Result<(), Refusal> {
+    let ours = ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"];
+    if let Some(name) = ours.into_iter().find(|name| said.contains_key(*name)) {
+        return Err(wrong(name, "is not to be said"));
+    }
+    let named = said.get("client_id").and_then(Value::as_str);
+    if named == Some(id.to_string().as_str()) { Ok(()) } else { Err(wrong("client_id", "must be the one of the address")) }
 }
 
 /// Of what may be had, what is asked for; all of it where nothing is said.

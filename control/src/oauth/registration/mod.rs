@@ -16,7 +16,7 @@ pub(super) use self::{
     tokens::{LIFE_S_MAX, NewToken, Token, USES_MAX, create, remove},
 };
 use super::{
-    clients::{self, Client, ClientError, GrantType, RegisteredBy},
+    clients::{self, Client, ClientError, ClientUpdate, GrantType, NewClient, RegisteredBy},
     opaque::{Kind, Opaque},
     refusal::{Refusal, Word},
     revoke::Ended,
@@ -110,6 +110,45 @@ pub(super) async fn proved(tx: &mut Tx, id: ClientId, shown: Option<&str>) -> Re
         return Err(Refusal::invalid_token());
     }
     super::store::clients::lock(tx, None, id).await?.ok_or_else(Refusal::invalid_token)
+}
+
+/// Replaces what it was registered with by what it says now (RFC 7592, 2.2). Never more than it has: what its account has taken
+/// from it, it does not give itself again, nor does whoever has stolen the token. How it authenticates stays.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    api: &Api,
+    client: &Client,
+    said: &serde_json::Map<String, serde_json::Value>,
+) -> Result<Client, Refusal> {
+    metadata::check_names(said, client.id)?;
+    if let Some(secret) = said.get("client_secret") {
+        let known = super::store::clients::secrets(&mut *tx, client.id, api.world.now_ms()).await?;
+        let given =
+            secret.as_str().and_then(|secret| Opaque::parse(Kind::ClientSecret, secret)).map_or([0; 32], |given| given.hash());
+        if !known.iter().fold(false, |right, hash| right | bool::from(hash.as_slice().ct_eq(&given))) {
+            return Err(Refusal::new(Word::InvalidClientMetadata, "client_secret is not the one that was given."));
+        }
+    }
+    let NewClient { name, homepage, auth_method, grant_types, redirect_uris, scopes, jwks, dpop_bound, .. } =
+        metadata::read(said, &client.scopes, &client.grant_types)?;
+    if jwks.is_none() && client.jwks.is_some() {
+        return Err(Refusal::new(Word::InvalidClientMetadata, "jwks must be there."));
+    }
+    if auth_method != client.auth_method {
+        return Err(Refusal::new(Word::InvalidClientMetadata, "token_endpoint_auth_method must stay as it is."));
+    }
+    let update = ClientUpdate {
+        name: Some(name),
+        homepage: Some(homepage),
+        grant_types: Some(grant_types),
+        redirect_uris: Some(redirect_uris),
+        scopes: Some(scopes),
+        jwks,
+        dpop_bound: Some(dpop_bound || client.dpop_bound),
+        ..ClientUpdate::default()
+    };
+    let changed = clients::update(tx, &api.world, &Actor::System, (None, client.id, None), update).await;
+    changed.map(|(client, _)| client).map_err(unfit)
 }
 
 /// It takes itself away, with all that people have let it do.

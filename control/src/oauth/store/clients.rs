@@ -183,8 +183,8 @@ pub(in crate::oauth) async fn insert_secret(
 }
 
 /// The hashes of the secrets in force.
-pub(in crate::oauth) async fn secrets(db: &Db, client: ClientId, now_ms: i64) -> db::Result<Vec<Vec<u8>>> {
-    let rows: Vec<(Vec<u8>,)> = db
+pub(in crate::oauth) async fn secrets<'c>(on: impl On<'c>, client: ClientId, now_ms: i64) -> db::Result<Vec<Vec<u8>>> {
+    let rows: Vec<(Vec<u8>,)> = on
         .query(
             "SELECT hash
              FROM oauth_client_secrets

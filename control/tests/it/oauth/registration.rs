@@ -91,6 +91,86 @@ async fn an_application_registers_itself_by_a_token_as_its_accounts_and_looks_af
     .await;
 }
 
+/// RFC 7592, 2.2: all of it is replaced, and by that nobody gets more than the application has.
+#[tokio::test]
+async fn an_application_replaces_its_registration_and_never_by_more_than_it_has() {
+    on_both(async |app: TestApp| {
+        let stand = Stand::new(under(app, ClientRegistration::Token)).await;
+        let (_, initial) = token(&stand, &json!({"uses": 2, "scopes": ["read:keys", "read:stores"]})).await;
+        let made = register(&stand, Some(&initial), &said()).await;
+        let other = register(&stand, Some(&initial), &said()).await;
+        let (client, manage) = (text(&made, "client_id"), text(&made, "registration_access_token"));
+        let at = format!("{REGISTER}/{client}");
+        let new = |more: &Value| {
+            let mut new = json!({"client_id": client, "client_name": "Renamed", "redirect_uris": ["https://new.example/back"],
+                "grant_types": ["authorization_code"], "scope": "read:keys", "dpop_bound_access_tokens": true});
+            for (name, value) in more.as_object().unwrap() {
+                new[name] = value.clone();
+            }
+            new.to_string()
+        };
+        let put = async |token: &str, body: &str| stand.app.with_key(token).put(&at, body).await;
+        for (more, word) in [
+            (json!({"client_id": other.body["client_id"]}), "invalid_client_metadata"),
+            (json!({"client_id": null}), "invalid_client_metadata"),
+            (json!({"client_secret": other.body["client_secret"]}), "invalid_client_metadata"),
+            (json!({"client_secret": "chosen"}), "invalid_client_metadata"),
+            (json!({"client_secret": 1}), "invalid_client_metadata"),
+            (json!({"registration_access_token": manage}), "invalid_client_metadata"),
+            (json!({"registration_client_uri": "https://evil.example/"}), "invalid_client_metadata"),
+            (json!({"client_secret_expires_at": 0}), "invalid_client_metadata"),
+            (json!({"client_id_issued_at": 0}), "invalid_client_metadata"),
+            (json!({"token_endpoint_auth_method": "none"}), "invalid_client_metadata"),
+            (json!({"grant_types": ["authorization_code", "client_credentials"]}), "invalid_client_metadata"),
+            (json!({"jwks_uri": "https://keys.example/"}), "invalid_client_metadata"),
+            (json!({"redirect_uris": []}), "invalid_redirect_uri"),
+            (json!({"redirect_uris": ["javascript:alert(1)"]}), "invalid_redirect_uri"),
+        ] {
+            refused(&put(manage, &new(&more)).await, 400, word);
+        }
+        refused(&put(manage, "[]").await, 400, "invalid_client_metadata");
+        let good = new(&json!({"client_secret": made.body["client_secret"]}));
+        for wrong in [initial.as_str(), text(&made, "client_secret"), text(&other, "registration_access_token")] {
+            refused(&put(wrong, &good).await, 401, "invalid_token");
+        }
+        refused(&stand.app.anyone().put(&at, &good).await, 401, "invalid_token");
+        let read = stand.app.with_key(manage).get(&at).await;
+        assert_eq!(read.body["client_name"], "Registered", "no refusal has changed anything");
+
+        let changed = put(manage, &good).await;
+        assert_eq!(changed.status, StatusCode::OK, "{:#}", changed.body);
+        assert_eq!((&changed.body["client_name"], &changed.body["client_id"]), (&json!("Renamed"), &json!(client)));
+        assert_eq!(changed.body["scope"], "openid profile email read:keys");
+        assert_eq!(changed.body["grant_types"], json!(["authorization_code"]));
+        assert_eq!(changed.body["registration_access_token"], manage);
+        assert!(changed.body.get("client_secret").is_none());
+        assert_eq!(stand.app.with_key(manage).get(&at).await.body, changed.body);
+        let old_address = stand.ask(&[("client_id", client)]).await;
+        assert_eq!(old_address.status, StatusCode::BAD_REQUEST, "nobody is sent there any more");
+
+        let wider = json!({"scope": "read:keys read:stores admin:platform", "dpop_bound_access_tokens": false});
+        let wider = put(manage, &new(&wider)).await;
+        assert_eq!(wider.body["scope"], "openid profile email read:keys", "what it has given away is away");
+        assert_eq!(wider.body["dpop_bound_access_tokens"], true);
+        refused(
+            &put(manage, &new(&json!({"grant_types": ["authorization_code", "refresh_token"]}))).await,
+            400,
+            "invalid_client_metadata",
+        );
+
+        let by_hand = format!("{CLIENTS}/{client}");
+        stand.app.with_key(&stand.bearer).put(&by_hand, r#"{"scopes": [], "disabled": true}"#).await.data();
+        assert_eq!(put(manage, &new(&json!({}))).await.body["scope"], "openid profile email", "nor what was taken from it");
+        let held = stand.app.with_key(&stand.bearer).get(&format!("{CLIENTS}/{client}")).await;
+        assert_eq!(held.data()["disabled"], true, "{:#}", held.body);
+
+        let log = stand.app.with_key(&stand.bearer).get("/api/v1/audit?action=oauth_client.updated").await;
+        let entries = log.data()["items"].as_array().unwrap();
+        assert!(entries.iter().any(|entry| entry["changes"]["name"]["after"] == "Renamed"), "{:#}", log.body);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn nothing_registers_itself_unless_the_settings_say_so() {
     on_both(async |app: TestApp| {
