@@ -3,6 +3,7 @@
 
 mod fuzzed;
 mod linted;
+mod seeded;
 
 use std::{fs, path::PathBuf};
 
