@@ -1,6 +1,6 @@
 //! A session against a control plane that says exactly what a test wants.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
 use clearway_config::{
     KeyHash, ProxyId,
@@ -84,7 +84,7 @@ impl Proxy {
         // each may come by itself.
         let (outgoing, from) = mpsc::channel(512);
         let connected = watch::Sender::new(false);
-        let mut peer = Control { hello, to: Some(to), from, strict: None };
+        let mut peer = Control { hello, to: Some(to), from, strict: None, came: VecDeque::new() };
         let stream = ReceiverStream::new(incoming);
         let script = async {
             control(&mut peer).await;
@@ -102,6 +102,8 @@ struct Control {
     from: mpsc::Receiver<FromProxy>,
     /// What it last said a proxy without a lease is to do.
     strict: Option<bool>,
+    /// Acknowledgements that came while something else was waited for.
+    came: VecDeque<v1::Ack>,
 }
 
 impl Control {
@@ -145,6 +147,9 @@ impl Control {
 
     /// The next acknowledgement.
     async fn ack(&mut self) -> v1::Ack {
+        if let Some(ack) = self.came.pop_front() {
+            return ack;
+        }
         loop {
             match self.hear().await {
                 Some(ToControl::Ack(ack)) => return ack,
@@ -156,7 +161,7 @@ impl Control {
 
     /// The acknowledgements up to that of `revision`.
     async fn acknowledged(&mut self, revision: u64) -> Vec<u64> {
-        let mut all = Vec::new();
+        let mut all: Vec<u64> = self.came.drain(..).map(|ack| ack.revision).collect();
         while all.last() != Some(&revision) {
             match self.hear().await {
                 Some(ToControl::Ack(ack)) => all.push(ack.revision),
@@ -174,8 +179,10 @@ impl Control {
 
     async fn heartbeat(&mut self) -> v1::Heartbeat {
         loop {
-            if let ToControl::Heartbeat(heartbeat) = self.hear().await.unwrap() {
-                return heartbeat;
+            match self.hear().await.unwrap() {
+                ToControl::Heartbeat(heartbeat) => return heartbeat,
+                ToControl::Ack(ack) => self.came.push_back(ack),
+                _ => {}
             }
         }
     }
