@@ -15,9 +15,9 @@ use crate::{
 /// Apps that a search looks at: what it costs is bounded by it.
 pub const MATCHES_MAX: i64 = 50_000;
 /// Apps that are looked at in their order before those that match are looked for: words that many have are among them. Of
-/// parts, which are not stored as they are searched, it is fewer.
+/// summaries, which are not stored as they are searched, it is fewer.
 const FIRST_MAX: i64 = 500;
-const FIRST_MAX_OF_PARTS: i64 = 150;
+const FIRST_MAX_OF_SUMMARIES: i64 = 150;
 
 /// The first `limit` of one tier, without those of the better one.
 pub(super) async fn matches(
@@ -99,8 +99,7 @@ pub(super) async fn matches(
                                    ) first
                                    WHERE CASE CAST($5 AS BIGINT)
                                              WHEN 0 THEN search @@ to_tsquery('simple', $1)
-                                             WHEN 1099511627776 THEN to_tsvector('simple', words_name || ' ' || words_summary) @@ to_tsquery('simple', $1)
-                                             ELSE to_tsvector('simple', words_name) @@ to_tsquery('simple', $1)
+                                             ELSE to_tsvector('simple', words_name || ' ' || words_summary) @@ to_tsquery('simple', $1)
                                          END
                                    UNION ALL
                                    (SELECT * FROM (
@@ -154,9 +153,10 @@ pub(super) async fn matches(
         .all()
         .await
     };
-    // Where the store looks at each that matches to put them in order, words that most apps have would cost most.
-    if db.engine() == "postgres" {
-        let looks_at = if tier == Tier::Anywhere { FIRST_MAX } else { FIRST_MAX_OF_PARTS };
+    // Where the store looks at each that matches to put them in order, words that most apps have would cost most. Names have
+    // few of those, and a page of them ends the search.
+    if db.engine() == "postgres" && tier != Tier::Name {
+        let looks_at = if tier == Tier::Anywhere { FIRST_MAX } else { FIRST_MAX_OF_SUMMARIES };
         let first = ask(looks_at).await?;
         if first.len() == limit {
             return Ok(first);
