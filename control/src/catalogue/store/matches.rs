@@ -12,7 +12,8 @@ use crate::{
     http::Paging,
 };
 
-/// Apps that a search looks at: what it costs is bounded by it.
+/// Apps that a search looks at: what it costs is bounded by it. The statement for PostgreSQL knows by this number that all that
+/// match are to be looked at.
 pub const MATCHES_MAX: i64 = 50_000;
 /// Apps that are looked at in their order before those that match are looked for: words that many have are among them. Of
 /// summaries, which are not stored as they are searched, it is fewer.
